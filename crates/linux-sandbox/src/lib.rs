@@ -1,0 +1,2 @@
+//! To be written.
+#![allow(unsafe_code)]

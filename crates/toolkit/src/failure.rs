@@ -1,0 +1,83 @@
+use std::fmt;
+use wire::exit;
+
+/// An error that knows its exit code or carries a hint. It travels inside an [`anyhow::Error`].
+#[derive(Debug)]
+pub struct Failure {
+    message: String,
+    code: Option<u8>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure that ends the tool with `code`.
+    pub fn with_code(code: u8, message: impl Into<String>) -> anyhow::Error {
+        Self { message: message.into(), code: Some(code), hint: None }.into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// A mistake in the command line that clap cannot see: exit code 2 (125 for ctr-spawn and ctr-exec).
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    Failure::with_code(exit::USAGE, message)
+}
+
+/// Adds the second line of an error: what the reader can do.
+pub trait WithHint<T> {
+    /// The hint is printed below the error, as `hint: …`.
+    fn hint(self, hint: impl FnOnce() -> String) -> anyhow::Result<T>;
+}
+
+impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
+    fn hint(self, hint: impl FnOnce() -> String) -> anyhow::Result<T> {
+        self.map_err(|error| {
+            let error = error.into();
+            let code = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.code);
+            Failure { message: format!("{error:#}"), code, hint: Some(hint()) }.into()
+        })
+    }
+}
+
+pub(crate) fn code(error: &anyhow::Error, failed: u8, usage: u8) -> u8 {
+    match error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.code) {
+        Some(exit::USAGE) => usage,
+        Some(code) => code,
+        None => failed,
+    }
+}
+
+/// One line, whatever the causes contain; then the hint.
+pub(crate) fn print(tool: &str, error: &anyhow::Error) {
+    let line = format!("{error:#}").replace(['\n', '\r'], " ");
+    eprint_line(&format!("{tool}: {line}"));
+    if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_ref()) {
+        eprint_line(&format!("hint: {hint}"));
+    }
+}
+
+/// Two lines: what was wrong, and where to read more. Never the whole help.
+pub(crate) fn print_usage_error(tool: &str, error: &clap::Error) {
+    let text = error.render().to_string();
+    let what: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
+        .filter(|l| !l.is_empty())
+        .collect();
+    let what = what.join(" ");
+    eprint_line(&format!("{tool}: {}", what.strip_prefix("error: ").unwrap_or(&what)));
+    eprint_line(&format!("Try '{tool} --help'."));
+}
+
+/// A lost message on stderr has nowhere to be reported.
+fn eprint_line(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

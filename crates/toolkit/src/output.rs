@@ -1,0 +1,85 @@
+use crate::usage;
+use std::fmt;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use wire::Record;
+
+/// The one way to stdout. Rust loses data silently when a buffered stdout is dropped on a full disk, so every
+/// tool ends in [`Out::finish`].
+pub struct Out {
+    to: BufWriter<StdoutLock<'static>>,
+    carries_bytes: bool,
+}
+
+/// Wraps an error of writing to stdout, so that it is told from other errors.
+#[derive(Debug)]
+struct StdoutError(io::Error);
+
+impl fmt::Display for StdoutError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<stdout>: {}", self.0)
+    }
+}
+
+impl std::error::Error for StdoutError {}
+
+impl fmt::Debug for Out {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Out")
+    }
+}
+
+impl Out {
+    pub(crate) fn stdout() -> Self {
+        Self { to: BufWriter::with_capacity(64 * 1024, io::stdout().lock()), carries_bytes: false }
+    }
+
+    /// Prints one record at once: what it names is in place, and the next tool may start.
+    pub fn record(&mut self, record: &Record) -> anyhow::Result<()> {
+        self.text(&record.to_line())?;
+        self.text("\n")?;
+        self.finish()
+    }
+
+    /// Prints text as it is.
+    pub fn text(&mut self, text: &str) -> anyhow::Result<()> {
+        self.to.write_all(text.as_bytes()).map_err(|error| StdoutError(error).into())
+    }
+
+    /// The stream for tar bytes. From here on a closed pipe is an error: the copy is not complete.
+    pub fn bytes(&mut self) -> &mut (impl Write + use<>) {
+        self.carries_bytes = true;
+        &mut self.to
+    }
+
+    /// Flushes. Every tool ends here; an error is exit code 1.
+    pub fn finish(&mut self) -> anyhow::Result<()> {
+        match self.to.flush() {
+            Err(error) if self.carries_bytes => Err(anyhow::Error::new(error).context("<stdout>")),
+            other => other.map_err(|error| StdoutError(error).into()),
+        }
+    }
+}
+
+/// Lists end quietly when `head` has seen enough; errors of tar streams are not [`StdoutError`]s.
+pub(crate) fn reader_went_away(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<StdoutError>().is_some_and(|error| error.0.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Tar is never written to a terminal.
+pub fn refuse_terminal(what: &str) -> anyhow::Result<()> {
+    if io::stdout().is_terminal() {
+        return Err(usage(format!("refusing to write {what} to a terminal: redirect stdout, or name a file with -o")));
+    }
+    Ok(())
+}
+
+/// Whether stderr shows progress to a person.
+pub fn is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// A pipe holds 64 KiB by default; a layer passes 1 MiB pipes with a quarter of the task switches. Fails
+/// quietly: it is an optimisation, and the descriptor may be a file.
+pub fn widen_pipe(fd: impl rustix::fd::AsFd) {
+    let _ = rustix::pipe::fcntl_setpipe_size(fd, 1 << 20);
+}

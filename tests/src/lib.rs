@@ -1,0 +1,159 @@
+//! What the end-to-end tests share: a room of one's own with its own store, a shell in it that finds the
+//! tools of `bin/`, and skips that say why and are counted.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+pub mod registry;
+
+/// A temporary directory with a `DOCK_ROOT` and a `DOCK_RUN` in it. Everything in it goes when it is dropped.
+#[derive(Debug)]
+pub struct Room {
+    dir: TempDir,
+    uid: Option<u32>,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Ran {
+    /// The script, for messages.
+    pub script: String,
+    /// Exit code, 128+n for signal n.
+    pub code: i32,
+    /// Everything on stdout.
+    pub stdout: String,
+    /// Everything on stderr.
+    pub stderr: String,
+}
+
+impl Room {
+    /// A fresh room.
+    #[allow(clippy::new_without_default, reason = "a room is made on disk")]
+    pub fn new() -> Self {
+        let dir = tempfile::Builder::new().prefix("dock-test-").tempdir().expect("temporary directory");
+        Self { dir, uid: None }
+    }
+
+    /// A fresh room whose commands run as an ordinary user who owns it.
+    pub fn of_user(uid: u32) -> Self {
+        let mut room = Self::new();
+        std::os::unix::fs::chown(room.dir.path(), Some(uid), Some(uid)).expect("chown");
+        room.uid = Some(uid);
+        room
+    }
+
+    /// The room's directory, or a path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file, with its directories.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("parent")).expect("mkdir");
+        fs::write(&path, content).expect("write");
+        path
+    }
+
+    /// Runs a script with `sh -c` in the room.
+    pub fn sh(&self, script: &str) -> Ran {
+        self.command("sh", script)
+    }
+
+    /// Runs a script with a shell of choice (`dash`, `busybox sh`).
+    pub fn command(&self, shell: &str, script: &str) -> Ran {
+        let mut words: Vec<String> = shell.split(' ').map(Into::into).collect();
+        if let Some(uid) = self.uid {
+            let user = format!("setpriv --reuid {uid} --regid {uid} --clear-groups");
+            words.splice(0..0, user.split(' ').map(Into::into));
+        }
+        let output = Command::new(&words[0])
+            .args(&words[1..])
+            .arg("-c")
+            .arg(script)
+            .current_dir(self.dir.path())
+            .env_clear()
+            .env("PATH", format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", bin().display()))
+            .env("HOME", self.dir.path())
+            .env("LC_ALL", "C.UTF-8")
+            .env("TMPDIR", self.dir.path())
+            .env("DOCK_ROOT", self.path("root"))
+            .env("DOCK_RUN", self.path("run"))
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("shell");
+        Ran::new(script, &output)
+    }
+}
+
+impl Ran {
+    fn new(script: &str, output: &Output) -> Self {
+        use std::os::unix::process::ExitStatusExt;
+        Self {
+            script: script.into(),
+            code: output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0)),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Asserts exit code 0 and gives stdout without its last line feed.
+    #[track_caller]
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:#?}");
+        self.stdout.trim_end_matches('\n').to_owned()
+    }
+
+    /// Asserts the exit code and that stderr has one line (and at most a hint) which contains `part`.
+    #[track_caller]
+    pub fn fails(self, code: i32, part: &str) -> Self {
+        assert_eq!(self.code, code, "{self:#?}");
+        assert!(self.stderr.contains(part), "no {part:?} in {self:#?}");
+        let lines =
+            self.stderr.lines().filter(|line| !line.starts_with("hint: ") && !line.starts_with("Try '")).count();
+        assert_eq!(lines, 1, "an error is one line: {self:#?}");
+        self
+    }
+}
+
+/// Where the tools are: `$DOCK_BIN`, else `bin/` beside this crate.
+pub fn bin() -> PathBuf {
+    std::env::var_os("DOCK_BIN").map_or_else(|| top().join("bin"), PathBuf::from)
+}
+
+/// The top of the source tree.
+pub fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("parent").to_owned()
+}
+
+/// Whether a program is on the PATH.
+pub fn has(program: &str) -> bool {
+    Command::new("sh").args(["-c", &format!("command -v {program} >/dev/null")]).status().is_ok_and(|s| s.success())
+}
+
+/// Says why a test does not run, in a line that `tests/summary` counts.
+pub fn skip(reason: &str) {
+    use std::io::Write;
+    // Not eprintln!: the test harness would swallow the line of a test that passes.
+    let _ = writeln!(std::io::stderr(), "SKIP: {}: {reason}", std::thread::current().name().unwrap_or("test"));
+}
+
+/// Ends the test with a counted skip unless it runs as root and every program is there.
+#[macro_export]
+macro_rules! needs {
+    (root $(, $program:literal)*) => {
+        if !$crate::is_root() { return $crate::skip("needs root"); }
+        $crate::needs!($($program),*);
+    };
+    ($($program:literal),* $(,)?) => {
+        $( if !$crate::has($program) { return $crate::skip(concat!("needs ", $program)); } )*
+    };
+}
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}
