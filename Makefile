@@ -1,0 +1,62 @@
+# The verbs of people, and of .ci/run.
+#
+#   make demo     build, then show the main job: Dockerfile -> image -> archive -> other store -> process
+#   make test     install what the tests need, run all of them, print a summary
+#   make bench    side by side with the Debian peers: a table of ratios
+#   make lint     fmt, clippy, shellcheck, mandoc
+#   make install PREFIX=/usr/local DESTDIR=
+
+PREFIX  = /usr/local
+DESTDIR =
+CARGO   = cargo
+TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
+TOOLS  := $(patsubst tools/%/Cargo.toml,%,$(wildcard tools/*/Cargo.toml))
+PAGES  := $(wildcard man/*.[1-8])
+BUILT   = target/$(TARGET)/release
+
+.PHONY: all build demo test bench lint fuzz install deps clean
+
+all: build
+
+# Every tool and dock into bin/. dock finds its commands in dock.d beside it.
+build:
+	$(CARGO) build --release --locked $(TOOLS:%=--package %) --package hello
+	mkdir -p bin
+	for tool in $(TOOLS) hello; do cp -f $(BUILT)/$$tool bin/.$$tool.new && mv -f bin/.$$tool.new bin/$$tool || exit 1; done
+	rm -rf bin/dock.d
+	cp -f tools/dock/dock bin/dock
+	cp -R tools/dock/dock.d bin/dock.d
+	chmod 755 bin/dock
+
+demo: build
+	examples/demo.sh
+
+test: deps build
+	tests/run
+
+bench: deps build
+	bench/run
+
+lint: deps
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps bench/run bench/corpus
+	mandoc -T lint -W warning $(PAGES)
+
+fuzz:
+	$(CARGO) fuzz list 2>/dev/null || { echo "make fuzz: install cargo-fuzz first: cargo install cargo-fuzz" >&2; exit 1; }
+
+# Installs the Debian packages that tests, lint and bench use and that are not there yet.
+deps:
+	tests/deps
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
+	install -m 755 $(TOOLS:%=bin/%) bin/dock $(DESTDIR)$(PREFIX)/bin
+	install -d $(DESTDIR)$(PREFIX)/share/dock
+	install -m 644 tools/dock/dock.d/* $(DESTDIR)$(PREFIX)/share/dock
+	for page in $(PAGES); do install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/; done
+
+clean:
+	$(CARGO) clean
+	rm -rf bin
