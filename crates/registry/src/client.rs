@@ -1,0 +1,239 @@
+use crate::blob::Blob;
+use crate::challenge::{self, Challenge};
+use crate::credentials::Credentials;
+use crate::error::clip;
+use crate::manifest::Document;
+use crate::origin::{self, Origin};
+use crate::{Error, LARGEST_MANIFEST, Result, retry, token};
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+use ureq::http::{HeaderMap, StatusCode};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::{Agent, Body};
+use wire::{Descriptor, Digest, media_type};
+
+/// A registry that sends us around more often is lost itself.
+const MOST_REDIRECTS: u32 = 5;
+
+type Response = ureq::http::Response<Body>;
+
+/// How to talk to a registry.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The `User-Agent`.
+    pub user_agent: String,
+    /// Who we are to this registry; nobody else hears it.
+    pub credentials: Option<Credentials>,
+    /// Plain HTTP, as the user asked for. This machine's own addresses are plain without asking.
+    pub plain_http: bool,
+    /// Root certificates in PEM instead of the built-in ones (Mozilla's).
+    pub certificates: Option<Vec<u8>>,
+    /// Whether `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` steer. Never for this machine itself.
+    pub environment_proxy: bool,
+}
+
+/// One registry. Cheap requests from many threads: connections and tokens are shared.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    origin: Origin,
+    base: String,
+    credentials: Option<Credentials>,
+    /// `Authorization` by scope.
+    authorized: Mutex<HashMap<String, String>>,
+}
+
+impl Client {
+    /// A client for the host of a reference. Nothing is sent yet.
+    pub fn new(host: &str, options: Options) -> Result<Self> {
+        // Docker Hub's name in references is not the name of its registry.
+        let address = if host == "docker.io" { "registry-1.docker.io" } else { host };
+        let probe = Origin::of(&format!("https://{address}/")).ok_or_else(|| Error::Host(clip(host)))?;
+        let scheme = if options.plain_http || probe.is_loopback() { "http" } else { "https" };
+        let base = format!("{scheme}://{address}");
+        let origin = Origin::of(&base).ok_or_else(|| Error::Host(clip(host)))?;
+        let mut config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(options.user_agent)
+            .accept_encoding("identity")
+            .max_idle_connections_per_host(8)
+            .timeout_connect(Some(Duration::from_secs(30)))
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .timeout_per_read(Some(Duration::from_secs(60)));
+        if !options.environment_proxy || origin.is_loopback() {
+            config = config.proxy(None);
+        }
+        if let Some(pem) = &options.certificates {
+            config = config.tls_config(TlsConfig::builder().root_certs(roots(pem)?).build());
+        }
+        let agent = config.build().new_agent();
+        Ok(Self { agent, origin, base, credentials: options.credentials, authorized: Mutex::default() })
+    }
+
+    /// The manifest or index behind a tag or a digest.
+    pub fn manifest(&self, repository: &str, tag: Option<&str>, digest: Option<&Digest>) -> Result<Document> {
+        let wanted = digest.map_or_else(|| tag.unwrap_or("latest").to_owned(), ToString::to_string);
+        let url = format!("{}/v2/{repository}/manifests/{wanted}", self.base);
+        let accept =
+            [media_type::INDEX, media_type::MANIFEST, media_type::DOCKER_LIST, media_type::DOCKER_MANIFEST].join(", ");
+        let response = self.get(&url, repository, &[("Accept", &accept)])?;
+        let announced = header(response.headers(), "docker-content-digest").and_then(|text| text.parse().ok());
+        let content_type = header(response.headers(), "content-type").unwrap_or_default().to_owned();
+        let mut bytes = Vec::new();
+        body(response)
+            .take(LARGEST_MANIFEST + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|cause| Error::Transport { url: url.clone(), cause: Box::new(cause.into()) })?;
+        if bytes.len() as u64 > LARGEST_MANIFEST {
+            return Err(Error::TooLarge { url, limit: LARGEST_MANIFEST });
+        }
+        Document::new(bytes, &content_type, digest.or(announced.as_ref()))
+    }
+
+    /// A stream of exactly the blob's size, taken up again where the line is cut. Whoever reads it checks the
+    /// digest. Foreign `urls` of the descriptor are not looked at: they would carry us anywhere.
+    pub fn blob(&self, repository: &str, descriptor: &Descriptor) -> Result<Blob<'_>> {
+        let url = format!("{}/v2/{repository}/blobs/{}", self.base, descriptor.digest);
+        Blob::open(self, repository, url, descriptor.size)
+    }
+
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub(crate) fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
+    /// GET until it is answered: repeats what failed in passing, answers one challenge, follows redirects.
+    pub(crate) fn get(&self, url: &str, repository: &str, headers: &[(&str, &str)]) -> Result<Response> {
+        let scope = format!("repository:{repository}:pull");
+        let mut challenged = false;
+        let mut tries = 1;
+        loop {
+            let response = match self.follow(url, &scope, headers) {
+                Ok(response) => response,
+                Err(Error::Transport { cause, .. }) if tries < retry::TRIES && retry::transient(&cause) => {
+                    retry::wait(tries, None);
+                    tries += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response);
+            }
+            if status == StatusCode::UNAUTHORIZED && !challenged {
+                challenged = true;
+                let headers = response.headers().get_all("www-authenticate");
+                let challenge = challenge::parse(headers.iter().filter_map(|value| value.to_str().ok()));
+                self.answer(challenge, url, &scope)?;
+                continue;
+            }
+            if retry::worth_it(status.as_u16()) && tries < retry::TRIES {
+                retry::wait(tries, header(response.headers(), "retry-after"));
+                tries += 1;
+                continue;
+            }
+            return Err(failure(url, response));
+        }
+    }
+
+    /// Puts the answer to a challenge where the next request finds it.
+    fn answer(&self, challenge: Option<Challenge>, url: &str, scope: &str) -> Result<()> {
+        let denied = |message: &str| Error::Denied { url: url.into(), message: message.into() };
+        let header = match (challenge, &self.credentials) {
+            (Some(Challenge::Bearer { realm, service }), _) => {
+                format!("Bearer {}", token::fetch(self, &realm, service.as_deref(), scope)?)
+            }
+            (Some(Challenge::Basic), Some(Credentials::Basic { user, password })) => {
+                Credentials::basic_header(user, password)
+            }
+            (Some(Challenge::Basic), _) => return Err(denied("the registry wants a user and a password")),
+            (None, _) => return Err(denied("401 Unauthorized")),
+        };
+        self.authorized.lock().unwrap_or_else(PoisonError::into_inner).insert(scope.to_owned(), header);
+        Ok(())
+    }
+
+    /// One GET and its redirects. `Authorization` is sent to the registry's own origin and nowhere else.
+    fn follow(&self, url: &str, scope: &str, headers: &[(&str, &str)]) -> Result<Response> {
+        let mut at = url.to_owned();
+        for _ in 0..=MOST_REDIRECTS {
+            let mut request = self.agent.get(&at);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let here = Origin::of(&at);
+            if here.as_ref() == Some(&self.origin) {
+                let authorized = self.authorized.lock().unwrap_or_else(PoisonError::into_inner).get(scope).cloned();
+                if let Some(authorization) = authorized {
+                    request = request.header("Authorization", authorization);
+                }
+            }
+            let response =
+                request.call().map_err(|cause| Error::Transport { url: url.to_owned(), cause: Box::new(cause) })?;
+            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+                return Ok(response);
+            }
+            let to = header(response.headers(), "location").unwrap_or_default();
+            let refuse = |reason| Error::Redirect { url: url.to_owned(), to: clip(to), reason };
+            let next = origin::resolve(&at, to).ok_or_else(|| refuse("not a URL"))?;
+            let there = Origin::of(&next).ok_or_else(|| refuse("not a URL"))?;
+            if there.scheme == "http" && here.is_some_and(|here| here.scheme == "https") {
+                return Err(refuse("from https to plain http"));
+            }
+            at = next;
+        }
+        Err(Error::Redirect { url: url.to_owned(), to: clip(&at), reason: "too many redirects" })
+    }
+}
+
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// The body without ureq's own limit: every reader here counts for itself.
+pub(crate) fn body(response: Response) -> ureq::BodyReader<'static> {
+    response.into_body().into_with_config().limit(u64::MAX).reader()
+}
+
+/// The registry's words for an error (`{"errors":[{"code":…,"message":…}]}`), else the status's meaning.
+fn failure(url: &str, response: Response) -> Error {
+    let status = response.status();
+    let mut text = Vec::new();
+    let _ = body(response).take(64 << 10).read_to_end(&mut text);
+    let said: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let first = &said["errors"][0];
+    let message = match (first["code"].as_str(), first["message"].as_str()) {
+        (Some(code), Some(message)) => clip(&format!("{code}: {message}")),
+        (Some(only), None) | (None, Some(only)) => clip(only),
+        (None, None) => status.canonical_reason().unwrap_or("unknown status").to_owned(),
+    };
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Denied { url: url.into(), message },
+        _ => Error::Status { url: url.into(), code: status.as_u16(), message },
+    }
+}
+
+fn roots(pem: &[u8]) -> Result<RootCerts> {
+    let mut certificates = Vec::new();
+    for item in parse_pem(pem) {
+        if let PemItem::Certificate(certificate) = item.map_err(|error| Error::Certificates(error.to_string()))? {
+            certificates.push(certificate);
+        }
+    }
+    if certificates.is_empty() {
+        return Err(Error::Certificates("no certificate in the file".into()));
+    }
+    Ok(RootCerts::from(certificates))
+}

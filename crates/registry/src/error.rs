@@ -1,0 +1,107 @@
+use wire::{Digest, Platform};
+
+/// What went wrong between us and a registry. URLs in messages never carry credentials: they are built here.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection, a broken one, a time-out, a certificate.
+    #[error("GET {url}: {cause}")]
+    Transport {
+        /// What was asked for.
+        url: String,
+        /// What ureq says.
+        cause: Box<ureq::Error>,
+    },
+    /// An answer that is no success.
+    #[error("GET {url}: {code} {message}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The HTTP status.
+        code: u16,
+        /// The registry's own words, or the meaning of the status.
+        message: String,
+    },
+    /// 401 even with what we know.
+    #[error("GET {url}: {message}: log in, or check that the repository exists")]
+    Denied {
+        /// What was asked for.
+        url: String,
+        /// Why, in one phrase.
+        message: String,
+    },
+    /// The registry sends us for a token to a place where credentials must not go.
+    #[error("token realm {realm:?}: {reason}")]
+    Realm {
+        /// The URL of the challenge.
+        realm: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A redirect that is not followed.
+    #[error("GET {url}: redirect to {to:?}: {reason}")]
+    Redirect {
+        /// What was asked for.
+        url: String,
+        /// Where we were sent.
+        to: String,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// The token server's answer is no token.
+    #[error("token from {realm}: {reason}")]
+    Token {
+        /// The URL of the challenge.
+        realm: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// More bytes than a document may have.
+    #[error("GET {url}: more than {limit} bytes")]
+    TooLarge {
+        /// What was asked for.
+        url: String,
+        /// The cap.
+        limit: u64,
+    },
+    /// The bytes are not what the digest promised.
+    #[error("manifest: the bytes have digest {got}, not {want}")]
+    Digest {
+        /// Asked for, or announced in Docker-Content-Digest.
+        want: Digest,
+        /// Computed.
+        got: Digest,
+    },
+    /// A manifest of docker's first schema.
+    #[error("manifest: docker schema 1 is no longer supported; push the image again with a current tool")]
+    Schema1,
+    /// A document that is no manifest and no index, or both.
+    #[error("manifest: {0}")]
+    Document(String),
+    /// The index has nothing for the platform.
+    #[error("no image for platform {wanted}; the index offers {offered}")]
+    Platform {
+        /// What was asked for.
+        wanted: Platform,
+        /// What there is, comma separated.
+        offered: String,
+    },
+    /// A host that makes no URL.
+    #[error("{0:?} is not a registry host")]
+    Host(String),
+    /// The configuration file or a helper says something unreadable.
+    #[error("credentials for {host}: {reason}")]
+    Credentials {
+        /// Whose.
+        host: String,
+        /// What is wrong; never the secret.
+        reason: String,
+    },
+    /// The CA file.
+    #[error("certificates: {0}")]
+    Certificates(String),
+}
+
+/// Text of a stranger: short, and without control characters that would speak to a terminal.
+pub(crate) fn clip(text: &str) -> String {
+    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
