@@ -1,0 +1,127 @@
+use crate::error::{At, Error, Result};
+use crate::image::parse_document;
+use crate::layout::Layout;
+use rustix::fs::FlockOperation;
+use serde_json::Value;
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use wire::{Algorithm, Descriptor, Digest};
+
+/// While one is alive, nobody's [`Layout::collect`] removes blobs. A writer takes it before its first blob and
+/// gives it up when the index names what it wrote.
+#[derive(Debug)]
+pub struct Hold {
+    _lock: File,
+}
+
+impl Layout {
+    /// Keeps garbage collection out until the value is dropped. Many may hold at once.
+    pub fn hold(&self) -> Result<Hold> {
+        Ok(Hold { _lock: self.lock("blobs.lock", FlockOperation::LockShared)? })
+    }
+
+    /// Removes the blobs that neither the index nor a pin reaches, and says which. Waits for every hold: a
+    /// caller who has one must drop it before.
+    pub fn collect(&self) -> Result<Vec<(Digest, u64)>> {
+        let _lock = self.lock("blobs.lock", FlockOperation::LockExclusive)?;
+        self.remove_unreached()
+    }
+
+    /// [`collect`](Self::collect), but `None` at once when somebody holds.
+    pub fn try_collect(&self) -> Result<Option<Vec<(Digest, u64)>>> {
+        match self.lock("blobs.lock", FlockOperation::NonBlockingLockExclusive) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            lock => {
+                let _lock = lock?;
+                self.remove_unreached().map(Some)
+            }
+        }
+    }
+
+    fn remove_unreached(&self) -> Result<Vec<(Digest, u64)>> {
+        let reached = self.reached()?;
+        let mut removed = Vec::new();
+        for (digest, size) in self.blobs()? {
+            if !reached.contains(&digest) {
+                let path = self.blob_path(&digest);
+                fs::remove_file(&path).at(&path, "remove")?;
+                removed.push((digest, size));
+            }
+        }
+        Ok(removed)
+    }
+
+    /// Every blob of the store with its size, in the order of their digests. Files that are not named by a
+    /// digest are nobody's blobs and are left out.
+    pub fn blobs(&self) -> Result<Vec<(Digest, u64)>> {
+        let mut blobs = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let dir = self.path().join("blobs").join(algorithm.name());
+            let entries = match fs::read_dir(&dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.at(&dir, "list")?,
+            };
+            for entry in entries {
+                let entry = entry.at(&dir, "list")?;
+                let name = format!("{}:{}", algorithm.name(), entry.file_name().to_string_lossy());
+                if let Ok(digest) = name.parse() {
+                    blobs.push((digest, entry.metadata().at(&entry.path(), "stat")?.len()));
+                }
+            }
+        }
+        blobs.sort();
+        Ok(blobs)
+    }
+
+    /// Files among the blobs that are not named by a digest, relative to the layout.
+    pub(crate) fn strays(&self) -> Result<Vec<String>> {
+        let mut strays = Vec::new();
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let below = format!("blobs/{}", algorithm.name());
+            let dir = self.path().join(&below);
+            for entry in fs::read_dir(&dir).into_iter().flatten() {
+                let name = entry.at(&dir, "list")?.file_name().to_string_lossy().into_owned();
+                if format!("{}:{name}", algorithm.name()).parse::<Digest>().is_err() {
+                    strays.push(format!("{below}/{name}"));
+                }
+            }
+        }
+        strays.sort();
+        Ok(strays)
+    }
+
+    /// The digests that index and pins reach. A document that is not there reaches nothing (an index of which
+    /// only one platform was pulled); one that is there and cannot be read is an error, for what it reaches
+    /// would be lost.
+    pub fn reached(&self) -> Result<HashSet<Digest>> {
+        let mut reached = HashSet::new();
+        let mut todo = self.index()?;
+        todo.extend(self.pins()?.into_iter().map(|(_, pinned)| pinned));
+        while let Some(descriptor) = todo.pop() {
+            if reached.insert(descriptor.digest.clone()) && (descriptor.is_index() || descriptor.is_manifest()) {
+                match self.document(&descriptor) {
+                    Err(Error::Missing(_)) => {}
+                    bytes => todo.extend(children(&descriptor, &bytes?)?),
+                }
+            }
+        }
+        Ok(reached)
+    }
+}
+
+/// What a manifest or an index points to, the subject of an attached artifact included.
+pub(crate) fn children(descriptor: &Descriptor, bytes: &[u8]) -> Result<Vec<Descriptor>> {
+    let document = parse_document(descriptor, bytes)?;
+    let mut found = Vec::new();
+    for name in ["manifests", "layers", "config", "subject"] {
+        match document.get(name) {
+            None | Some(Value::Null) => {}
+            Some(Value::Array(_)) => {
+                found.extend(crate::image::member::<Vec<Descriptor>>(descriptor, &document, name)?)
+            }
+            Some(_) => found.push(crate::image::member(descriptor, &document, name)?),
+        }
+    }
+    Ok(found)
+}

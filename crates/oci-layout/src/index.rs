@@ -1,0 +1,107 @@
+use crate::error::{Error, Result};
+use crate::layout::{Layout, read_capped};
+use serde_json::{Map, Value};
+use wire::{Descriptor, Digest, annotation};
+
+pub(crate) const FILE: &str = "index.json";
+pub(crate) const EMPTY: &str =
+    r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+/// Some ten thousand images.
+const LARGEST: u64 = 16 << 20;
+
+impl Layout {
+    /// The entries of `index.json` in their order; the name is in [`annotation::REF_NAME`].
+    pub fn index(&self) -> Result<Vec<Descriptor>> {
+        let (_, manifests) = self.load_index()?;
+        manifests.into_iter().map(|entry| parse_entry(self, entry)).collect()
+    }
+
+    /// Gives an image a name, atomically. The image that had the name stays, unnamed, unless it has another
+    /// name; it is returned. An unnamed entry of the newly named image goes.
+    pub fn name(&self, name: &str, mut descriptor: Descriptor) -> Result<Option<Descriptor>> {
+        let digest = descriptor.digest.clone();
+        descriptor.annotations.insert(annotation::REF_NAME.into(), name.into());
+        self.change_index(|entries| {
+            let displaced = take_name(entries, name);
+            entries.retain(|entry| entry.digest != digest || entry.annotation(annotation::REF_NAME).is_some());
+            entries.push(descriptor);
+            let displaced = displaced.filter(|old| old.digest != digest);
+            if let Some(old) = &displaced {
+                add_unnamed(entries, old.clone());
+            }
+            displaced
+        })
+    }
+
+    /// Keeps an image without a name, as docker keeps one whose name has moved away. Nothing happens when the
+    /// index has the image already.
+    pub fn add_unnamed(&self, descriptor: Descriptor) -> Result<()> {
+        self.change_index(|entries| add_unnamed(entries, descriptor))
+    }
+
+    /// Takes a name away, and with its last name the image: [`Layout::collect`] removes its blobs.
+    pub fn unname(&self, name: &str) -> Result<Option<Descriptor>> {
+        self.change_index(|entries| take_name(entries, name))
+    }
+
+    /// Takes every entry of an image away, named or not.
+    pub fn forget(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
+        self.change_index(|entries| entries.extract_if(.., |entry| entry.digest == *digest).collect())
+    }
+
+    /// The index as stored, and its entries. Entries are not yet parsed: fsck shows those that cannot be.
+    pub(crate) fn load_index(&self) -> Result<(Map<String, Value>, Vec<Value>)> {
+        let path = self.path().join(FILE);
+        let malformed = |reason: String| Error::Malformed { what: path.display().to_string(), reason };
+        let bytes = read_capped(&path, LARGEST)?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
+        let Value::Object(index) = value else { return Err(malformed("not a JSON object".into())) };
+        let manifests = match index.get("manifests") {
+            Some(Value::Array(manifests)) => manifests.clone(),
+            None | Some(Value::Null) => Vec::new(),
+            Some(_) => return Err(malformed("manifests is no array".into())),
+        };
+        Ok((index, manifests))
+    }
+
+    /// Reads, changes and replaces `index.json` under its lock. Members that we do not know stay as they are.
+    fn change_index<T>(&self, change: impl FnOnce(&mut Vec<Descriptor>) -> T) -> Result<T> {
+        let _lock = self.lock_index()?;
+        let (mut index, manifests) = self.load_index()?;
+        let mut entries = manifests.iter().map(|entry| parse_entry(self, entry.clone())).collect::<Result<Vec<_>>>()?;
+        let result = change(&mut entries);
+        let changed: Vec<Value> = entries.iter().map(to_value).collect::<Result<_>>()?;
+        if changed != manifests {
+            // What the new index names must be durable before the index is.
+            self.sync()?;
+            index.insert("manifests".into(), Value::Array(changed));
+            self.replace(&self.path().join(FILE), Value::Object(index).to_string().as_bytes())?;
+        }
+        Ok(result)
+    }
+}
+
+fn take_name(entries: &mut Vec<Descriptor>, name: &str) -> Option<Descriptor> {
+    let mut taken: Vec<_> =
+        entries.extract_if(.., |entry| entry.annotation(annotation::REF_NAME) == Some(name)).collect();
+    taken.pop()
+}
+
+fn add_unnamed(entries: &mut Vec<Descriptor>, mut descriptor: Descriptor) {
+    if entries.iter().all(|entry| entry.digest != descriptor.digest) {
+        descriptor.annotations.shift_remove(annotation::REF_NAME);
+        entries.push(descriptor);
+    }
+}
+
+fn parse_entry(layout: &Layout, entry: Value) -> Result<Descriptor> {
+    serde_json::from_value(entry).map_err(|error| Error::Malformed {
+        what: layout.path().join(FILE).display().to_string(),
+        reason: format!("manifests: {error}"),
+    })
+}
+
+pub(crate) fn to_value(descriptor: &Descriptor) -> Result<Value> {
+    serde_json::to_value(descriptor)
+        .map_err(|error| Error::Malformed { what: descriptor.digest.to_string(), reason: error.to_string() })
+}
