@@ -1,0 +1,287 @@
+//! Compression of layers. Reading finds out by itself what it reads; writing gives the same bytes for the
+//! same input, whatever the number of processors.
+
+use flate2::bufread::MultiGzDecoder;
+use std::collections::VecDeque;
+use std::io::{self, BufReader, Cursor, Read, Write};
+use std::num::NonZero;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, available_parallelism};
+
+/// How the bytes of a layer are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Plain tar.
+    None,
+    /// gzip, RFC 1952; one or many members.
+    Gzip,
+    /// zstd, RFC 8878.
+    Zstd,
+}
+
+impl Compression {
+    /// What the first bytes say; anything unknown is taken for plain tar, whose reader will say what it is not.
+    pub fn detect(start: &[u8]) -> Self {
+        match start {
+            [0x1f, 0x8b, ..] => Self::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
+            // A zstd stream may begin with skippable frames (zstd:chunked puts them at its end).
+            [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
+            _ => Self::None,
+        }
+    }
+}
+
+const BUFFER: usize = 256 * 1024;
+
+/// Wraps a stream so that it is read uncompressed, after a look at its first bytes.
+pub fn decoder<'a>(from: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+    let mut from = from;
+    let mut start = Vec::with_capacity(4);
+    from.by_ref().take(4).read_to_end(&mut start)?;
+    let compression = Compression::detect(&start);
+    let whole = BufReader::with_capacity(BUFFER, Cursor::new(start).chain(from));
+    Ok(match compression {
+        Compression::None => Box::new(whole),
+        // Many members: the plain GzDecoder would stop after the first one and lose the rest in silence.
+        Compression::Gzip => Box::new(MultiGzDecoder::new(whole)),
+        Compression::Zstd => {
+            let mut zstd = zstd::stream::read::Decoder::with_buffer(whole)?;
+            // What a frame may make us remember: 128 MiB, the standard's recommended limit is 8.
+            zstd.window_log_max(27)?;
+            Box::new(zstd)
+        }
+    })
+}
+
+/// Wraps a sink so that what is written arrives compressed. [`Encoder::finish`] ends the stream.
+pub fn encoder<W: Write>(compression: Compression, to: W) -> io::Result<Encoder<W>> {
+    Ok(Encoder(match compression {
+        Compression::None => Inner::None(to),
+        Compression::Gzip => Inner::Gzip(Gzip::new(to, available_parallelism().map_or(1, NonZero::get))),
+        // Without worker threads: their number would change the bytes.
+        Compression::Zstd => Inner::Zstd(zstd::stream::write::Encoder::new(to, 3)?),
+    }))
+}
+
+/// A compressing sink. Dropped without [`finish`](Encoder::finish), its stream is cut.
+pub struct Encoder<W: Write>(Inner<W>);
+
+enum Inner<W: Write> {
+    None(W),
+    Gzip(Gzip<W>),
+    Zstd(zstd::stream::write::Encoder<'static, W>),
+}
+
+impl<W: Write> std::fmt::Debug for Encoder<W> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Encoder")
+    }
+}
+
+impl<W: Write> Encoder<W> {
+    /// Writes what is still held back, ends the stream, and gives the sink back.
+    pub fn finish(self) -> io::Result<W> {
+        match self.0 {
+            Inner::None(to) => Ok(to),
+            Inner::Gzip(gzip) => gzip.finish(),
+            Inner::Zstd(zstd) => zstd.finish(),
+        }
+    }
+}
+
+impl<W: Write> Write for Encoder<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.0 {
+            Inner::None(to) => to.write(bytes),
+            Inner::Gzip(gzip) => gzip.take(bytes),
+            Inner::Zstd(zstd) => zstd.write(bytes),
+        }
+    }
+
+    /// Flushes the sink only: a flush in the middle must not change the compressed bytes.
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            Inner::None(to) => to.flush(),
+            Inner::Gzip(gzip) => gzip.to.flush(),
+            Inner::Zstd(zstd) => zstd.get_mut().flush(),
+        }
+    }
+}
+
+/// Each MiB of input becomes one gzip member (RFC 1952 allows many), so that members can be made side by side
+/// and the result does not depend on how many threads made them.
+const MEMBER: usize = 1 << 20;
+const LEVEL: i32 = 6;
+
+struct Job {
+    plain: Vec<u8>,
+    done: SyncSender<io::Result<Vec<u8>>>,
+}
+
+struct Gzip<W> {
+    to: W,
+    block: Vec<u8>,
+    blocks: usize,
+    jobs: Option<SyncSender<Job>>,
+    waiting: VecDeque<Receiver<io::Result<Vec<u8>>>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<W: Write> Gzip<W> {
+    fn new(to: W, threads: usize) -> Self {
+        let (jobs, queue) = sync_channel::<Job>(threads);
+        let queue = Arc::new(Mutex::new(queue));
+        let threads = (0..threads)
+            .map(|_| {
+                let queue = Arc::clone(&queue);
+                std::thread::spawn(move || compress_members(&queue))
+            })
+            .collect();
+        Self { to, block: Vec::new(), blocks: 0, jobs: Some(jobs), waiting: VecDeque::new(), threads }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(MEMBER - self.block.len());
+        self.block.extend_from_slice(&bytes[..taken]);
+        if self.block.len() == MEMBER {
+            self.send_block()?;
+        }
+        Ok(taken)
+    }
+
+    fn send_block(&mut self) -> io::Result<()> {
+        let plain = std::mem::replace(&mut self.block, Vec::with_capacity(MEMBER));
+        let (done, result) = sync_channel(1);
+        let gone = || io::Error::other("a compression thread ended early");
+        self.jobs.as_ref().ok_or_else(gone)?.send(Job { plain, done }).map_err(|_| gone())?;
+        self.waiting.push_back(result);
+        self.blocks += 1;
+        while self.waiting.len() > 2 * self.threads.len() {
+            self.write_next()?;
+        }
+        Ok(())
+    }
+
+    fn write_next(&mut self) -> io::Result<()> {
+        match self.waiting.pop_front() {
+            Some(result) => {
+                let member = result.recv().map_err(|_| io::Error::other("a compression thread ended early"))??;
+                self.to.write_all(&member)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn finish(mut self) -> io::Result<W> {
+        // No input at all is still one member: nothing is not a gzip stream.
+        if !self.block.is_empty() || self.blocks == 0 {
+            self.send_block()?;
+        }
+        while !self.waiting.is_empty() {
+            self.write_next()?;
+        }
+        self.jobs = None;
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        Ok(self.to)
+    }
+}
+
+fn compress_members(queue: &Mutex<Receiver<Job>>) {
+    let level = libdeflater::CompressionLvl::new(LEVEL).unwrap_or_default();
+    let mut compressor = libdeflater::Compressor::new(level);
+    loop {
+        let job = match queue.lock() {
+            Ok(queue) => queue.recv(),
+            Err(_) => return,
+        };
+        let Ok(job) = job else { return };
+        let mut member = vec![0; compressor.gzip_compress_bound(job.plain.len())];
+        let result = compressor
+            .gzip_compress(&job.plain, &mut member)
+            .map(|used| {
+                member.truncate(used);
+                member
+            })
+            .map_err(|error| io::Error::other(format!("deflate: {error}")));
+        // The other side is gone when its own write failed.
+        let _ = job.done.send(result);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample(length: usize) -> Vec<u8> {
+        let mut state = 1u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0] & 0x1f
+        };
+        (0..length).map(|_| next()).collect()
+    }
+
+    fn packed(compression: Compression, plain: &[u8], step: usize) -> Vec<u8> {
+        let mut encoder = encoder(compression, Vec::new()).unwrap();
+        for part in plain.chunks(step) {
+            encoder.write_all(part).unwrap();
+            encoder.flush().unwrap();
+        }
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn every_codec_gives_back_what_it_took() {
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            for length in [0, 1, 3, 5, MEMBER - 1, MEMBER, MEMBER + 1, 5 * MEMBER + 17] {
+                let plain = sample(length);
+                let bytes = packed(compression, &plain, 100_000);
+                if length > 3 {
+                    assert_eq!(Compression::detect(&bytes), compression);
+                }
+                let mut back = Vec::new();
+                decoder(&bytes[..]).unwrap().read_to_end(&mut back).unwrap();
+                assert!(back == plain, "{compression:?} of {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_depend_neither_on_threads_nor_on_how_they_came() {
+        let plain = sample(4 * MEMBER + 99);
+        let one = |threads| {
+            let mut gzip = Gzip::new(Vec::new(), threads);
+            let mut rest = &plain[..];
+            while !rest.is_empty() {
+                let taken = gzip.take(rest).unwrap();
+                rest = &rest[taken..];
+            }
+            gzip.finish().unwrap()
+        };
+        let first = one(1);
+        assert!(first == one(2) && first == one(7));
+        assert!(first == packed(Compression::Gzip, &plain, 777));
+        assert!(packed(Compression::Zstd, &plain, 777) == packed(Compression::Zstd, &plain, 1 << 20));
+    }
+
+    #[test]
+    fn cut_and_broken_streams_are_errors() {
+        let plain = sample(3 * MEMBER);
+        for compression in [Compression::Gzip, Compression::Zstd] {
+            let bytes = packed(compression, &plain, 1 << 20);
+            let read = |bytes: &[u8]| decoder(bytes).and_then(|mut from| io::copy(&mut from, &mut io::sink()));
+            assert!(read(&bytes).is_ok());
+            for cut in [5, 100, bytes.len() / 2, bytes.len() - 1] {
+                assert!(read(&bytes[..cut]).is_err(), "{compression:?} cut at {cut}");
+            }
+            let mut broken = bytes.clone();
+            let middle = broken.len() / 2;
+            broken[middle] ^= 0x55;
+            assert!(read(&broken).is_err() || compression == Compression::Zstd, "{compression:?}: no checksum seen");
+        }
+    }
+}
