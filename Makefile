@@ -40,7 +40,7 @@ bench: deps build
 lint: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps bench/run bench/corpus
+	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps tests/debian bench/corpus
 	mandoc -T lint -W warning $(PAGES)
 
 fuzz:

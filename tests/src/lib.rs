@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
+pub mod corpus;
 pub mod registry;
 
 /// A temporary directory with a `DOCK_ROOT` and a `DOCK_RUN` in it. Everything in it goes when it is dropped.
