@@ -1,0 +1,278 @@
+//! All containers below a root: what they are called, and what they are doing.
+
+use crate::life::{Exit, Started};
+use crate::{Error, Result, file, names};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use wire::Status;
+
+/// `container.json`: what a container was made as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Meta {
+    /// 64 hexadecimal digits, the directory's name.
+    pub id: String,
+    /// Given by `--name`, or adjective_surname.
+    pub name: String,
+    /// The image as the user named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The digest of the image's configuration.
+    #[serde(rename = "imageID", default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<String>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// The process's arguments.
+    pub command: Vec<String>,
+    /// Labels of the image, then those of `--label`.
+    #[serde(default)]
+    pub labels: Map<String, Value>,
+    /// Members that this version does not know.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+/// A container that was found.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its bundle.
+    pub dir: PathBuf,
+    /// What it was made as.
+    pub meta: Meta,
+    /// Its first process, when it lives.
+    pub started: Option<Started>,
+    /// How its first process ended, when it has and is known.
+    pub exit: Option<Exit>,
+    /// Where it is in its life.
+    pub status: Status,
+}
+
+/// The containers below one root.
+#[derive(Debug, Clone)]
+pub struct Containers {
+    dir: PathBuf,
+    run: PathBuf,
+}
+
+/// While this is held, no name is taken and no container removed.
+#[derive(Debug)]
+pub struct Naming<'a> {
+    of: &'a Containers,
+    _lock: File,
+}
+
+impl Containers {
+    /// `root` is `$DOCK_ROOT`, `run` is `$DOCK_RUN`.
+    pub fn new(root: &Path, run: &Path) -> Self {
+        Self { dir: root.join("containers"), run: run.into() }
+    }
+
+    /// The container ID of a bundle that lies here.
+    pub fn id_of(&self, bundle: &Path) -> Option<String> {
+        let name = bundle.file_name()?.to_str().filter(|name| names::is_id(name))?;
+        let same =
+            |a: &Path, b: &Path| a == b || a.canonicalize().is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+        same(bundle.parent()?, &self.dir).then(|| name.to_owned())
+    }
+
+    /// Every container, the newest first. A directory without `container.json` is one that is being made.
+    pub fn list(&self) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
+        for id in self.ids()? {
+            found.extend(self.read(&id)?);
+        }
+        found.sort_by(|a, b| b.meta.created.cmp(&a.meta.created));
+        Ok(found)
+    }
+
+    /// By name, by ID, by unique start of an ID, in docker's order of preference.
+    pub fn find(&self, operand: &str) -> Result<Found> {
+        let missing = || Error::NoContainer(operand.chars().take(150).collect());
+        if names::is_id(operand)
+            && let Some(found) = self.read(operand)?
+        {
+            return Ok(found);
+        }
+        let name = operand.strip_prefix('/').unwrap_or(operand);
+        let mut all = self.list()?;
+        if let Some(at) = all.iter().position(|found| found.meta.name == name) {
+            return Ok(all.swap_remove(at));
+        }
+        all.retain(|found| !operand.is_empty() && found.meta.id.starts_with(operand));
+        match (all.pop(), all.is_empty()) {
+            (None, _) => Err(missing()),
+            (Some(found), true) => Ok(found),
+            (Some(_), false) => Err(Error::Ambiguous(operand.into())),
+        }
+    }
+
+    /// One container by its whole ID.
+    pub fn read(&self, id: &str) -> Result<Option<Found>> {
+        let dir = self.dir.join(id);
+        let Some(meta) = file::read_json_if_there::<Meta>(&dir, "container.json")? else { return Ok(None) };
+        let recorded = Started::read(&self.run, id)?;
+        let exit = Exit::read(&dir)?;
+        let ever = recorded.is_some() || exit.is_some();
+        let started = recorded.filter(Started::lives);
+        let status = match (&started, ever) {
+            (Some(_), _) => Status::Running,
+            (None, true) => Status::Exited,
+            (None, false) => Status::Created,
+        };
+        let exit = exit.filter(|_| started.is_none());
+        Ok(Some(Found { dir, meta, started, exit, status }))
+    }
+
+    /// Takes the lock under which names are given and containers removed.
+    pub fn naming(&self) -> Result<Naming<'_>> {
+        let path = self.dir.join(".lock");
+        let take = || -> io::Result<File> {
+            DirBuilder::new().recursive(true).mode(0o700).create(&self.dir)?;
+            let mut options = OpenOptions::new();
+            let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+            flock(&file, FlockOperation::LockExclusive)?;
+            Ok(file)
+        };
+        take().map(|lock| Naming { of: self, _lock: lock }).map_err(|cause| Error::Io(path.clone(), cause))
+    }
+
+    fn ids(&self) -> Result<Vec<String>> {
+        let io = |cause| Error::Io(self.dir.clone(), cause);
+        let entries = match std::fs::read_dir(&self.dir) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(io)?,
+        };
+        let mut ids = Vec::new();
+        for entry in entries {
+            ids.extend(entry.map_err(io)?.file_name().into_string().ok().filter(|name| names::is_id(name)));
+        }
+        Ok(ids)
+    }
+}
+
+impl Naming<'_> {
+    /// The name itself when it is well formed and free, or a free random one. `id` may have it already.
+    pub fn choose(&self, wanted: Option<&str>, id: &str) -> Result<String> {
+        let taken: Vec<_> = self.of.list()?.into_iter().filter(|found| found.meta.id != id).collect();
+        let holder = |name: &str| taken.iter().find(|found| found.meta.name == name);
+        if let Some(wanted) = wanted {
+            let name = names::check(wanted)?;
+            return match holder(name) {
+                Some(found) => Err(Error::NameTaken { name: name.into(), id: found.meta.id.clone() }),
+                None => Ok(name.into()),
+            };
+        }
+        for _ in 0..10 {
+            let name = names::random_name();
+            if holder(&name).is_none() {
+                return Ok(name);
+            }
+        }
+        Ok(format!("{}_{}", names::random_name(), &id[..6]))
+    }
+
+    /// Writes `container.json`: from here on the container is listed.
+    pub fn save(&self, meta: &Meta) -> Result<()> {
+        file::write_json(&self.of.dir.join(&meta.id), "container.json", meta)
+    }
+}
+
+impl Found {
+    /// The record that ctr-ls prints.
+    pub fn record(&self) -> wire::Container {
+        let mut rest = Map::new();
+        let mut put = |name: &str, value: Option<Value>| rest.extend(value.map(|value| (name.to_owned(), value)));
+        put("image", self.meta.image.clone().map(Into::into));
+        put("imageID", self.meta.image_id.clone().map(Into::into));
+        put("command", Some(self.meta.command.clone().into()));
+        put("created", Some(self.meta.created.clone().into()));
+        put("startedAt", self.started_at().map(Into::into));
+        put("finishedAt", self.exit.as_ref().map(|exit| exit.finished_at.clone().into()));
+        put("labels", Some(self.meta.labels.clone().into()));
+        rest.extend(self.meta.rest.clone());
+        wire::Container {
+            id: self.meta.id.clone(),
+            name: self.meta.name.clone(),
+            status: self.status,
+            pid: self.started.as_ref().map(|started| started.pid),
+            bundle: self.dir.clone().into(),
+            exit_code: self.exit.as_ref().map(|exit| exit.exit_code),
+            rest,
+        }
+    }
+
+    /// When its first process started, RFC 3339.
+    pub fn started_at(&self) -> Option<&str> {
+        match &self.started {
+            Some(started) => started.started_at(),
+            None => self.exit.as_ref()?.started_at.as_deref(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn add(root: &Path, id: &str, name: &str, created: &str) {
+        let dir = root.join("containers").join(id);
+        fs::create_dir_all(&dir).unwrap();
+        let meta = serde_json::json!({"id": id, "name": name, "created": created, "command": ["sh"], "later": 1});
+        fs::write(dir.join("container.json"), meta.to_string()).unwrap();
+    }
+
+    #[test]
+    fn containers_are_found_by_name_and_by_unique_prefix() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = Containers::new(dir.path(), &dir.path().join("run"));
+        assert!(all.list().unwrap().is_empty());
+        let (a, b) = ("ab".repeat(32), format!("ac{}", "ab".repeat(31)));
+        add(dir.path(), &a, "web", "2026-01-01T00:00:00Z");
+        add(dir.path(), &b, "ab", "2026-01-02T00:00:00Z");
+        fs::create_dir_all(dir.path().join("containers").join("ad".repeat(32))).unwrap();
+        let names: Vec<_> = all.list().unwrap().into_iter().map(|found| found.meta.name).collect();
+        assert_eq!(names, ["ab", "web"], "newest first, the unfinished one not at all");
+        for (operand, id) in [("web", &a), ("/web", &a), ("ab", &b), (&a, &a), ("aba", &a), ("ac", &b)] {
+            assert_eq!(&all.find(operand).unwrap().meta.id, id, "{operand}");
+        }
+        assert!(matches!(all.find("a"), Err(Error::Ambiguous(_))));
+        for operand in ["", "zz", "../x", "ad", "we"] {
+            assert_eq!(all.find(operand).unwrap_err().to_string(), format!("No such container: {operand}"));
+        }
+        let record = all.find("web").unwrap().record();
+        assert_eq!((record.status, record.rest["later"].as_i64()), (Status::Created, Some(1)));
+    }
+
+    #[test]
+    fn a_name_belongs_to_one_container() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = Containers::new(dir.path(), &dir.path().join("run"));
+        let (a, b) = ("ab".repeat(32), "cd".repeat(32));
+        add(dir.path(), &a, "web", "2026-01-01T00:00:00Z");
+        let naming = all.naming().unwrap();
+        assert_eq!(naming.choose(Some("web"), &a).unwrap(), "web", "its own");
+        let text = naming.choose(Some("/web"), &b).unwrap_err().to_string();
+        assert!(
+            text.starts_with(&format!("Conflict. The container name \"/web\" is already in use by container \"{a}\"."))
+        );
+        assert!(naming.choose(None, &b).unwrap().contains('_'));
+        assert!(naming.choose(Some("a b"), &b).is_err());
+    }
+
+    #[test]
+    fn a_bundle_is_a_container_only_below_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = Containers::new(dir.path(), dir.path());
+        let id = "ab".repeat(32);
+        add(dir.path(), &id, "web", "");
+        assert_eq!(all.id_of(&dir.path().join("containers").join(&id)), Some(id.clone()));
+        assert_eq!(all.id_of(&dir.path().join("elsewhere").join(&id)), None);
+        assert_eq!(all.id_of(&dir.path().join("containers/box")), None);
+    }
+}

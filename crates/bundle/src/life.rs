@@ -1,0 +1,234 @@
+//! From start to end of a container: who holds it, what its first process is, how that ended.
+//!
+//! A process ID alone proves nothing: the kernel hands it out again. Here a process is its ID and the time
+//! that it started, which /proc/PID/stat gives in clock ticks since boot.
+
+use crate::{Error, Result, file};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use wire::WirePath;
+
+/// Annotation of `state.json`: field 22 of /proc/PID/stat.
+const PID_START: &str = "dev.dock.pid.start";
+/// Annotation of `state.json`: when it started, RFC 3339.
+const STARTED_AT: &str = "dev.dock.started";
+
+/// The time as records have it: RFC 3339, UTC.
+pub fn now() -> String {
+    jiff::Timestamp::now().to_string()
+}
+
+/// Held by the process that keeps a container while the container lives; gone with that process.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Takes a bundle's lock, or says [`Error::Busy`] at once.
+pub fn lock(bundle: &Path) -> Result<Lock> {
+    let path = bundle.join("lock");
+    let io = |cause: std::io::Error| Error::Io(path.clone(), cause);
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy(bundle.into())),
+        Err(cause) => Err(io(cause.into())),
+    }
+}
+
+/// `state.json` below the run directory: the state of runtime-spec (runtime.md, "State").
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Started {
+    /// Of the runtime specification.
+    pub oci_version: String,
+    /// The container's ID.
+    pub id: String,
+    /// `running`; the file says nothing about a process that has ended since.
+    pub status: String,
+    /// The first process, as the host sees it.
+    pub pid: i32,
+    /// Absolute path of the bundle.
+    pub bundle: WirePath,
+    /// Where the start time stands.
+    #[serde(default)]
+    pub annotations: Map<String, Value>,
+    /// Members that this version does not know.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+impl Started {
+    /// The state of the process `pid`, which must live.
+    pub fn new(id: &str, pid: i32, bundle: &Path) -> Result<Self> {
+        let start = start_time(pid).ok_or_else(|| {
+            Error::Io(format!("/proc/{pid}/stat").into(), std::io::Error::from(std::io::ErrorKind::NotFound))
+        })?;
+        let mut annotations = Map::new();
+        annotations.insert(PID_START.into(), start.to_string().into());
+        annotations.insert(STARTED_AT.into(), now().into());
+        Ok(Self {
+            oci_version: "1.0.2".into(),
+            id: id.into(),
+            status: "running".into(),
+            pid,
+            bundle: bundle.into(),
+            annotations,
+            rest: Map::new(),
+        })
+    }
+
+    /// Writes `<run>/containers/<id>/state.json`.
+    pub fn write(&self, run: &Path) -> Result<()> {
+        let dir = state_dir(run, &self.id);
+        let make = || std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        make().map_err(|cause| Error::Io(dir.clone(), cause))?;
+        file::write_json(&dir, "state.json", self)
+    }
+
+    /// Reads it; `None` when the container is not started.
+    pub fn read(run: &Path, id: &str) -> Result<Option<Self>> {
+        file::read_json_if_there(&state_dir(run, id), "state.json")
+    }
+
+    /// Removes it. That it is gone already is fine.
+    pub fn remove(run: &Path, id: &str) -> Result<()> {
+        let dir = state_dir(run, id);
+        match std::fs::remove_dir_all(&dir) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::Io(dir, cause)),
+            _ => Ok(()),
+        }
+    }
+
+    /// When it started, RFC 3339.
+    pub fn started_at(&self) -> Option<&str> {
+        self.annotations.get(STARTED_AT)?.as_str()
+    }
+
+    /// Whether that very process still lives. One that waits to be reaped does not.
+    pub fn lives(&self) -> bool {
+        let recorded = self.annotations.get(PID_START).and_then(Value::as_str);
+        recorded.is_some() && start_time(self.pid).map(|start| start.to_string()).as_deref() == recorded
+    }
+}
+
+fn state_dir(run: &Path, id: &str) -> PathBuf {
+    run.join("containers").join(id)
+}
+
+/// When a process started, in clock ticks since boot; `None` when there is no such process, or only its
+/// zombie. The command's name, in parentheses, can hold anything: what counts stands after the last one.
+pub fn start_time(pid: i32) -> Option<u64> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace();
+    if matches!(fields.next()?, "Z" | "X") {
+        return None;
+    }
+    // The state was field 3; the start time is field 22.
+    fields.nth(18)?.parse().ok()
+}
+
+/// `exit.json`: how the first process ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exit {
+    /// Its code; 128+n for signal n; 125, 126, 127 when it was not executed.
+    pub exit_code: i32,
+    /// The signal that ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    /// When it started, RFC 3339; absent when it was not executed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<String>,
+    /// When it ended, RFC 3339.
+    pub finished_at: String,
+    /// Whether the kernel ended it for want of memory.
+    #[serde(default)]
+    pub oom_killed: bool,
+    /// Members that this version does not know.
+    #[serde(flatten)]
+    pub rest: Map<String, Value>,
+}
+
+impl Exit {
+    /// An end just now.
+    pub fn now(exit_code: i32, signal: Option<i32>, started_at: Option<String>) -> Self {
+        Self { exit_code, signal, started_at, finished_at: now(), oom_killed: false, rest: Map::new() }
+    }
+
+    /// Writes `exit.json` in the bundle.
+    pub fn write(&self, bundle: &Path) -> Result<()> {
+        file::write_json(bundle, "exit.json", self)
+    }
+
+    /// Reads it; `None` when the process has not ended.
+    pub fn read(bundle: &Path) -> Result<Option<Self>> {
+        file::read_json_if_there(bundle, "exit.json")
+    }
+
+    /// Removes it, before a new start.
+    pub fn remove(bundle: &Path) -> Result<()> {
+        let path = bundle.join("exit.json");
+        match std::fs::remove_file(&path) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::Io(path, cause)),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_is_its_id_and_its_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let started = Started::new("c1", pid, Path::new("/b")).unwrap();
+        started.write(dir.path()).unwrap();
+        let read = Started::read(dir.path(), "c1").unwrap().unwrap();
+        assert_eq!(read, started);
+        assert!(read.lives() && read.started_at().unwrap().ends_with('Z'));
+        let mut other = read.clone();
+        other.annotations.insert(PID_START.into(), "1".into());
+        assert!(!other.lives(), "the same ID at another time is another process");
+        child.stdin.take();
+        // Dead and not yet reaped: a zombie does not live.
+        while start_time(pid).is_some() {
+            std::thread::yield_now();
+        }
+        assert!(!read.lives());
+        child.wait().unwrap();
+        assert!(!read.lives());
+        Started::remove(dir.path(), "c1").unwrap();
+        Started::remove(dir.path(), "c1").unwrap();
+        assert_eq!(Started::read(dir.path(), "c1").unwrap(), None);
+    }
+
+    #[test]
+    fn a_lock_has_one_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        assert!(matches!(lock(dir.path()), Err(Error::Busy(_))));
+        drop(held);
+        lock(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn an_end_comes_back_as_it_was_written() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(Exit::read(dir.path()).unwrap(), None);
+        let exit = Exit::now(137, Some(9), Some(now()));
+        exit.write(dir.path()).unwrap();
+        assert_eq!(Exit::read(dir.path()).unwrap(), Some(exit));
+        Exit::remove(dir.path()).unwrap();
+        assert_eq!(Exit::read(dir.path()).unwrap(), None);
+    }
+}
