@@ -14,7 +14,7 @@ TOOLS  := $(patsubst tools/%/Cargo.toml,%,$(wildcard tools/*/Cargo.toml))
 PAGES  := $(wildcard man/*.[1-8])
 BUILT   = target/$(TARGET)/release
 
-.PHONY: all build demo test bench lint fuzz install deps clean
+.PHONY: all build demo test bench lint install deps clean
 
 all: build
 
@@ -42,9 +42,6 @@ lint: deps
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps tests/debian bench/corpus
 	mandoc -T lint -W warning $(PAGES)
-
-fuzz:
-	$(CARGO) fuzz list 2>/dev/null || { echo "make fuzz: install cargo-fuzz first: cargo install cargo-fuzz" >&2; exit 1; }
 
 # Installs the Debian packages that tests, lint and bench use and that are not there yet.
 deps:
