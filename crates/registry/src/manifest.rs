@@ -76,7 +76,7 @@ fn media_type_of(bytes: &[u8], content_type: &str) -> Result<String> {
     let document: Value = serde_json::from_slice(bytes).map_err(|error| Error::Document(error.to_string()))?;
     let header = content_type.split(';').next().unwrap_or_default().trim();
     let known = [media_type::MANIFEST, media_type::DOCKER_MANIFEST, media_type::INDEX, media_type::DOCKER_LIST];
-    if document["schemaVersion"] == 1 || header.contains("manifest.v1+") {
+    if document["schemaVersion"] == 1 || header.starts_with("application/vnd.docker.distribution.manifest.v1+") {
         return Err(Error::Schema1);
     }
     let is_index = match (document.get("manifests").is_some(), document.get("layers").is_some()) {

@@ -1,3 +1,138 @@
-//! To be written.
+//! A pull is a handful of GETs. The name gives a document; an index gives one manifest a platform; a manifest
+//! gives the digests of a configuration and of layers; each digest gives a blob that must hash to it:
+//!
+//! ```sh
+//! token=$(curl -s 'https://auth.docker.io/token?service=registry.docker.io&scope=repository:library/alpine:pull' | jq -r .token)
+//! get() { curl -sL -H "Authorization: Bearer $token" -H "Accept: $2" "https://registry-1.docker.io/v2/library/alpine/$1"; }
+//! get manifests/3.20 application/vnd.oci.image.index.v1+json | jq -r '.manifests[] | .platform.architecture, .digest'
+//! get manifests/sha256:… application/vnd.oci.image.manifest.v1+json | jq -r '.layers[].digest'
+//! get blobs/sha256:… | tee layer.tar.gz | sha256sum
+//! ```
+//!
+//! Read dock-wire(5), and the OCI distribution and image specifications.
+
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod credentials;
+mod fetch;
+mod meter;
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use fetch::Pulled;
+use oci_layout::Layout;
+use registry::{Client, Options};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use toolkit::{Out, usage};
+use wire::{Image, Platform, Record, Reference};
+
+/// Fetch images from a registry into an image layout
+#[derive(Debug, Parser)]
+#[command(name = "img-pull", version, about)]
+struct Args {
+    /// Names: [HOST[:PORT]/]PATH[:TAG][@DIGEST], as docker reads them
+    #[arg(value_name = "REF", required = true)]
+    references: Vec<String>,
+    /// The image layout, instead of images/ below the root
+    #[arg(long, value_name = "DIR")]
+    layout: Option<PathBuf>,
+    /// The platform to take from an index, instead of this machine's
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// What stdout gets: records, or the lines of docker pull
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
+    /// Speak plain HTTP to the registry
+    #[arg(long)]
+    plain_http: bool,
+    /// No progress; with --format docker only the name
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Json,
+    Docker,
+}
+
+fn main() -> ExitCode {
+    toolkit::main(run)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
+fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    let references = parse(&args.references)?;
+    let layout = Layout::open_or_create(&toolkit::layout_dir(args.layout.as_deref()))?;
+    let mut failed = 0;
+    for reference in &references {
+        let pulled = pull(&layout, reference, &args, out).with_context(|| reference.familiar());
+        match pulled {
+            Ok(pulled) => report(&layout, reference, &pulled, &args, out)?,
+            Err(error) if references.len() == 1 => return Err(error),
+            Err(error) => {
+                eprintln!("img-pull: {}", format!("{error:#}").replace(['\n', '\r'], " "));
+                failed += 1;
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} images were not pulled", references.len()),
+    }
+}
+
+/// All names are read before the first request is sent.
+fn parse(texts: &[String]) -> anyhow::Result<Vec<Reference>> {
+    texts.iter().map(|text| text.parse().map_err(|error: wire::ReferenceError| usage(error.to_string()))).collect()
+}
+
+fn pull(layout: &Layout, reference: &Reference, args: &Args, out: &mut Out) -> anyhow::Result<Pulled> {
+    if args.format == Format::Docker && !args.quiet {
+        let what = reference.digest().map_or_else(|| reference.tag().unwrap_or("latest").into(), ToString::to_string);
+        out.text(&format!("{what}: Pulling from {}\n", reference.path()))?;
+        out.finish()?;
+    }
+    let client = Client::new(
+        reference.host(),
+        Options {
+            user_agent: concat!("dock/", env!("CARGO_PKG_VERSION")).into(),
+            credentials: credentials::find(reference.host())?,
+            plain_http: args.plain_http,
+            certificates: certificates()?,
+            environment_proxy: true,
+        },
+    )?;
+    fetch::image(layout, &client, reference, args.platform.as_ref(), !args.quiet && toolkit::is_terminal())
+}
+
+/// `SSL_CERT_FILE`, as OpenSSL and Go read it: a company's own certificate authority.
+fn certificates() -> anyhow::Result<Option<Vec<u8>>> {
+    let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else { return Ok(None) };
+    let path = PathBuf::from(path);
+    std::fs::read(&path).map(Some).with_context(|| path.display().to_string())
+}
+
+/// A printed digest is a promise: by now everything is in place.
+fn report(layout: &Layout, reference: &Reference, pulled: &Pulled, args: &Args, out: &mut Out) -> anyhow::Result<()> {
+    if args.format == Format::Json {
+        let record = Image {
+            layout: layout.path().into(),
+            reference: Some(reference.to_string()),
+            descriptor: pulled.descriptor.clone(),
+            rest: serde_json::Map::new(),
+        };
+        return out.record(&Record::Image(record));
+    }
+    if !args.quiet {
+        for (digest, there) in pulled.layers.iter().filter(|_| !pulled.up_to_date) {
+            let what = if *there { "Already exists" } else { "Pull complete" };
+            out.text(&format!("{}: {what}\n", digest.short()))?;
+        }
+        let status = if pulled.up_to_date { "Image is up to date for" } else { "Downloaded newer image for" };
+        out.text(&format!("Digest: {}\nStatus: {status} {}\n", pulled.digest, reference.familiar()))?;
+    }
+    out.text(&format!("{reference}\n"))?;
+    out.finish()
+}
