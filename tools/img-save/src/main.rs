@@ -1,3 +1,87 @@
-//! To be written.
+//! An archive is a tar of a few documents and of every blob once. One `index.json` lists the images for readers
+//! of OCI layouts, one `manifest.json` lists the same blobs for docker:
+//!
+//! ```sh
+//! tar -C "$DOCK_ROOT/images" -c oci-layout index.json blobs | ssh host 'tar -x …'     # an OCI archive, of all images
+//! jq '[{Config: …, RepoTags: ["alpine:3.20"], Layers: ["blobs/sha256/…", …]}]' >manifest.json    # docker's page
+//! ```
+//!
+//! Nothing is packed again: digests are the same on the other side. Read dock-wire(5), tar(5), and the OCI image
+//! specification's image-layout.md.
+
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod archive;
+mod choose;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use tempfile::NamedTempFile;
+use toolkit::Out;
+
+/// Save images of a layout as one docker or OCI archive
+#[derive(Debug, Parser)]
+#[command(name = "img-save", version, about)]
+struct Args {
+    /// Names, IDs or unique prefixes of IDs; none: image records on stdin
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+    /// The image layout, instead of images/ below the root
+    #[arg(long, value_name = "DIR")]
+    layout: Option<PathBuf>,
+    /// docker: for docker load, and an OCI archive too; oci: without docker's document
+    #[arg(long, value_enum, default_value_t = Format::Docker)]
+    format: Format,
+    /// Write to a file, which appears when it is whole; - is stdout
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Docker,
+    Oci,
+}
+
+fn main() -> ExitCode {
+    toolkit::main(run)
+}
+
+fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    let file = args.output.filter(|path| path != Path::new("-"));
+    if file.is_none() {
+        toolkit::refuse_terminal("an archive")?;
+    }
+    let images = match &args.images[..] {
+        [] => choose::records()?,
+        operands => choose::operands(&toolkit::layout_dir(args.layout.as_deref()), operands)?,
+    };
+    // A collector that runs now must not take what is still to be written.
+    let _holds = images.iter().map(|image| image.layout.hold()).collect::<Result<Vec<_>, _>>()?;
+    let docker = args.format == Format::Docker;
+    if let Some(path) = file {
+        return to_file(&path, |to| archive::write(&images, docker, to)).with_context(|| path.display().to_string());
+    }
+    toolkit::widen_pipe(std::io::stdout());
+    archive::write(&images, docker, &mut out.bytes()).context("<stdout>")
+}
+
+/// Temp, fsync, rename: FILE is the old one or the whole new one.
+fn to_file(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<&mut NamedTempFile>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temp = tempfile::Builder::new().prefix(".img-save-").tempfile_in(dir)?;
+    let mut to = BufWriter::with_capacity(1 << 20, &mut temp);
+    write(&mut to)?;
+    to.flush()?;
+    drop(to);
+    temp.as_file().sync_all()?;
+    temp.persist(path)?;
+    std::fs::File::open(dir)?.sync_all()?;
+    Ok(())
+}

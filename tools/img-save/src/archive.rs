@@ -1,0 +1,120 @@
+//! The archive: documents first, so that a reader of a pipe can plan, then every blob once. The bytes depend on
+//! the images alone: sorted, time zero, owner root.
+
+use crate::choose::Chosen;
+use anyhow::Context;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::io::Write;
+use tar::{Builder, EntryType, Header};
+use wire::{Descriptor, Digest, Reference, annotation, media_type};
+
+/// What containerd and docker read an image's whole name from.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+/// Writes everything to `to`.
+pub fn write(images: &[Chosen], docker: bool, to: &mut impl Write) -> anyhow::Result<()> {
+    let mut tar = Builder::new(to);
+    document(&mut tar, "oci-layout", &json!({"imageLayoutVersion": "1.0.0"}))?;
+    document(&mut tar, "index.json", &index(images))?;
+    if docker {
+        document(&mut tar, "manifest.json", &docker_manifest(images))?;
+    }
+    // A sorted map: two images share their blobs, and the order is the same every time.
+    let mut first: BTreeMap<String, (&Chosen, &Descriptor)> = BTreeMap::new();
+    let mut later = BTreeMap::new();
+    for image in images {
+        for blob in [&image.image.descriptor, &image.image.manifest.config] {
+            first.insert(blob_path(&blob.digest), (image, blob));
+        }
+        for layer in &image.image.manifest.layers {
+            later.insert(blob_path(&layer.digest), (image, layer));
+        }
+    }
+    let mut directories: Vec<&str> =
+        first.keys().chain(later.keys()).filter_map(|p| p.rsplit_once('/')).map(|p| p.0).collect();
+    directories.sort_unstable();
+    directories.dedup();
+    for directory in ["blobs"].into_iter().chain(directories) {
+        tar.append(&header(&format!("{directory}/"), EntryType::Directory, 0)?, std::io::empty())?;
+    }
+    later.retain(|path, _| !first.contains_key(path));
+    for (path, (image, blob)) in first.iter().chain(&later) {
+        let reader = image.layout.read(blob).with_context(|| image.operand.clone())?;
+        let header = header(path, EntryType::Regular, reader.size())?;
+        tar.append(&header, reader).with_context(|| path.clone())?;
+    }
+    tar.finish()?;
+    Ok(())
+}
+
+fn blob_path(digest: &Digest) -> String {
+    format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
+}
+
+fn document(tar: &mut Builder<impl Write>, name: &str, value: &Value) -> anyhow::Result<()> {
+    let bytes = value.to_string().into_bytes();
+    tar.append(&header(name, EntryType::Regular, bytes.len() as u64)?, &bytes[..]).context(name.to_owned())
+}
+
+fn header(path: &str, kind: EntryType, size: u64) -> anyhow::Result<Header> {
+    let mut header = Header::new_ustar();
+    header.set_path(path)?;
+    header.set_entry_type(kind);
+    header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
+    header.set_size(size);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_cksum();
+    Ok(header)
+}
+
+/// One entry a name, the descriptors as the layout has them.
+fn index(images: &[Chosen]) -> Value {
+    let mut entries = Vec::new();
+    for image in images {
+        let mut entry = image.image.descriptor.clone();
+        for (key, value) in &image.annotations {
+            entry.annotations.insert(key.clone(), value.clone());
+        }
+        if entry.platform.is_none() {
+            entry.platform = image.image.platform().and_then(|platform| serde_json::to_value(platform).ok());
+        }
+        entry.annotations.shift_remove(annotation::REF_NAME);
+        if let Some(name) = &image.name {
+            entry.annotations.insert(annotation::REF_NAME.into(), name.clone().into());
+            if name.parse::<Reference>().is_ok() {
+                entry.annotations.insert(CONTAINERD_NAME.into(), name.clone().into());
+            }
+        }
+        if !entries.contains(&entry) {
+            entries.push(entry);
+        }
+    }
+    json!({"schemaVersion": 2, "mediaType": media_type::INDEX, "manifests": entries})
+}
+
+/// `docker load`'s own document: one entry an image, with all the names that were asked for.
+fn docker_manifest(images: &[Chosen]) -> Value {
+    let mut entries: Vec<(&Digest, Vec<String>, Value)> = Vec::new();
+    for Chosen { image, name, .. } in images {
+        let familiar = name.as_ref().and_then(|name| name.parse::<Reference>().ok());
+        // RepoTags knows tags only; a name with a digest is in index.json.
+        let tag = familiar.filter(|name| name.digest().is_none()).map(|name| name.familiar());
+        if let Some((_, tags, _)) = entries.iter_mut().find(|(digest, ..)| **digest == image.descriptor.digest) {
+            tags.extend(tag.filter(|tag| !tags.contains(tag)).into_iter().collect::<Vec<_>>());
+            continue;
+        }
+        let layers: Vec<String> = image.manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect();
+        let entry = json!({"Config": blob_path(&image.manifest.config.digest), "RepoTags": null, "Layers": layers});
+        entries.push((&image.descriptor.digest, tag.into_iter().collect(), entry));
+    }
+    let entry = |(_, tags, mut entry): (&Digest, Vec<String>, Value)| {
+        if !tags.is_empty() {
+            entry["RepoTags"] = tags.into();
+        }
+        entry
+    };
+    entries.into_iter().map(entry).collect()
+}

@@ -1,0 +1,63 @@
+//! Which images: IMAGE operands, else the records on stdin.
+
+use anyhow::{Context, bail};
+use oci_layout::{Layout, OpenImage};
+use serde_json::{Map, Value};
+use std::path::Path;
+use wire::{Descriptor, Record, Reference, annotation};
+
+/// One image under one name.
+#[derive(Debug)]
+pub struct Chosen {
+    /// What was asked for, for messages.
+    pub operand: String,
+    /// Where it is.
+    pub layout: Layout,
+    /// The name that it is saved under; an image that was asked for by its ID has none.
+    pub name: Option<String>,
+    /// The annotations of the layout's entry.
+    pub annotations: Map<String, Value>,
+    /// The manifest, read.
+    pub image: OpenImage,
+}
+
+/// Looks every operand up before a byte is written.
+pub fn operands(layout: &Path, operands: &[String]) -> anyhow::Result<Vec<Chosen>> {
+    let layout = Layout::open(layout)?;
+    let choose = |operand: &String| {
+        let entry = layout.find(operand).context(operand.clone())?;
+        let name = entry.annotation(annotation::REF_NAME).filter(|name| asked_by_name(operand, name)).map(Into::into);
+        open(operand, &layout, name, &entry)
+    };
+    operands.iter().map(choose).collect()
+}
+
+fn asked_by_name(operand: &str, name: &str) -> bool {
+    name == operand || operand.parse::<Reference>().is_ok_and(|full| full.to_string() == name)
+}
+
+/// The records of `dfile-build | img-save`.
+pub fn records() -> anyhow::Result<Vec<Chosen>> {
+    let choose = |record| match record {
+        Record::Image(record) => {
+            let operand = record.reference.clone().unwrap_or_else(|| record.descriptor.digest.to_string());
+            open(&operand, &Layout::open(record.layout.as_path())?, record.reference, &record.descriptor)
+        }
+        other => bail!("<stdin>: want an image record, got a {} record", other.kind()),
+    };
+    toolkit::read_records("image")?.into_iter().map(choose).collect()
+}
+
+fn open(operand: &str, layout: &Layout, name: Option<String>, entry: &Descriptor) -> anyhow::Result<Chosen> {
+    let image = layout.open_image(entry, None).context(operand.to_owned())?;
+    for blob in image.manifest.layers.iter().chain([&image.manifest.config]) {
+        if layout.has(&blob.digest) != Some(blob.size) {
+            bail!("{operand}: {}: not in the layout, or of another size than its {} bytes", blob.digest, blob.size);
+        }
+    }
+    let mut annotations = entry.annotations.clone();
+    if entry.digest != image.descriptor.digest {
+        annotations.insert(annotation::SOURCE_DIGEST.into(), entry.digest.to_string().into());
+    }
+    Ok(Chosen { operand: operand.into(), layout: layout.clone(), name, annotations, image })
+}
