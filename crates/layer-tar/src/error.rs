@@ -25,6 +25,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Only the layers below can say where this goes: apply them first, then try again with them.
+    #[error("{path:?}: the layers below are needed", path = path.as_os_str())]
+    NeedsLower {
+        /// What is missing in the layer.
+        path: PathBuf,
+    },
     /// A tree holds something that a layer cannot say.
     #[error("{path:?}: {reason}", path = path.as_os_str())]
     Unsayable {

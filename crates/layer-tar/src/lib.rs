@@ -11,12 +11,16 @@
 
 #![forbid(unsafe_code)]
 
+mod apply;
 pub mod codec;
 mod error;
 mod node;
+mod read;
+mod root;
 mod stack;
 pub mod write;
 
+pub use apply::{Applied, Loss, Options, Owners, Target, apply, copy_root};
 pub use error::Error;
 pub use node::{Kind, Meta, Time, Xattrs};
 pub use stack::{Found, Stack};

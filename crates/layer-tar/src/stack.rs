@@ -141,6 +141,28 @@ impl Stack {
         }
     }
 
+    /// The attributes of a directory in the layers below the topmost one; none when there is no such directory.
+    pub(crate) fn meta_below(&self, path: &Path) -> Result<Option<Meta>> {
+        let parent = match self.walk(path.parent().unwrap_or(Path::new("")), true)? {
+            Some((_, Node { merged: Some(merged), .. })) => merged,
+            _ => return Ok(None),
+        };
+        let name = path.file_name().unwrap_or_default();
+        let Some(layers) = parent.layers.get(1..) else { return Ok(None) };
+        let layers =
+            layers.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 0)).collect::<std::result::Result<_, _>>();
+        let lower = Merged { layers: layers.map_err(Error::call("fcntl", path))? };
+        match self.child(&lower, name, path)? {
+            Some(node) if node.kind() == Kind::Directory => {
+                let mut meta = node.meta(path)?;
+                meta.xattrs
+                    .retain(|name, _| !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay."));
+                Ok(Some(meta))
+            }
+            _ => Ok(None),
+        }
+    }
+
     pub(crate) fn root(&self) -> Result<Node> {
         let empty = Path::new(".");
         let top = self
