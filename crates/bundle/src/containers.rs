@@ -180,6 +180,15 @@ impl Naming<'_> {
     pub fn save(&self, meta: &Meta) -> Result<()> {
         file::write_json(&self.of.dir.join(&meta.id), "container.json", meta)
     }
+
+    /// From here on the container is not listed and its name is free; what is left is a directory to remove.
+    pub fn forget(&self, id: &str) -> Result<()> {
+        let path = self.of.dir.join(id).join("container.json");
+        match std::fs::remove_file(&path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(Error::Io(path, cause)),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Found {

@@ -1,3 +1,134 @@
-//! To be written.
-#![forbid(unsafe_code)]
-fn main() {}
+//! Removes containers: their directory with all that they wrote, and their state.
+//!
+//! Mechanism: under the lock of all names the container gets a name that no list shows, then its tree is
+//! removed name by name below one directory descriptor, never following a link and never leaving the file
+//! system. By hand, for one that does not run:
+//!
+//! ```sh
+//! mv "containers/$id/container.json" "containers/$id/removing"
+//! rm -rf --one-file-system "containers/$id" "/run/dock/containers/$id"
+//! ```
+//!
+//! With `-f` the first process is killed before, through a descriptor that cannot mean another process.
+//! Read pidfd_open(2), openat(2), unlinkat(2).
+
+mod kill;
+mod tree;
+
+use anyhow::{Context, bail};
+use bundle::life::{self, Started};
+use bundle::{Containers, Found};
+use clap::Parser;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use toolkit::Out;
+use wire::{Record, Status};
+
+/// Remove containers that do not run
+#[derive(Debug, Parser)]
+#[command(name = "ctr-rm", version, about)]
+struct Args {
+    /// Names, IDs or unique starts of IDs; without them, container records are read from stdin
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+
+    /// Kill the container first when it runs; a container that is not there is no error
+    #[arg(short, long)]
+    force: bool,
+
+    /// Remove the volumes too that have no name
+    #[arg(short, long)]
+    volumes: bool,
+
+    /// Where images, volumes and containers are kept [default: $DOCK_ROOT, or /var/lib/dock]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    toolkit::main(run)
+}
+
+fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    let root = toolkit::root_dir(args.root.as_deref());
+    let run = toolkit::run_dir();
+    let containers = Containers::new(&root, &run);
+    let mut failed = Vec::new();
+    for operand in operands(&args)? {
+        match remove(&containers, &root, &run, &operand, &args) {
+            Ok(()) => out.text(&format!("{operand}\n")).and_then(|()| out.finish())?,
+            Err(error) => failed.push(error),
+        }
+    }
+    // As docker: one that cannot be removed does not keep the others.
+    match failed.len() {
+        0 => Ok(()),
+        1 => Err(failed.remove(0)),
+        _ => bail!(failed.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ")),
+    }
+}
+
+fn operands(args: &Args) -> anyhow::Result<Vec<String>> {
+    if !args.containers.is_empty() {
+        return Ok(args.containers.clone());
+    }
+    let id = |record| match record {
+        Record::Container(container) => Ok(container.id),
+        other => bail!("<stdin>: {} record where a container record is wanted", other.kind()),
+    };
+    toolkit::read_records("container")?.into_iter().map(id).collect()
+}
+
+fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args: &Args) -> anyhow::Result<()> {
+    let found = match containers.find(operand) {
+        Err(bundle::Error::NoContainer(_)) if args.force => return Ok(()),
+        found => found?,
+    };
+    if found.status == Status::Running {
+        if !args.force {
+            bail!(
+                "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
+                found.meta.name
+            );
+        }
+        kill::kill(&found)?;
+    }
+    let volumes = if args.volumes { unnamed_volumes(&found, root)? } else { Vec::new() };
+    let naming = containers.naming()?;
+    let lock = life::lock(&found.dir).or_else(|error| match error {
+        // Its keeper has not seen the end yet, or the container has been started again since.
+        bundle::Error::Busy(_) if args.force => kill::wait_for_lock(&found.dir),
+        other => Err(other),
+    })?;
+    naming.forget(&found.meta.id)?;
+    drop(naming);
+    Started::remove(run, &found.meta.id)?;
+    for path in std::iter::once(&found.dir).chain(&volumes) {
+        tree::remove(path).with_context(|| path.display().to_string())?;
+    }
+    drop(lock);
+    Ok(())
+}
+
+/// Directories of volumes that were made for this container alone: their name is an ID.
+fn unnamed_volumes(found: &Found, root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let volumes = root.join("volumes");
+    let config = bundle::read_config(&found.dir)?;
+    let mounts = config["mounts"].as_array().into_iter().flatten();
+    let own = |source: &str| {
+        let dir = Path::new(source).strip_suffix_data()?;
+        let name = dir.file_name()?.to_str()?;
+        (dir.parent()? == volumes && bundle::names::is_id(name)).then(|| dir.to_owned())
+    };
+    Ok(mounts.filter_map(|mount| own(mount["source"].as_str()?)).collect())
+}
+
+trait VolumePath {
+    fn strip_suffix_data(&self) -> Option<&Path>;
+}
+
+impl VolumePath for Path {
+    fn strip_suffix_data(&self) -> Option<&Path> {
+        self.parent().filter(|_| self.file_name().is_some_and(|name| name == "_data"))
+    }
+}

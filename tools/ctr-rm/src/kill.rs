@@ -1,0 +1,50 @@
+//! Ending a container's first process; the kernel then ends everything in its PID namespace.
+
+use anyhow::{Context, bail};
+use bundle::Found;
+use bundle::life::{self, Lock};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a killed process may take: as long as its file systems do.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Sends SIGKILL and waits for the end. The descriptor is opened before the start time is compared: from then
+/// on it means that process or none.
+pub fn kill(found: &Found) -> anyhow::Result<()> {
+    let Some(started) = &found.started else { return Ok(()) };
+    let name = || format!("could not kill container: {}", found.meta.id);
+    let Some(pid) = Pid::from_raw(started.pid).filter(|_| started.pid > 1) else {
+        bail!("{}: {} is no process ID of a container", name(), started.pid);
+    };
+    let process = match pidfd_open(pid, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        process => process.with_context(name)?,
+    };
+    if !started.lives() {
+        return Ok(());
+    }
+    match pidfd_send_signal(&process, Signal::KILL) {
+        Err(rustix::io::Errno::SRCH) => return Ok(()),
+        sent => sent.with_context(name)?,
+    }
+    let patience = Timespec { tv_sec: i64::try_from(PATIENCE.as_secs())?, tv_nsec: 0 };
+    let mut ends = [PollFd::new(&process, PollFlags::IN)];
+    if poll(&mut ends, Some(&patience)).with_context(name)? == 0 {
+        bail!("{}: still there after {} s", name(), PATIENCE.as_secs());
+    }
+    Ok(())
+}
+
+/// The process that keeps the container holds the lock until it has written how the container ended.
+pub fn wait_for_lock(dir: &Path) -> bundle::Result<Lock> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match life::lock(dir) {
+            Err(bundle::Error::Busy(_)) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            other => return other,
+        }
+    }
+}
