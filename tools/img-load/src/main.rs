@@ -1,3 +1,188 @@
-//! To be written.
+//! Loading is one pass: a tar from a pipe has no order, so every blob goes into the store as it comes, under
+//! what it hashes to, and the documents are read at the end. Only then is anything named:
+//!
+//! ```sh
+//! tar -x -C in                                    # <archive
+//! for blob in in/blobs/sha256/*; do echo "${blob##*/}  $blob"; done | sha256sum -c
+//! cp -n in/blobs/sha256/* "$DOCK_ROOT/images/blobs/sha256/"
+//! jq -r '.manifests[] | .annotations["io.containerd.image.name"], .digest' in/index.json     # the names
+//! jq -r '.[] | .RepoTags[], .Config, .Layers[]' in/manifest.json                             # docker's, before 25
+//! ```
+//!
+//! Read dock-wire(5), tar(5), and the OCI image specification's image-layout.md.
+
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod images;
+mod intake;
+mod reader;
+
+use anyhow::{Context, bail};
+use clap::{Parser, ValueEnum};
+use images::Image;
+use layer_tar::codec;
+use oci_layout::Layout;
+use std::fs::File;
+use std::io::{Cursor, IsTerminal, Read, stdin};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use toolkit::{Out, WithHint, usage};
+use wire::{Descriptor, Record, annotation};
+
+/// Load a docker or OCI archive into an image layout
+#[derive(Debug, Parser)]
+#[command(name = "img-load", version, about)]
+struct Args {
+    /// The image layout, instead of images/ below the root
+    #[arg(long, value_name = "DIR")]
+    layout: Option<PathBuf>,
+    /// Read a file instead of stdin; - is stdin
+    #[arg(short, long, value_name = "FILE")]
+    input: Option<PathBuf>,
+    /// Move names that point to other images
+    #[arg(long)]
+    force: bool,
+    /// What stdout gets: records, or the lines of docker load
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Json,
+    Docker,
+}
+
+fn main() -> ExitCode {
+    toolkit::main(run)
+}
+
+fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    let (label, from) = open(args.input.filter(|path| path != Path::new("-")))?;
+    let layout = Layout::open_or_create(&toolkit::layout_dir(args.layout.as_deref()))?;
+    let hold = layout.hold()?;
+    let loaded = load(&layout, &label, from);
+    let mut problems = Vec::new();
+    if let Ok(images) = &loaded {
+        for image in images {
+            name(&layout, image, args.force, args.format, out, &mut problems)?;
+        }
+    }
+    drop(hold);
+    if loaded.is_err() || !problems.is_empty() {
+        // What nothing names after all goes, unless somebody is writing: then the next collection takes it.
+        layout.try_collect()?;
+    }
+    loaded?;
+    match &problems[..] {
+        [] => Ok(()),
+        [only] => bail!("{label}: {only}"),
+        several => {
+            for problem in several {
+                eprintln!("img-load: {label}: {problem}");
+            }
+            bail!("{label}: {} images were not loaded", several.len())
+        }
+    }
+}
+
+fn open(path: Option<PathBuf>) -> anyhow::Result<(String, File)> {
+    if let Some(path) = path {
+        let label = path.display().to_string();
+        return Ok((label.clone(), File::open(path).context(label)?));
+    }
+    if stdin().is_terminal() {
+        return Err(usage("stdin is a terminal: name an archive with -i, or pipe one in"));
+    }
+    toolkit::widen_pipe(stdin());
+    Ok(("<stdin>".into(), stdin().as_fd().try_clone_to_owned().context("<stdin>")?.into()))
+}
+
+/// Everything is in the store, verified, and nothing has a name yet.
+fn load(layout: &Layout, label: &str, mut from: impl Read + Send) -> anyhow::Result<Vec<Image>> {
+    let mut start = Vec::new();
+    from.by_ref().take(6).read_to_end(&mut start).with_context(|| label.to_owned())?;
+    if start.is_empty() {
+        bail!("{label}: no archive: it is empty");
+    }
+    for (magic, program) in [(&b"\xfd7zXZ\0"[..], "xz"), (b"BZh", "bzip2")] {
+        if start.starts_with(magic) {
+            return Err(anyhow::anyhow!("{label}: compressed with {program}, which is not read here"))
+                .hint(|| format!("{program} -dc FILE | img-load"));
+        }
+    }
+    let tar = codec::decoder(Cursor::new(start).chain(from)).with_context(|| label.to_owned())?;
+    let archive = intake::Archive::read(layout, tar).with_context(|| label.to_owned())?;
+    let found = images::find(layout, &archive).with_context(|| label.to_owned())?;
+    if found.images.is_empty() {
+        bail!("{label}: nothing to load: {}", found.absent.first().map_or("no image in it", String::as_str));
+    }
+    for absent in &found.absent {
+        eprintln!("img-load: {label}: skipped: {absent}");
+    }
+    Ok(found.images)
+}
+
+/// Names one image. A name that points to another image stays where it is (CVE-2026-50195).
+fn name(
+    layout: &Layout,
+    image: &Image,
+    force: bool,
+    format: Format,
+    out: &mut Out,
+    problems: &mut Vec<String>,
+) -> anyhow::Result<()> {
+    if image.names.is_empty() {
+        layout.add_unnamed(image.descriptor.clone())?;
+        return report(layout, image, None, image.descriptor.clone(), format, out);
+    }
+    for name in &image.names {
+        let full = name.to_string();
+        let there = layout.index()?.into_iter().find(|entry| entry.annotation(annotation::REF_NAME) == Some(&full));
+        let descriptor = match there {
+            Some(there) if same(layout, &there, image) => there,
+            Some(there) if !force => {
+                problems.push(format!(
+                    "{}: the name is that of another image ({}) already; --force moves it",
+                    name.familiar(),
+                    there.digest.short()
+                ));
+                continue;
+            }
+            _ => {
+                let mut descriptor = image.descriptor.clone();
+                descriptor.annotations.insert(annotation::REF_NAME.into(), full.clone().into());
+                layout.name(&full, descriptor.clone())?;
+                descriptor
+            }
+        };
+        report(layout, image, Some(name), descriptor, format, out)?;
+    }
+    Ok(())
+}
+
+/// By manifest, or by image ID: the same image that came from a registry keeps its manifest.
+fn same(layout: &Layout, entry: &Descriptor, image: &Image) -> bool {
+    entry.digest == image.descriptor.digest || layout.open_image(entry, None).is_ok_and(|there| *there.id() == image.id)
+}
+
+fn report(
+    layout: &Layout,
+    image: &Image,
+    name: Option<&wire::Reference>,
+    descriptor: Descriptor,
+    format: Format,
+    out: &mut Out,
+) -> anyhow::Result<()> {
+    if format == Format::Docker {
+        let line = match name {
+            Some(name) => format!("Loaded image: {}\n", name.familiar()),
+            None => format!("Loaded image ID: {}\n", image.id),
+        };
+        return out.text(&line);
+    }
+    let reference = name.map(ToString::to_string);
+    let record = wire::Image { layout: layout.path().into(), reference, descriptor, rest: serde_json::Map::new() };
+    out.record(&Record::Image(record))
+}

@@ -1,0 +1,229 @@
+//! What the documents make of the blobs: `index.json` for OCI archives and for docker's since version 25,
+//! `manifest.json` for docker's older ones.
+
+use crate::intake::{Archive, Blob, LARGEST_DOCUMENT};
+use anyhow::{Context, bail, ensure};
+use layer_tar::codec::{self, Compression};
+use oci_layout::{Hashed, Layout};
+use serde::Deserialize;
+use serde_json::json;
+use std::io;
+use wire::{Descriptor, Digest, Platform, Reference, annotation, media_type};
+
+/// What containerd and docker write an image's whole name to.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+const MOST_IMAGES: usize = 10_000;
+const MOST_LAYERS: usize = 1024;
+
+/// An image that is whole.
+#[derive(Debug)]
+pub struct Image {
+    /// Its manifest, with platform and source digest as the index had them.
+    pub descriptor: Descriptor,
+    /// The digest of its configuration.
+    pub id: Digest,
+    /// The names that the archive gives it.
+    pub names: Vec<Reference>,
+}
+
+/// What can be loaded, and what the archive names but does not hold.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub images: Vec<Image>,
+    /// One line each.
+    pub absent: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+/// Reads both documents. An image that both have is one image with the names of both.
+pub fn find(layout: &Layout, archive: &Archive) -> anyhow::Result<Found> {
+    let mut found = Found::default();
+    let (index, docker) = (archive.document("index.json"), archive.document("manifest.json"));
+    ensure!(index.is_some() || docker.is_some(), "no archive of images: neither index.json nor manifest.json in it");
+    if let Some(index) = index {
+        let index: Index = serde_json::from_slice(index).context("index.json")?;
+        ensure!(index.manifests.len() <= MOST_IMAGES, "index.json: more than {MOST_IMAGES} images");
+        for entry in &index.manifests {
+            let label = || format!("index.json: {}", entry.digest);
+            from_index(layout, entry, &mut found).with_context(label)?;
+        }
+    }
+    if let Some(docker) = docker {
+        let entries: Vec<Entry> = serde_json::from_slice(docker).context("manifest.json")?;
+        ensure!(entries.len() <= MOST_IMAGES, "manifest.json: more than {MOST_IMAGES} images");
+        for entry in &entries {
+            from_docker(layout, archive, entry, &mut found).context("manifest.json")?;
+        }
+    }
+    Ok(found)
+}
+
+fn from_index(layout: &Layout, entry: &Descriptor, found: &mut Found) -> anyhow::Result<()> {
+    let names: Vec<Reference> = name_of(entry)?.into_iter().collect();
+    let mut candidates = Vec::new();
+    if entry.is_index() {
+        if layout.has(&entry.digest).is_none() {
+            found.absent.push(format!("{}: the index is not in the archive", entry.digest));
+            return Ok(());
+        }
+        let nested: Index = serde_json::from_slice(&layout.document(entry)?)?;
+        ensure!(nested.manifests.len() <= MOST_IMAGES, "more than {MOST_IMAGES} manifests");
+        // Attestations are for platform unknown/unknown, and no images.
+        let images = |d: &Descriptor| d.is_manifest() && d.platform().is_none_or(|p| p.os != "unknown");
+        candidates.extend(nested.manifests.into_iter().filter(images));
+        candidates.sort_by_key(|d| !d.platform().is_some_and(|offered| Platform::host().accepts(&offered)));
+    } else if entry.is_manifest() {
+        candidates.push(entry.clone());
+    } else {
+        found.absent.push(format!("{}: not an image but {:?}", entry.digest, entry.media_type));
+        return Ok(());
+    }
+    let mut whole = None;
+    for candidate in candidates {
+        match missing(layout, &candidate)? {
+            None if whole.is_none() => whole = Some(candidate),
+            None => {}
+            Some(digest) => found.absent.push(format!("{}: lacks {digest}", word(&candidate, &names))),
+        }
+    }
+    let Some(mut descriptor) = whole else { return Ok(()) };
+    let image = layout.open_image(&descriptor, None)?;
+    if descriptor.platform.is_none() {
+        descriptor.platform = image.platform().map(serde_json::to_value).transpose()?;
+    }
+    descriptor.annotations.clone_from(&entry.annotations);
+    for name in [annotation::REF_NAME, CONTAINERD_NAME] {
+        descriptor.annotations.shift_remove(name);
+    }
+    if entry.is_index() {
+        descriptor.annotations.insert(annotation::SOURCE_DIGEST.into(), entry.digest.to_string().into());
+    }
+    add(found, Image { id: image.id().clone(), descriptor, names });
+    Ok(())
+}
+
+/// How a message calls an entry of the index.
+fn word(entry: &Descriptor, names: &[Reference]) -> String {
+    let name = names.first().map_or_else(|| entry.digest.to_string(), Reference::familiar);
+    entry.platform().map_or(name.clone(), |platform| format!("{name} ({platform})"))
+}
+
+/// The grammar keeps hostile names out (CVE-2014-9356). A bare word is what other tools call a tag, and says
+/// nothing about the repository.
+fn name_of(entry: &Descriptor) -> anyhow::Result<Option<Reference>> {
+    let name = entry
+        .annotation(CONTAINERD_NAME)
+        .or_else(|| entry.annotation(annotation::REF_NAME).filter(|name| name.contains(['/', ':', '@'])));
+    Ok(name.map(str::parse).transpose()?)
+}
+
+/// The first blob that neither the archive nor the store has; a manifest that is there is read and checked.
+fn missing(layout: &Layout, manifest: &Descriptor) -> anyhow::Result<Option<Digest>> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        config: Descriptor,
+        layers: Vec<Descriptor>,
+    }
+    if layout.has(&manifest.digest).is_none() {
+        return Ok(Some(manifest.digest.clone()));
+    }
+    let read: Manifest = serde_json::from_slice(&layout.document(manifest)?).context("manifest")?;
+    ensure!(read.layers.len() <= MOST_LAYERS, "manifest: more than {MOST_LAYERS} layers");
+    let absent = |blob: &&Descriptor| layout.has(&blob.digest) != Some(blob.size);
+    Ok([&read.config].into_iter().chain(&read.layers).find(absent).map(|blob| blob.digest.clone()))
+}
+
+fn from_docker(layout: &Layout, archive: &Archive, entry: &Entry, found: &mut Found) -> anyhow::Result<()> {
+    let tags = entry.repo_tags.iter().flatten();
+    let names = tags.map(|tag| tag.parse()).collect::<Result<Vec<Reference>, _>>()?;
+    let config = archive.blob(&entry.config)?;
+    if let Some(image) = found.images.iter_mut().find(|image| image.id == config.digest) {
+        image.names.extend(names);
+        dedup(image);
+        return Ok(());
+    }
+    ensure!(config.size <= LARGEST_DOCUMENT, "{}: more than {LARGEST_DOCUMENT} bytes", entry.config);
+    let layers = entry.layers.iter().flatten().map(|path| archive.blob(path)).collect::<Result<Vec<_>, _>>()?;
+    let descriptor = assemble(layout, config, &layers)?;
+    add(found, Image { descriptor, id: config.digest.clone(), names });
+    Ok(())
+}
+
+/// Docker's archive has no manifest: the one that is written here is the same for the same archive.
+fn assemble(layout: &Layout, config: &Blob, layers: &[&Blob]) -> anyhow::Result<Descriptor> {
+    #[derive(Deserialize)]
+    struct RootFs {
+        diff_ids: Vec<Digest>,
+    }
+    #[derive(Deserialize)]
+    struct Config {
+        rootfs: RootFs,
+    }
+    let config = Descriptor::new(media_type::CONFIG, config.digest.clone(), config.size);
+    let text = layout.document(&config)?;
+    let read: Config = serde_json::from_slice(&text).context("configuration")?;
+    let diff_ids = read.rootfs.diff_ids;
+    ensure!(layers.len() <= MOST_LAYERS, "more than {MOST_LAYERS} layers");
+    ensure!(diff_ids.len() == layers.len(), "{} layers, but the configuration has {}", layers.len(), diff_ids.len());
+    let layers = layers
+        .iter()
+        .zip(&diff_ids)
+        .map(|(blob, diff_id)| layer(layout, blob, diff_id))
+        .collect::<Result<Vec<_>, _>>()?;
+    let manifest = json!({"schemaVersion": 2, "mediaType": media_type::MANIFEST, "config": config, "layers": layers});
+    let mut descriptor = layout.put(media_type::MANIFEST, manifest.to_string().as_bytes())?;
+    descriptor.platform = serde_json::from_slice::<Platform>(&text)
+        .ok()
+        .filter(|p| !p.os.is_empty())
+        .map(serde_json::to_value)
+        .transpose()?;
+    Ok(descriptor)
+}
+
+/// The only promise that docker's archive makes about a layer is its diff ID, the digest of the plain tar.
+fn layer(layout: &Layout, blob: &Blob, diff_id: &Digest) -> anyhow::Result<Descriptor> {
+    let media_type = match Compression::detect(&blob.start) {
+        Compression::None => media_type::LAYER,
+        Compression::Gzip => media_type::LAYER_GZIP,
+        Compression::Zstd => media_type::LAYER_ZSTD,
+    };
+    let descriptor = Descriptor::new(media_type, blob.digest.clone(), blob.size);
+    let plain = if media_type == media_type::LAYER && diff_id.algorithm() == blob.digest.algorithm() {
+        blob.digest.clone()
+    } else {
+        let mut hashed = Hashed::with(io::sink(), diff_id.algorithm());
+        io::copy(&mut codec::decoder(layout.read(&descriptor)?)?, &mut hashed)?;
+        hashed.finish().1
+    };
+    if plain != *diff_id {
+        bail!("layer {plain}: the configuration wants {diff_id} in its place");
+    }
+    Ok(descriptor)
+}
+
+fn add(found: &mut Found, image: Image) {
+    match found.images.iter_mut().find(|there| there.descriptor.digest == image.descriptor.digest) {
+        Some(there) => there.names.extend(image.names),
+        None => found.images.push(image),
+    }
+    found.images.iter_mut().for_each(dedup);
+}
+
+fn dedup(image: &mut Image) {
+    let mut seen = std::collections::HashSet::new();
+    image.names.retain(|name| seen.insert(name.clone()));
+}

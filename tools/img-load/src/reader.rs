@@ -1,0 +1,209 @@
+//! Tar entries from a stream. Only what archives of images are made of: files, links, directories; with PAX and
+//! GNU extensions of bounded size. Anything malformed is an error: two readers that skip differently see two
+//! different archives.
+
+use anyhow::{Context, bail, ensure};
+use std::io::{self, Read};
+use tar::{EntryType, Header, PaxExtensions};
+
+const BLOCK: u64 = 512;
+/// A name, or a page of PAX records.
+const LARGEST_EXTENSION: u64 = 1 << 20;
+/// Images have at most some hundred blobs.
+const MOST_ENTRIES: usize = 1 << 20;
+
+/// What an entry is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// So many bytes follow.
+    File(u64),
+    /// A symbolic link; its target is relative to its directory.
+    Symlink(String),
+    /// A hard link; its target is relative to the archive's top.
+    Hardlink(String),
+    /// Nothing that an image is made of.
+    Other,
+}
+
+/// A stream of entries.
+#[derive(Debug)]
+pub struct Entries<R> {
+    from: R,
+    /// Bytes of the current entry that nobody has read, then its padding.
+    left: u64,
+    padding: u64,
+    count: usize,
+}
+
+#[derive(Default)]
+struct Extensions {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    size: Option<u64>,
+}
+
+impl<R: Read> Entries<R> {
+    /// The entries of `from`, which is plain tar.
+    pub fn new(from: R) -> Self {
+        Self { from, left: 0, padding: 0, count: 0 }
+    }
+
+    /// The next file, link or other thing; None at the end of the archive. What was left of the one before is
+    /// skipped.
+    pub fn next(&mut self) -> anyhow::Result<Option<(String, Kind)>> {
+        self.skip()?;
+        let mut extensions = Extensions::default();
+        loop {
+            let Some(header) = self.header()? else {
+                ensure!(extensions.path.is_none() && extensions.size.is_none(), "tar: ends after an extension header");
+                return Ok(None);
+            };
+            self.count += 1;
+            ensure!(self.count <= MOST_ENTRIES, "tar: more than {MOST_ENTRIES} entries");
+            let size = header.entry_size().context("tar: size")?;
+            match header.entry_type() {
+                EntryType::GNULongName => extensions.path = Some(until_nul(self.extension(size)?)),
+                EntryType::GNULongLink => extensions.link = Some(until_nul(self.extension(size)?)),
+                EntryType::XHeader => self.pax(size, &mut extensions)?,
+                EntryType::XGlobalHeader => drop(self.extension(size)?),
+                kind => return self.entry(&header, kind, size, extensions).map(Some),
+            }
+        }
+    }
+
+    fn entry(
+        &mut self,
+        header: &Header,
+        kind: EntryType,
+        size: u64,
+        more: Extensions,
+    ) -> anyhow::Result<(String, Kind)> {
+        let path = more.path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let link = more.link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned)).unwrap_or_default();
+        let kind = match kind {
+            EntryType::Regular | EntryType::Continuous => Kind::File(more.size.unwrap_or(size)),
+            EntryType::Symlink => Kind::Symlink(text(link)?),
+            EntryType::Link => Kind::Hardlink(text(link)?),
+            EntryType::Directory | EntryType::Char | EntryType::Block | EntryType::Fifo => Kind::Other,
+            other => bail!("tar: entry of unknown type {:?}", char::from(other.as_byte())),
+        };
+        let size = if let Kind::File(size) = kind { size } else { more.size.unwrap_or(size) };
+        self.left = size;
+        self.padding = size.next_multiple_of(BLOCK) - size;
+        Ok((text(path)?, kind))
+    }
+
+    /// The bytes of the file that [`next`](Self::next) gave last.
+    pub fn content(&mut self) -> Content<'_, R> {
+        Content(self)
+    }
+
+    fn header(&mut self) -> anyhow::Result<Option<Header>> {
+        let mut header = Header::new_old();
+        let mut filled = 0;
+        while filled < header.as_bytes().len() {
+            let n = retry(|| self.from.read(&mut header.as_mut_bytes()[filled..])).context("tar")?;
+            match (n, filled) {
+                // Writers that leave out the two empty blocks at the end are many, and harmless.
+                (0, 0) if self.count > 0 => return Ok(None),
+                (0, _) => bail!("tar: ends in the middle of a header"),
+                (n, _) => filled += n,
+            }
+        }
+        if header.as_bytes().iter().all(|byte| *byte == 0) {
+            self.drain()?;
+            return Ok(None);
+        }
+        let sum: u32 = header
+            .as_bytes()
+            .iter()
+            .enumerate()
+            .map(|(i, b)| if (148..156).contains(&i) { 32 } else { u32::from(*b) })
+            .sum();
+        ensure!(
+            header.cksum().is_ok_and(|cksum| cksum == sum),
+            "not a tar archive, or a damaged one: the header's checksum is wrong"
+        );
+        Ok(Some(header))
+    }
+
+    /// A pipe's writer must not die of a reader that has seen enough.
+    fn drain(&mut self) -> anyhow::Result<()> {
+        io::copy(&mut self.from, &mut io::sink()).context("tar")?;
+        Ok(())
+    }
+
+    fn extension(&mut self, size: u64) -> anyhow::Result<Vec<u8>> {
+        ensure!(size <= LARGEST_EXTENSION, "tar: an extension header of {size} bytes");
+        self.left = size;
+        self.padding = size.next_multiple_of(BLOCK) - size;
+        let mut bytes = Vec::new();
+        self.content().read_to_end(&mut bytes).context("tar")?;
+        self.skip()?;
+        Ok(bytes)
+    }
+
+    fn pax(&mut self, size: u64, extensions: &mut Extensions) -> anyhow::Result<()> {
+        let page = self.extension(size)?;
+        for record in PaxExtensions::new(&page) {
+            let record = record.context("tar: malformed PAX header")?;
+            match record.key_bytes() {
+                b"path" => extensions.path = Some(record.value_bytes().to_vec()),
+                b"linkpath" => extensions.link = Some(record.value_bytes().to_vec()),
+                b"size" => {
+                    extensions.size =
+                        Some(record.value().ok().and_then(|v| v.parse().ok()).context("tar: malformed PAX size")?);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self) -> anyhow::Result<()> {
+        let rest = self.left + self.padding;
+        let skipped = io::copy(&mut (&mut self.from).take(rest), &mut io::sink()).context("tar")?;
+        ensure!(skipped == rest, "tar: ends in the middle of an entry");
+        (self.left, self.padding) = (0, 0);
+        Ok(())
+    }
+}
+
+/// Reader of one file; a tar that ends within it is an error.
+#[derive(Debug)]
+pub struct Content<'a, R>(&'a mut Entries<R>);
+
+impl<R: Read> Read for Content<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let want = usize::try_from(self.0.left).unwrap_or(usize::MAX).min(buffer.len());
+        if want == 0 {
+            return Ok(0);
+        }
+        match retry(|| self.0.from.read(&mut buffer[..want]))? {
+            0 => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "tar: ends in the middle of an entry")),
+            n => {
+                self.0.left -= n as u64;
+                Ok(n)
+            }
+        }
+    }
+}
+
+fn retry(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len()));
+    bytes
+}
+
+/// Names in archives of images are ASCII by their grammars.
+fn text(bytes: Vec<u8>) -> anyhow::Result<String> {
+    String::from_utf8(bytes).context("tar: a name that is not UTF-8")
+}
