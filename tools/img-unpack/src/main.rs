@@ -1,3 +1,130 @@
-//! To be written.
+//! An image is a list of layers, each a tar of what it changes. Put one over the other, they are a root file
+//! system; with a `config.json` beside it they are a bundle that any OCI runtime starts:
+//!
+//! ```sh
+//! mkdir -p box/rootfs
+//! for layer in $(jq -r '.layers[].digest' manifest.json); do          # lowest first
+//!     tar -C box/rootfs -xzpf "blobs/sha256/${layer#sha256:}"           # then do what its .wh.* files say
+//! done
+//! ```
+//!
+//! With `--overlay` every layer is unpacked once, into a directory of its own that all containers share, and the
+//! kernel shows them as one: `mount -t overlay -o lowerdir=c:b:a,upperdir=upper,workdir=work overlay rootfs`.
+//! ctr-spawn(1) mounts it, in the container's own mount namespace.
+//!
+//! Read overlay in the kernel's Documentation/filesystems, mount(2), openat2(2), tar(5), and the OCI image
+//! specification's layer.md.
+
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod choose;
+mod layers;
+mod place;
+mod stream;
+
+use anyhow::Context;
+use clap::Parser;
+use layer_tar::{Loss, Owners};
+use serde_json::Map;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use toolkit::Out;
+use wire::{Bundle, Overlay, Platform};
+
+/// Unpack an image into a runtime bundle, or as one flat tar
+#[derive(Debug, Parser)]
+#[command(name = "img-unpack", version, about, override_usage = "img-unpack [OPTIONS] [IMAGE] BUNDLE")]
+struct Args {
+    /// The image (without one: an image record on stdin), and the directory to make: absent or empty
+    #[arg(value_name = "IMAGE BUNDLE", num_args = 0..=2)]
+    operands: Vec<String>,
+    /// One complete tree in BUNDLE/rootfs (the default)
+    #[arg(long, group = "mode")]
+    flat: bool,
+    /// A directory for each layer, shared by all bundles, to be mounted over each other
+    #[arg(long, group = "mode")]
+    overlay: bool,
+    /// The platform to take of an image for many, as linux/arm64
+    #[arg(long, value_name = "PLATFORM")]
+    platform: Option<Platform>,
+    /// The image layout, instead of images/ below the root
+    #[arg(long, value_name = "DIR")]
+    layout: Option<PathBuf>,
+    /// Where images and layers are, instead of $DOCK_ROOT
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    toolkit::main(run)
+}
+
+fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    let (image, bundle) = choose::operands(&args.operands)?;
+    let root = toolkit::root_dir(args.root.as_deref());
+    let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
+    let chosen = choose::image(image, &layout, args.platform.as_ref())?;
+    // A collector that runs now must not take what is still to be read.
+    let _hold = chosen.layout.hold()?;
+    // Files get their mode when they are made, not in a second step.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    let mut dir = place::NewDir::make(bundle)?;
+    let mut loss = Loss::default();
+    let overlay = if args.overlay {
+        let store = root.join("layers");
+        let lower = layers::shared(&chosen, &store, owners(), &mut loss)?;
+        Some(overlay(dir.path(), lower)?)
+    } else {
+        flat(dir.path(), &chosen, &mut loss)?;
+        None
+    };
+    let image = Some(chosen.record());
+    let record = Bundle { path: dir.path().into(), image, overlay, rest: Map::new() };
+    bundle::save_from_image(dir.path(), &record, &chosen.image.config).context(chosen.name.clone())?;
+    dir.keep();
+    report(loss);
+    out.record(&record.into())
+}
+
+/// An ordinary user can own files as himself only.
+fn owners() -> Owners {
+    if rustix::process::geteuid().is_root() { Owners::Keep } else { Owners::Mine }
+}
+
+fn flat(dir: &Path, chosen: &choose::Chosen, loss: &mut Loss) -> anyhow::Result<()> {
+    let rootfs = place::make_dir(&dir.join("rootfs"), 0o755)?;
+    layers::flat(chosen, &rootfs, owners(), loss)
+}
+
+/// Empty directories, and a record of what is to be mounted on them.
+fn overlay(dir: &Path, mut lower: Vec<PathBuf>) -> anyhow::Result<Overlay> {
+    place::make_dir(&dir.join("rootfs"), 0o755)?;
+    let upper = place::make_dir(&dir.join("upper"), 0o755)?;
+    place::make_dir(&dir.join("work"), 0o700)?;
+    match lower.last() {
+        // The upper directory is what the root of the mount looks like.
+        Some(top) => place::copy_root(top, &upper)?,
+        // overlayfs wants a layer, even for an image that has none.
+        None => {
+            lower.push(dir.join("empty"));
+            place::make_dir(&dir.join("empty"), 0o755)?;
+        }
+    }
+    Ok(Overlay {
+        lower: lower.into_iter().rev().map(Into::into).collect(),
+        upper: dir.join("upper").into(),
+        work: dir.join("work").into(),
+        userxattr: layers::userxattr(owners()),
+    })
+}
+
+/// Nothing is lost in silence.
+fn report(loss: Loss) {
+    if loss != Loss::default() {
+        eprintln!(
+            "img-unpack: note: left out, for want of privilege or of a file system that holds them: \
+             {} device nodes, {} extended attributes",
+            loss.devices, loss.xattrs
+        );
+    }
+}
