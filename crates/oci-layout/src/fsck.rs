@@ -82,7 +82,7 @@ pub struct Summary {
 }
 
 /// Uncompresses a layer and gives the digest of the tar. The crate knows no compression: the tool does.
-type DiffIdOf<'a> = dyn FnMut(&Descriptor, &mut dyn Read) -> io::Result<Digest> + 'a;
+type DiffIdOf<'a> = dyn FnMut(&Descriptor, &mut (dyn Read + Send)) -> io::Result<Digest> + 'a;
 
 struct Check<'a> {
     layout: &'a Layout,
@@ -101,7 +101,7 @@ impl Layout {
     /// A finding is reported as soon as it is found; an error is returned only when looking itself failed.
     pub fn fsck(
         &self,
-        diff_id_of: &mut dyn FnMut(&Descriptor, &mut dyn Read) -> io::Result<Digest>,
+        diff_id_of: &mut dyn FnMut(&Descriptor, &mut (dyn Read + Send)) -> io::Result<Digest>,
         report: &mut dyn FnMut(Finding),
     ) -> Result<Summary> {
         let _hold = self.hold().ok();

@@ -36,7 +36,7 @@ use wire::{Descriptor, Image, Platform, Record, Reference};
 #[derive(Debug, Parser)]
 #[command(name = "img-append", version, about)]
 struct Args {
-    /// The image layout [default: $DOCK_ROOT/images]
+    /// The image layout [default: images below the root]
     #[arg(long, value_name = "DIR")]
     layout: Option<PathBuf>,
     /// What to start from: an image, scratch, or - for the image record on stdin
@@ -63,7 +63,7 @@ struct Args {
     /// The author of the image and in the history
     #[arg(short, long)]
     author: Option<String>,
-    /// When the image was made, RFC 3339 [default: $SOURCE_DATE_EPOCH, else now]
+    /// When the image was made, RFC 3339 [default: now]
     #[arg(long, value_name = "TIME")]
     created: Option<String>,
     /// The platform: of scratch the new image's, of a multi-platform base the one to take [default: this machine's]

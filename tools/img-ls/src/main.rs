@@ -1,3 +1,174 @@
-//! To be written.
+//! img-ls: the images of a layout, one record a line. A source.
+//!
+//! The lesson: there is no image database. `index.json` of the layout lists descriptors of manifests; a name is
+//! an annotation of an entry, and the image ID is the digest of the configuration that the manifest points to.
+//! By hand:
+//!
+//!     jq -r '.manifests[] | .annotations["org.opencontainers.image.ref.name"] + " " + .digest' index.json
+//!     jq -r .config.digest blobs/sha256/<manifest>
+//!
+//! Read: OCI image-spec image-layout.md and annotations.md; docker-images(1); dock-wire(5).
+
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod pattern;
+
+use clap::{Parser, ValueEnum};
+use jiff::Timestamp;
+use oci_layout::{Layout, OpenImage};
+use pattern::Pattern;
+use serde_json::Map;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use toolkit::Out;
+use wire::{Descriptor, Digest, Image, Record, Reference, annotation};
+
+/// List the images of a layout
+#[derive(Debug, Parser)]
+#[command(name = "img-ls", version, about)]
+#[expect(clippy::struct_excessive_bools, reason = "docker's flags")]
+struct Args {
+    /// The image layout [default: images below the root]
+    #[arg(long, value_name = "DIR")]
+    layout: Option<PathBuf>,
+    /// Also images that only the build cache keeps
+    #[arg(short, long)]
+    all: bool,
+    /// Print image IDs only
+    #[arg(short, long)]
+    quiet: bool,
+    /// Do not shorten IDs
+    #[arg(long)]
+    no_trunc: bool,
+    /// A column for digests in the table
+    #[arg(long)]
+    digests: bool,
+    /// json: one record a line; table: docker's columns
+    #[arg(long, value_name = "FORMAT", default_value = "json")]
+    format: Format,
+    /// Only images of this name: repository or repository:tag, * and ? match as in the shell
+    name: Option<Pattern>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One record a line
+    Json,
+    /// Docker's columns
+    Table,
+}
+
+/// An entry of the index and, when it is whole, the image behind it.
+struct Row {
+    entry: Descriptor,
+    image: Option<OpenImage>,
+    created: Option<Timestamp>,
+}
+
+fn main() -> ExitCode {
+    toolkit::main(run)
+}
+
+fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    let Some(layout) = open(&args)? else { return print(&args, None, &[], out) };
+    let mut rows = rows(&layout, args.all)?;
+    rows.retain(|row| args.name.as_ref().is_none_or(|pattern| pattern.matches(name(&row.entry))));
+    // Docker's order; those of unknown age come last.
+    rows.sort_by_key(|row| std::cmp::Reverse(row.created));
+    print(&args, Some(&layout), &rows, out)
+}
+
+/// The store that nobody has used yet is an empty list; a layout that was asked for must be there.
+fn open(args: &Args) -> anyhow::Result<Option<Layout>> {
+    let path = toolkit::layout_dir(args.layout.as_deref());
+    if args.layout.is_none() && !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(Layout::open(&path)?))
+}
+
+fn rows(layout: &Layout, with_cache: bool) -> anyhow::Result<Vec<Row>> {
+    let mut entries = layout.index()?;
+    if with_cache {
+        for (_, pinned) in layout.pins()? {
+            if entries.iter().all(|entry| entry.digest != pinned.digest) {
+                entries.push(pinned);
+            }
+        }
+    }
+    let row = |entry: Descriptor| {
+        // An image that cannot be opened is listed all the same: img-fsck says what is wrong with it.
+        let image = layout.open_image(&entry, None).ok();
+        let created = image.as_ref().and_then(|image| image.config.get("created")?.as_str()?.parse().ok());
+        Row { entry, image, created }
+    };
+    Ok(entries.into_iter().map(row).collect())
+}
+
+fn name(entry: &Descriptor) -> Option<&str> {
+    entry.annotation(annotation::REF_NAME)
+}
+
+fn print(args: &Args, layout: Option<&Layout>, rows: &[Row], out: &mut Out) -> anyhow::Result<()> {
+    match (args.quiet, args.format) {
+        (true, _) => rows.iter().try_for_each(|row| out.text(&format!("{}\n", shown_id(row, args.no_trunc)))),
+        (false, Format::Table) => out.text(&table(args, rows)),
+        (false, Format::Json) => {
+            let Some(layout) = layout else { return Ok(()) };
+            rows.iter().try_for_each(|row| out.text(&format!("{}\n", record(layout, row).to_line())))
+        }
+    }
+}
+
+fn record(layout: &Layout, row: &Row) -> Record {
+    let mut rest = Map::new();
+    if let Some(image) = &row.image {
+        rest.insert("id".into(), image.id().to_string().into());
+        if let Some(created) = row.created {
+            rest.insert("created".into(), created.to_string().into());
+        }
+        rest.insert("size".into(), size(image).into());
+    }
+    let reference = name(&row.entry).map(Into::into);
+    Record::Image(Image { layout: layout.path().into(), reference, descriptor: row.entry.clone(), rest })
+}
+
+/// What the layers take in the layout.
+fn size(image: &OpenImage) -> u64 {
+    image.manifest.layers.iter().map(|layer| layer.size).sum()
+}
+
+fn id(row: &Row) -> &Digest {
+    row.image.as_ref().map_or(&row.entry.digest, OpenImage::id)
+}
+
+fn shown_id(row: &Row, whole: bool) -> String {
+    if whole { id(row).to_string() } else { id(row).short().into() }
+}
+
+fn table(args: &Args, rows: &[Row]) -> String {
+    let now = Timestamp::now();
+    let none = || "<none>".to_owned();
+    let cells = |row: &Row| {
+        let reference = name(&row.entry).and_then(|name| name.parse::<Reference>().ok());
+        // A foreign layout names images by a word of its own.
+        let repository = match (&reference, name(&row.entry)) {
+            (Some(reference), _) => reference.familiar_repository(),
+            (None, Some(name)) => name.to_owned(),
+            (None, None) => none(),
+        };
+        let tag = reference.as_ref().and_then(Reference::tag).map_or_else(none, Into::into);
+        let digest = row.entry.annotation(annotation::SOURCE_DIGEST).map_or(row.entry.digest.to_string(), Into::into);
+        let age = |created: Timestamp| table::ago((now.as_second() - created.as_second()).max(0).unsigned_abs());
+        let created = row.created.map_or("N/A".into(), age);
+        let size = row.image.as_ref().map_or("N/A".into(), |image| table::size(size(image)));
+        (repository, tag, digest, shown_id(row, args.no_trunc), created, size)
+    };
+    let rows = rows.iter().map(cells);
+    if args.digests {
+        let rows: Vec<_> = rows.map(|(name, tag, digest, id, age, size)| [name, tag, digest, id, age, size]).collect();
+        return table::columns(["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"], &rows);
+    }
+    let rows: Vec<_> = rows.map(|(name, tag, _, id, age, size)| [name, tag, id, age, size]).collect();
+    table::columns(["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"], &rows)
+}

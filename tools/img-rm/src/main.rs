@@ -1,3 +1,228 @@
-//! To be written.
+//! img-rm: takes names from a layout, and collects what no name reaches. A sink.
+//!
+//! The lesson: removing an image is taking an entry out of `index.json`. Blobs are shared between images, so
+//! they go only afterwards: mark everything that the remaining entries (and the pins of the build cache) reach,
+//! sweep the rest. A lock keeps the sweep away from blobs that somebody is writing and has not named yet.
+//! By hand:
+//!
+//!     jq 'del(.manifests[] | select(.annotations[…] == "NAME"))' index.json >new && mv new index.json
+//!     jq -r '.. | .digest? // empty' index.json blobs/sha256/… | sort >reached; ls blobs/sha256 | comm -13 reached -
+//!
+//! Read: docker-rmi(1), docker-image-prune(1); flock(2).
+
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod containers;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use containers::Users;
+use oci_layout::{Layout, OpenImage};
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use toolkit::{Failure, Out};
+use wire::{Descriptor, Digest, Record, Reference, annotation, exit};
+
+/// Take names from a layout and collect what no name reaches
+#[derive(Debug, Parser)]
+#[command(name = "img-rm", version, about)]
+struct Args {
+    /// The image layout [default: images below the root]
+    #[arg(long, value_name = "DIR")]
+    layout: Option<PathBuf>,
+    /// Where containers are looked for that use the image [default: /var/lib/dock]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// Remove an image that has several names, or that a stopped container uses
+    #[arg(short, long)]
+    force: bool,
+    /// Remove every image without a name that no container uses, too
+    #[arg(long)]
+    prune: bool,
+    /// The images, by name, by ID or the start of one; without any, the image records on stdin
+    image: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    toolkit::main(run)
+}
+
+fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    let layout = Layout::open(&layout_dir(&args))?;
+    let users = Users::of(&toolkit::root_dir(args.root.as_deref()), &toolkit::run_dir())?;
+    let mut failed = None;
+    for operand in operands(&args)? {
+        // One that cannot be removed does not keep the others.
+        if let Err(error) = remove(&layout, &users, &operand, args.force, out) {
+            if let Some(earlier) = failed.replace(error) {
+                eprint(&earlier);
+            }
+        }
+    }
+    if args.prune {
+        prune(&layout, &users, out)?;
+    }
+    collect(&layout)?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// `--root` moves the images with the containers.
+fn layout_dir(args: &Args) -> PathBuf {
+    match (&args.layout, &args.root) {
+        (None, Some(root)) => toolkit::layout_dir(Some(&root.join("images"))),
+        (given, _) => toolkit::layout_dir(given.as_deref()),
+    }
+}
+
+fn operands(args: &Args) -> anyhow::Result<Vec<String>> {
+    if !args.image.is_empty() || args.prune {
+        return Ok(args.image.clone());
+    }
+    let operand = |record| match record {
+        Record::Image(image) => Ok(image.reference.unwrap_or_else(|| image.descriptor.digest.to_string())),
+        other => bail!("<stdin>: a {} record; this tool takes images", other.kind()),
+    };
+    toolkit::read_records("image")?.into_iter().map(operand).collect()
+}
+
+fn remove(layout: &Layout, users: &Users, operand: &str, force: bool, out: &mut Out) -> anyhow::Result<()> {
+    let entry = layout.find(operand)?;
+    let image = layout.open_image(&entry, None).ok();
+    let id = image.as_ref().map_or(&entry.digest, OpenImage::id).clone();
+    let names = names_of(layout, &id)?;
+    let asked = name_of(&entry).filter(|name| is_by_name(operand, name));
+    if let Some(name) = asked {
+        let last = names.len() == 1;
+        if last && let Some(user) = users.of_image(&id, &entry.digest).filter(|_| !force) {
+            let (shown, id) = (familiar(name), id.short());
+            return conflict(
+                &shown,
+                "must be forced",
+                &format!("container {} is using its referenced image {id}", user.short()),
+            );
+        }
+        layout.unname(name)?;
+        say_untagged(&entry, out)?;
+        if !last {
+            return Ok(());
+        }
+        if users.of_image(&id, &entry.digest).is_some_and(|user| user.lives) {
+            // A running container's image stays, without a name.
+            layout.add_unnamed(entry)?;
+            return Ok(());
+        }
+    } else {
+        let (shown, user) = (id.short(), users.of_image(&id, &entry.digest));
+        if let Some(user) = user.filter(|user| user.lives) {
+            return conflict(
+                shown,
+                "cannot be forced",
+                &format!("image is being used by running container {}", user.short()),
+            );
+        }
+        if names.len() > 1 && !force {
+            return conflict(shown, "must be forced", "image is referenced in multiple repositories");
+        }
+        if let Some(user) = user.filter(|_| !force) {
+            return conflict(
+                shown,
+                "must be forced",
+                &format!("image is being used by stopped container {}", user.short()),
+            );
+        }
+        for named in &names {
+            say_untagged(named, out)?;
+        }
+    }
+    delete(layout, &entry, &id, image.as_ref(), out)
+}
+
+fn conflict<T>(shown: &str, may: &str, why: &str) -> anyhow::Result<T> {
+    Err(Failure::with_code(exit::FAILED, format!("conflict: unable to delete {shown} ({may}) - {why}")))
+}
+
+fn name_of(entry: &Descriptor) -> Option<&str> {
+    entry.annotation(annotation::REF_NAME)
+}
+
+/// Whether the operand was a name and not an ID.
+fn is_by_name(operand: &str, name: &str) -> bool {
+    operand == name
+        || operand.parse::<Reference>().is_ok_and(|full| full.to_string() == name || full.digest().is_some())
+}
+
+fn familiar(name: &str) -> String {
+    name.parse::<Reference>().map_or_else(|_| name.to_owned(), |reference| reference.familiar())
+}
+
+/// Every entry with a name whose image has this ID.
+fn names_of(layout: &Layout, id: &Digest) -> anyhow::Result<Vec<Descriptor>> {
+    let mut entries = layout.index()?;
+    entries.retain(|entry| name_of(entry).is_some() && id_of(layout, entry) == *id);
+    Ok(entries)
+}
+
+fn id_of(layout: &Layout, entry: &Descriptor) -> Digest {
+    layout.open_image(entry, None).map_or_else(|_| entry.digest.clone(), |image| image.id().clone())
+}
+
+fn say_untagged(entry: &Descriptor, out: &mut Out) -> anyhow::Result<()> {
+    let Some(name) = name_of(entry) else { return Ok(()) };
+    out.text(&format!("Untagged: {}\n", familiar(name)))?;
+    if let (Some(digest), Ok(reference)) = (entry.annotation(annotation::SOURCE_DIGEST), name.parse::<Reference>()) {
+        out.text(&format!("Untagged: {}@{digest}\n", reference.familiar_repository()))?;
+    }
+    Ok(())
+}
+
+/// Takes every entry of the image away and says what has gone, layers that no other image has included.
+fn delete(
+    layout: &Layout,
+    entry: &Descriptor,
+    id: &Digest,
+    image: Option<&OpenImage>,
+    out: &mut Out,
+) -> anyhow::Result<()> {
+    layout.forget(&entry.digest)?;
+    for other in layout.index()? {
+        if id_of(layout, &other) == *id {
+            layout.forget(&other.digest)?;
+        }
+    }
+    out.text(&format!("Deleted: {id}\n"))?;
+    let mut kept = HashSet::new();
+    for other in layout.index()?.into_iter().chain(layout.pins()?.into_iter().map(|(_, pinned)| pinned)) {
+        kept.extend(layout.open_image(&other, None).map(|image| image.chain_ids()).unwrap_or_default());
+    }
+    for chain_id in image.map(OpenImage::chain_ids).unwrap_or_default().iter().rev() {
+        if !kept.contains(chain_id) {
+            out.text(&format!("Deleted: {chain_id}\n"))?;
+        }
+    }
+    Ok(())
+}
+
+fn prune(layout: &Layout, users: &Users, out: &mut Out) -> anyhow::Result<()> {
+    for entry in layout.index()?.into_iter().filter(|entry| name_of(entry).is_none()) {
+        let image = layout.open_image(&entry, None).ok();
+        let id = image.as_ref().map_or(&entry.digest, OpenImage::id).clone();
+        if users.of_image(&id, &entry.digest).is_none() && names_of(layout, &id)?.is_empty() {
+            delete(layout, &entry, &id, image.as_ref(), out)?;
+        }
+    }
+    Ok(())
+}
+
+/// Waiting for a pull to end would take as long as the pull; the next img-rm collects what is left now.
+fn collect(layout: &Layout) -> anyhow::Result<()> {
+    if layout.try_collect().context("collect")?.is_none() {
+        eprint(&anyhow::anyhow!("images are being written: their layout will be swept by the next img-rm"));
+    }
+    Ok(())
+}
+
+fn eprint(error: &anyhow::Error) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "img-rm: {error:#}");
+}

@@ -1,0 +1,79 @@
+//! The history, joined with the layers that its entries made.
+
+use jiff::Timestamp;
+use oci_layout::OpenImage;
+use serde_json::{Map, Value};
+
+/// One step of how an image came to be.
+#[derive(Debug)]
+pub struct Step {
+    /// Of the newest step only: the image that it made.
+    id: Option<String>,
+    created: Option<String>,
+    created_by: String,
+    comment: String,
+    size: u64,
+    empty: bool,
+}
+
+/// The steps, the newest first. The entries that are not empty take the layers in turn; layers that the history
+/// does not tell of come at its end.
+pub fn steps(image: &OpenImage) -> Vec<Step> {
+    let mut layers = image.manifest.layers.iter().map(|layer| layer.size);
+    let entries = image.config.get("history").and_then(Value::as_array).cloned().unwrap_or_default();
+    let mut steps: Vec<Step> = entries.iter().map(|entry| step(entry, &mut layers)).collect();
+    steps.extend(layers.map(|size| Step { size, ..step(&Value::Null, &mut std::iter::empty()) }));
+    if let Some(newest) = steps.last_mut() {
+        newest.id = Some(image.id().to_string());
+    }
+    steps.reverse();
+    steps
+}
+
+fn step(entry: &Value, layers: &mut impl Iterator<Item = u64>) -> Step {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str).map(str::to_owned);
+    let empty = entry.get("empty_layer") == Some(&Value::Bool(true));
+    Step {
+        id: None,
+        created: text("created"),
+        created_by: text("created_by").unwrap_or_default(),
+        comment: text("comment").unwrap_or_default(),
+        size: if empty { 0 } else { layers.next().unwrap_or(0) },
+        empty,
+    }
+}
+
+impl Step {
+    /// One line of the list.
+    pub fn json(&self) -> Value {
+        let mut line = Map::new();
+        for (name, text) in [("id", &self.id), ("created", &self.created)] {
+            if let Some(text) = text {
+                line.insert(name.into(), text.as_str().into());
+            }
+        }
+        line.insert("createdBy".into(), self.created_by.as_str().into());
+        line.insert("size".into(), self.size.into());
+        line.insert("comment".into(), self.comment.as_str().into());
+        line.insert("emptyLayer".into(), self.empty.into());
+        line.into()
+    }
+}
+
+/// Docker's columns.
+pub fn table(steps: &[Step], whole: bool) -> String {
+    let now = Timestamp::now();
+    let row = |step: &Step| {
+        let id = match &step.id {
+            Some(id) if whole => id.clone(),
+            Some(id) => id.split_once(':').map_or(id.as_str(), |(_, hex)| &hex[..12]).to_owned(),
+            None => "<missing>".into(),
+        };
+        let created = step.created.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
+        let age = |created: Timestamp| table::ago((now.as_second() - created.as_second()).max(0).unsigned_abs());
+        let by: String = step.created_by.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let by = if whole { by } else { table::clip(&by, 45) };
+        [id, created.map_or("N/A".into(), age), by, table::size(step.size), step.comment.clone()]
+    };
+    table::columns(["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"], &steps.iter().map(row).collect::<Vec<_>>())
+}
