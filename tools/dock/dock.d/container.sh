@@ -1,0 +1,88 @@
+# shellcheck shell=sh
+# What run and create share: options sorted by the tool that takes them, and a bundle made from an image.
+
+# Sets $spec (quoted words for ctr-spec), the flags below, and $operands, the quoted words from IMAGE on.
+parse() {
+    spec='' interactive='' detach='' remove='' cidfile='' platform='' quiet='' pull=missing
+    while [ $# -gt 0 ]; do
+        case $1 in
+            -i | --interactive) interactive=1 ;;
+            -d | --detach) detach=1 ;;
+            -t | --tty) spec="$spec --tty" ;;
+            -[itdq]?*) letter=${1#-} letter=${letter%"${letter#?}"} rest=${1#-?}; shift; set -- "-$letter" "-$rest" "$@"; continue ;;
+            --rm) remove=1 ;;
+            -q | --quiet) quiet=1 ;;
+            --read-only) spec="$spec $1" ;;
+            --) shift; break ;;
+            --pull=* | --cidfile=* | --platform=*) own "${1%%=*}" "${1#*=}" ;;
+            --pull | --cidfile | --platform) value "$@"; own "$1" "$2"; shift ;;
+            --*=* | -[ewuhvmlc]?*) quote "$1"; spec="$spec $quoted" ;;
+            -[ewuhvmlc] | --env | --env-file | --workdir | --user | --hostname | --volume | --memory | --label | --name | \
+                --entrypoint | --memory-swap | --memory-reservation | --cpus | --cpu-shares | --cpuset-cpus | --cpuset-mems | \
+                --pids-limit | --cap-add | --cap-drop | --security-opt | --sysctl | --network | --net | --pid | --uts | \
+                --tmpfs | --ulimit | --add-host | --shm-size | --oom-score-adj)
+                value "$@"
+                quote "$1" "$2"
+                spec="$spec $quoted"
+                shift
+                ;;
+            --*) misuse "unknown flag: $1" ;;
+            -?*) misuse "unknown shorthand flag: '${1#-}' in $1" ;;
+            *) break ;;
+        esac
+        shift
+    done
+    [ $# -gt 0 ] || { say "dock: 'dock $command' requires at least 1 argument."; say "See 'dock $command --help'."; exit 1; }
+    quote "$@"
+    operands=$quoted
+}
+
+value() { [ $# -gt 1 ] || misuse "flag needs an argument: $1"; }
+
+own() {
+    case $1 in
+        --pull) pull=$2 ;;
+        --cidfile) cidfile=$2 ;;
+        --platform) platform=$2 ;;
+    esac
+    case $pull in always | missing | never) ;; *) misuse "invalid pull option: '$pull': must be one of \"always\", \"missing\" or \"never\"" ;; esac
+}
+
+# Pulls when docker would.
+provide() {
+    case $pull in
+        never) return 0 ;;
+        missing)
+            ! have_image "$1" || return 0
+            case ${1##*/} in *[:@]*) name=$1 ;; *) name=$1:latest ;; esac
+            say "Unable to find image '$name' locally"
+            ;;
+    esac
+    stage img-pull --format docker ${quiet:+--quiet} ${platform:+--platform "$platform"} "$1"
+    append '>&2'
+    go
+}
+
+# Makes the container of IMAGE [ARG...] and sets $id and $bundle. A failure leaves nothing and is 125.
+make() {
+    image=$1
+    shift
+    [ -z "$cidfile" ] || [ ! -e "$cidfile" ] ||
+        die "container ID file found, make sure the other container isn't running or delete $cidfile" 125
+    provide "$image" || exit 125
+    id=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+    bundle=$(dock_root)/containers/$id
+    trap abandon EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    stage img-unpack --overlay ${platform:+--platform "$platform"} "$image" "$bundle"
+    stage ctr-spec
+    append "${spec# }"
+    [ $# -eq 0 ] || { quote "$@"; append "-- $quoted"; }
+    append '>/dev/null'
+    go || exit 125
+    [ -z "$cidfile" ] || { stage printf %s "$id"; quote "$cidfile"; append "> $quoted"; go || exit 125; }
+    trap - EXIT INT TERM
+}
+
+abandon() { [ -n "$DOCK_DRY" ] || [ ! -e "$bundle" ] || ctr-rm --force "$id" >/dev/null 2>&1 || rm -rf -- "$bundle"; }

@@ -1,0 +1,54 @@
+# shellcheck shell=sh
+# What the commands of dock share: one way to run tools, which can show what it runs.
+
+say() { printf '%s\n' "$*" >&2; }
+die() { say "dock: $1"; exit "${2:-1}"; }
+
+# Docker's answer to a wrong command line: two lines and 125.
+misuse() { say "$1"; say "See 'dock $command --help'."; exit 125; }
+
+# Docker's answer to missing or surplus operands: want MIN MAX COUNT.
+want() {
+    [ "$3" -ge "$1" ] || { say "dock: 'dock $command' requires at least $1 argument(s)."; say "See 'dock $command --help'."; exit 1; }
+    [ "$3" -le "$2" ] || { say "dock: 'dock $command' requires at most $2 argument(s)."; say "See 'dock $command --help'."; exit 1; }
+}
+
+# Sets $quoted to the words as a shell reads them back.
+quote() {
+    quoted=
+    for word in "$@"; do
+        case $word in
+            '' | *[!A-Za-z0-9_./:=@%+,-]*)
+                text=
+                while [ "$word" != "${word#*\'}" ]; do
+                    text=$text${word%%\'*}"'\\''"
+                    word=${word#*\'}
+                done
+                word="'$text$word'"
+                ;;
+        esac
+        quoted=${quoted:+$quoted }$word
+    done
+}
+
+# A pipe is put together as one line of shell, stage by stage; go shows that line and evaluates the very same.
+line=
+stage() { quote "$@"; line=${line:+$line | }$quoted; }
+append() { line="$line $1"; }
+go() {
+    set -- "$line"
+    line=
+    [ -z "$DOCK_DRY" ] || { printf '%s\n' "$1"; return 0; }
+    [ -z "$DOCK_TRACE" ] || say "$1"
+    eval "$1"
+}
+run() { stage "$@"; go; }
+
+# Where everything is kept: as the tools decide it.
+dock_root() {
+    if [ -n "${DOCK_ROOT-}" ]; then printf '%s\n' "$DOCK_ROOT"
+    elif [ "$(id -u)" = 0 ]; then echo /var/lib/dock
+    else printf '%s\n' "${XDG_DATA_HOME:-$HOME/.local/share}/dock"; fi
+}
+
+have_image() { img-inspect "$1" >/dev/null 2>&1; }
