@@ -489,6 +489,11 @@ impl<'a> Job<'a> {
         };
         let (view, endings, loss) = (&self.view, &mut self.endings, &mut self.applied.loss);
         let mut make = |dir: BorrowedFd<'_>, name: &OsStr, at: &Path| -> Result<()> {
+            let above = at.parent().unwrap_or(Path::new(""));
+            if !endings.contains_key(above) {
+                let mtime = Meta::of(&fstat(dir, above)?).mtime;
+                endings.insert(above.to_owned(), Ending { mtime, mode: None });
+            }
             rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)).map_err(Error::call("mkdirat", at))?;
             let fd = open_nofollow(dir, name, OFlags::DIRECTORY, at)?;
             let mut meta = Meta::of(&fstat(fd.as_fd(), at)?);
