@@ -5,7 +5,7 @@ use crate::{Room, top};
 
 /// Three layers with everything that makes unpacking hard: whiteouts, an opaque directory, hard links, setuid,
 /// file capabilities, devices, long and non-ASCII names, types that change from layer to layer.
-const LAYERS: &str = r#"
+const LAYERS: &str = r##"
 import io, tarfile
 
 def layer(name, entries):
@@ -75,7 +75,7 @@ layer("3.tar", [
     ("bin/setuid", "f", {"data": b"#!/bin/sh\nexit 0\n", "mode": 0o2755}),
     ("new/implied/parents", "f", {"data": b"deep"}),
 ])
-"#;
+"##;
 
 impl Room {
     /// Pushes `NAME` with three layers of trouble to the registry: gzip layers, made and pushed by peers.

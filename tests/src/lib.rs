@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 pub mod corpus;
+pub mod dockerd;
+pub mod liar;
 pub mod registry;
 
 /// A temporary directory with a `DOCK_ROOT` and a `DOCK_RUN` in it. Everything in it goes when it is dropped.
@@ -157,4 +159,21 @@ macro_rules! needs {
 pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}
+
+impl Room {
+    /// A podman command line whose storage, state and settings stand in the room. podman raises hard limits by
+    /// default, which not every machine allows; `CONTAINERS_CONF` names limits that all do.
+    pub fn podman(&self) -> String {
+        let conf = self.write(
+            "podman/containers.conf",
+            "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n[engine]\ncgroup_manager = \"cgroupfs\"\n",
+        );
+        let dir = self.path("podman");
+        format!(
+            "CONTAINERS_CONF={} podman --root {dir}/root --runroot {dir}/run --tmpdir {dir}/tmp --storage-driver vfs --runtime runc",
+            conf.display(),
+            dir = dir.display()
+        )
+    }
 }
