@@ -26,7 +26,7 @@ fn what_we_pull_is_read_by_skopeo_and_umoci_and_our_tree_equals_umocis() {
         assert_eq!(ours, theirs, "{name}: the digest survives the pull");
 
         room.sh(&format!("umoci unpack --image root/images:{reference} umoci-{name}")).ok();
-        room.sh(&format!("img-unpack --flat {name} flat-{name}")).fails(1, "no such image");
+        room.sh(&format!("img-unpack --flat {name} flat-{name}")).fails(1, "No such image");
         room.sh(&format!("img-unpack --flat {reference} flat-{name}")).ok();
         let listing = |dir: &str| tree::list(&room.path(&format!("{dir}-{name}/rootfs")));
         // umoci 0.4.7 cuts times to whole seconds.
