@@ -13,6 +13,7 @@
 
 mod apply;
 pub mod codec;
+mod diff;
 mod error;
 mod node;
 mod read;
@@ -21,9 +22,10 @@ mod stack;
 pub mod write;
 
 pub use apply::{Applied, Loss, Options, Owners, Target, apply, copy_root};
+pub use diff::{Change, ChangeKind, ChangeList, Compare, LayerWriter, Sink, diff_overlay, diff_trees};
 pub use error::Error;
 pub use node::{Kind, Meta, Time, Xattrs};
-pub use stack::{Found, Stack};
+pub use stack::{Found, Node, Stack};
 
 /// The result of everything here.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -3,7 +3,7 @@ use crate::{Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -43,19 +43,20 @@ pub struct Found {
     pub metadata: Meta,
 }
 
-/// A name in a merged directory.
+/// A name in a merged directory, held open.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub struct Node {
     /// Of the topmost layer that has it.
-    pub stat: Stat,
+    pub(crate) stat: Stat,
     /// `O_PATH`, the last component not followed.
-    pub fd: OwnedFd,
+    pub(crate) fd: OwnedFd,
     /// When it is a directory.
-    pub merged: Option<Rc<Merged>>,
+    pub(crate) merged: Option<Rc<Merged>>,
 }
 
 impl Node {
-    pub(crate) fn kind(&self) -> Kind {
+    /// What is there.
+    pub fn kind(&self) -> Kind {
         Kind::of(&self.stat)
     }
 
@@ -76,6 +77,17 @@ impl Node {
         let fd = rustix::fs::openat(CWD, proc_path(self.fd.as_fd()), flags, Mode::empty())
             .map_err(Error::call("openat", shown))?;
         Ok(fd.into())
+    }
+}
+
+impl Merged {
+    /// Every name that a layer of the directory has; [`Stack::child`] knows which of them are there.
+    pub(crate) fn names(&self, at: &Path) -> Result<BTreeSet<OsString>> {
+        let mut names = BTreeSet::new();
+        for layer in &self.layers {
+            names.extend(read_names(layer.as_fd(), at)?);
+        }
+        Ok(names)
     }
 }
 
@@ -136,7 +148,15 @@ impl Stack {
     /// The names in a directory, sorted; empty when the path leads to none.
     pub fn list(&self, path: impl AsRef<Path>) -> Result<Vec<OsString>> {
         match self.walk(path.as_ref(), true)? {
-            Some((path, Node { merged: Some(merged), .. })) => Ok(self.children(&merged, &path)?.into_keys().collect()),
+            Some((path, Node { merged: Some(merged), .. })) => {
+                let mut names = Vec::new();
+                for name in merged.names(&path)? {
+                    if self.child(&merged, &name, &path.join(&name))?.is_some() {
+                        names.push(name);
+                    }
+                }
+                Ok(names)
+            }
             _ => Ok(Vec::new()),
         }
     }
@@ -264,20 +284,8 @@ impl Stack {
         Ok(top)
     }
 
-    /// Everything in a directory, by name.
-    pub(crate) fn children(&self, parent: &Merged, at: &Path) -> Result<BTreeMap<OsString, Node>> {
-        let mut names = BTreeSet::new();
-        for layer in &parent.layers {
-            names.extend(read_names(layer.as_fd(), at)?);
-        }
-        let mut found = BTreeMap::new();
-        for name in names {
-            let path = at.join(&name);
-            if let Some(node) = self.child(parent, &name, &path)? {
-                found.insert(name, node);
-            }
-        }
-        Ok(found)
+    pub(crate) fn uses_userxattr(&self) -> bool {
+        self.userxattr
     }
 }
 
@@ -290,6 +298,10 @@ pub(crate) fn is_opaque(fd: BorrowedFd<'_>, userxattr: bool) -> bool {
     let mut value = [0u8; 8];
     let result = rustix::fs::getxattr(proc_path(fd), name, &mut value[..]);
     matches!(result, Ok(1) if value[0] == b'y')
+}
+
+pub(crate) fn has_xattr(fd: BorrowedFd<'_>, name: &str) -> bool {
+    rustix::fs::getxattr(proc_path(fd), name, &mut [0u8; 4096][..]).is_ok_and(|_| true)
 }
 
 /// The names in a directory of which we hold an `O_PATH` descriptor, without `.` and `..`.

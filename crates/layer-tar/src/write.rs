@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 const BLOCK: usize = 512;
+const BUFFER: usize = 256 * 1024;
 /// What eleven octal digits can say.
 const LARGEST_SIZE: u64 = (1 << 33) - 1;
 /// What seven octal digits can say.
@@ -30,6 +31,7 @@ pub struct Device {
 pub struct TarWriter<W: Write> {
     to: W,
     latest: Option<i64>,
+    buffer: Vec<u8>,
 }
 
 impl<W: Write> std::fmt::Debug for TarWriter<W> {
@@ -56,7 +58,7 @@ impl<W: Write> TarWriter<W> {
     /// A writer to `to`. Times later than `latest` (seconds since 1970, the value of `SOURCE_DATE_EPOCH`)
     /// become `latest`.
     pub fn new(to: W, latest: Option<i64>) -> Self {
-        Self { to, latest }
+        Self { to, latest, buffer: Vec::new() }
     }
 
     /// A directory.
@@ -67,9 +69,23 @@ impl<W: Write> TarWriter<W> {
     /// A regular file whose `size` bytes come from `content`; more or fewer of them are an error.
     pub fn file(&mut self, path: &Path, meta: &Meta, size: u64, mut content: impl Read) -> Result<()> {
         self.entry(&Entry { size, ..Entry::new(path, b'0') }, meta)?;
-        let copied = io::copy(&mut content.by_ref().take(size), &mut self.to)?;
-        let longer = content.read(&mut [0])? > 0;
-        if copied != size || longer {
+        let mut left = size;
+        self.buffer.resize(BUFFER, 0);
+        // One byte more than there should be, to see that it is not there.
+        loop {
+            let want = usize::try_from(left + 1).unwrap_or(BUFFER).min(BUFFER);
+            let read = match content.read(&mut self.buffer[..want]) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other?,
+            };
+            if read == 0 || read as u64 > left {
+                left = if read == 0 { left } else { u64::MAX };
+                break;
+            }
+            self.to.write_all(&self.buffer[..read])?;
+            left -= read as u64;
+        }
+        if left != 0 {
             let reason = "the file changed while it was read".into();
             return Err(Error::Unsayable { path: path.into(), reason });
         }

@@ -1,0 +1,58 @@
+//! The layer: to stdout, or as a blob whose two digests come out of one pass.
+
+use crate::sides::Sides;
+use anyhow::Context;
+use layer_tar::codec::{Compression, encoder};
+use layer_tar::{Compare, LayerWriter};
+use oci_layout::{Hashed, Layout};
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use wire::media_type;
+
+/// `SOURCE_DATE_EPOCH`: no time in the layer is later, so that a build gives the same bytes tomorrow.
+pub fn source_date_epoch() -> anyhow::Result<Option<i64>> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => Ok(Some(text.parse().with_context(|| format!("SOURCE_DATE_EPOCH={text}"))?)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Writes the layer to a stream.
+pub fn to_stream(
+    sides: &Sides,
+    compare: &Compare,
+    to: impl Write,
+    compression: Compression,
+    latest: Option<i64>,
+) -> anyhow::Result<()> {
+    let to = encoder(compression, BufWriter::with_capacity(1 << 20, to)).context("<stdout>")?;
+    let mut layer = LayerWriter::new(to, latest);
+    sides.diff(compare, &mut layer)?;
+    let mut to = layer.finish()?.finish().context("<stdout>")?;
+    to.flush().context("<stdout>")
+}
+
+/// Stores the layer. The diff ID is the digest before compression, the blob's is the one after it.
+pub fn to_layout(
+    sides: &Sides,
+    compare: &Compare,
+    layout: &Path,
+    compression: Compression,
+    latest: Option<i64>,
+) -> anyhow::Result<wire::Layer> {
+    let layout = Layout::open_or_create(layout)?;
+    let blob = layout.writer()?;
+    let compressed = encoder(compression, blob)?;
+    let mut layer = LayerWriter::new(BufWriter::with_capacity(1 << 18, Hashed::new(compressed)), latest);
+    sides.diff(compare, &mut layer)?;
+    let hashed = layer.finish()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    let (compressed, diff_id, _) = hashed.finish();
+    let media_type = match compression {
+        Compression::None => media_type::LAYER,
+        Compression::Gzip => media_type::LAYER_GZIP,
+        Compression::Zstd => media_type::LAYER_ZSTD,
+    };
+    let descriptor = compressed.finish()?.finish(media_type)?;
+    layout.sync()?;
+    Ok(wire::Layer { layout: layout.path().into(), descriptor, diff_id, rest: serde_json::Map::new() })
+}
