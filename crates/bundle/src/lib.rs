@@ -20,6 +20,7 @@ pub mod life;
 mod masks;
 pub mod names;
 mod rootfs;
+mod tree;
 pub mod users;
 
 pub use caps::{
@@ -28,6 +29,7 @@ pub use caps::{
 pub use containers::{Containers, Found, Meta};
 pub use masks::{masked as masked_paths, read_only as readonly_paths};
 pub use rootfs::read_file as rootfs_file;
+pub use tree::remove as remove_tree;
 
 use serde_json::Value;
 use std::io;

@@ -1,2 +1,49 @@
-//! To be written.
-#![allow(unsafe_code)]
+//! What the kernel offers to isolate a process, one file a mechanism, and the **list of steps** that joins them.
+//!
+//! A [`Step`] knows how to run and which shell line it equals; a [`Plan`] is a list of them. Reading the list
+//! as JSON, printing it as shell and running it ([`spawn`]) are three readings of the same thing. The crate
+//! knows nothing of images or of the runtime specification: the caller translates.
+//!
+//! It is the only crate with `unsafe` code, and all of that is in `sys.rs`.
+
+mod capabilities;
+mod cgroups;
+mod devices;
+mod error;
+mod exec;
+mod idmap;
+mod masks;
+mod mounts;
+mod namespaces;
+mod pidfd;
+mod pivot;
+mod rlimits;
+mod signals;
+mod spawn;
+mod steps;
+mod sys;
+mod sysctls;
+mod terminal;
+mod walk;
+
+pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
+pub use cgroups::{
+    CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, oom_killed,
+};
+pub use devices::{Device, DeviceKind, Devices};
+pub use error::Error;
+pub use exec::{Exec, MakeWorkDir, WorkDir};
+pub use idmap::{IdMap, IdRange};
+pub use masks::{Masks, ReadOnlyPaths};
+pub use mounts::{
+    Attributes, Bind, Filesystem, Mount, OverlayRoot, Propagation, PropagationStep, ReadOnlyRoot, TreeRoot,
+};
+pub use namespaces::{Clone, Hostname, Join, Loopback, Namespace, UnshareCgroup};
+pub use pidfd::{Exit, Running};
+pub use pivot::Pivot;
+pub use rlimits::Rlimits;
+pub use signals::SignalsToDefault;
+pub use spawn::{Plan, spawn};
+pub use steps::{Place, Scene, Step};
+pub use sysctls::Sysctls;
+pub use terminal::{Console, Terminal};

@@ -13,7 +13,6 @@
 //! Read pidfd_open(2), openat(2), unlinkat(2).
 
 mod kill;
-mod tree;
 
 use anyhow::{Context, bail};
 use bundle::life::{self, Started};
@@ -81,6 +80,10 @@ fn operands(args: &Args) -> anyhow::Result<Vec<String>> {
 
 fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args: &Args) -> anyhow::Result<()> {
     let found = match containers.find(operand) {
+        Err(bundle::Error::NoContainer(_)) if bundle::names::is_id(operand) && unfinished(root, operand).exists() => {
+            let path = unfinished(root, operand);
+            return tree::remove(&path).with_context(|| path.display().to_string());
+        }
         Err(bundle::Error::NoContainer(_)) if args.force => return Ok(()),
         found => found?,
     };
@@ -104,10 +107,15 @@ fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args:
     drop(naming);
     Started::remove(run, &found.meta.id)?;
     for path in std::iter::once(&found.dir).chain(&volumes) {
-        tree::remove(path).with_context(|| path.display().to_string())?;
+        bundle::remove_tree(path).with_context(|| path.display().to_string())?;
     }
     drop(lock);
     Ok(())
+}
+
+/// A container whose making was broken off has a directory and no name: its whole ID removes it.
+fn unfinished(root: &Path, id: &str) -> PathBuf {
+    root.join("containers").join(id)
 }
 
 /// Directories of volumes that were made for this container alone: their name is an ID.
@@ -116,19 +124,9 @@ fn unnamed_volumes(found: &Found, root: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let config = bundle::read_config(&found.dir)?;
     let mounts = config["mounts"].as_array().into_iter().flatten();
     let own = |source: &str| {
-        let dir = Path::new(source).strip_suffix_data()?;
+        let dir = Path::new(source).parent().filter(|_| source.ends_with("/_data"))?;
         let name = dir.file_name()?.to_str()?;
         (dir.parent()? == volumes && bundle::names::is_id(name)).then(|| dir.to_owned())
     };
     Ok(mounts.filter_map(|mount| own(mount["source"].as_str()?)).collect())
-}
-
-trait VolumePath {
-    fn strip_suffix_data(&self) -> Option<&Path>;
-}
-
-impl VolumePath for Path {
-    fn strip_suffix_data(&self) -> Option<&Path> {
-        self.parent().filter(|_| self.file_name().is_some_and(|name| name == "_data"))
-    }
 }

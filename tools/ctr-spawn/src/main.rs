@@ -1,3 +1,201 @@
-//! To be written.
+//! Runs the process of an OCI bundle, isolated: its own process IDs, mounts, host name, IPC, network and
+//! cgroup, a root directory with no way out, and of root's rights only those that `config.json` names.
+//!
+//! Mechanism: a container is a process that was started in a particular way. The way is a **list of steps**;
+//! `--plan` prints it as JSON, `--explain` as shell while it runs. By hand it is about this:
+//!
+//! ```sh
+//! unshare --pid --mount --uts --ipc --net --cgroup --fork sh
+//! mount --make-rprivate / && mount --rbind rootfs rootfs && cd rootfs
+//! mount -t proc proc proc && mount -t sysfs -o ro sysfs sys && mount -t tmpfs tmpfs dev
+//! mknod -m 666 dev/null c 1 3
+//! pivot_root . . && umount -l . && cd /
+//! exec setpriv --bounding-set -all --inh-caps=-all --clear-groups env -i /bin/sh
+//! ```
+//!
+//! Read namespaces(7), mount_namespaces(7), pivot_root(2), capabilities(7), cgroups(7), pidfd_open(2).
+
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod config;
+mod life;
+mod plan;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use config::Config;
+use linux_sandbox::{Plan, Running, Step, Terminal};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::termios::isatty;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use toolkit::{Failure, Out};
+use wire::{Bundle, Record, exit};
+
+/// Run the process of a bundle, isolated
+#[derive(Debug, Parser)]
+#[command(name = "ctr-spawn", version, about)]
+struct Args {
+    /// Bundle directory; without it, the first line of stdin is its record and the rest is the container's
+    bundle: Option<PathBuf>,
+
+    /// Give the process a terminal
+    #[arg(short, long)]
+    tty: bool,
+
+    /// Remove the bundle when the process has ended
+    #[arg(long)]
+    rm: bool,
+
+    /// Name of the container's cgroup [default: the bundle's directory name]
+    #[arg(long)]
+    id: Option<String>,
+
+    /// Print the list of steps as JSON and do nothing
+    #[arg(long, conflicts_with = "explain")]
+    plan: bool,
+
+    /// Print each step as a shell line on stderr as it runs
+    #[arg(long)]
+    explain: bool,
+
+    /// Command instead of the bundle's own
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    toolkit::main_with_codes(exit::SPAWN_FAILED, exit::SPAWN_FAILED, run)
+}
+
+fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
+    let bundle = read_bundle(&args)?;
+    let dir = bundle.path.as_path();
+    let config = read_config(dir)?;
+    let id = container_id(&args, dir)?;
+    let terminal = open_terminal(&args, &config);
+    let steps = make_steps(&args, &bundle, &config, &id, terminal.as_ref())?;
+    if args.plan {
+        return print_plan(out, &steps);
+    }
+    let kept = life::Kept::take(dir, &id)?;
+    let ended = run_and_wait(Plan { steps, explain: args.explain, program: "ctr-spawn".into() }, kept, terminal);
+    if args.rm {
+        bundle::remove_tree(dir).with_context(|| format!("{}: remove", dir.display()))?;
+    }
+    ended
+}
+
+fn read_bundle(args: &Args) -> anyhow::Result<Bundle> {
+    match &args.bundle {
+        Some(dir) => {
+            let path = std::path::absolute(dir).with_context(|| dir.display().to_string())?;
+            Ok(bundle::load(&path)?)
+        }
+        None => match toolkit::record_unbuffered("bundle")? {
+            Record::Bundle(bundle) => Ok(bundle),
+            other => {
+                bail!("<stdin>: a record of an {}, not of a bundle: is img-unpack missing in the pipe?", other.kind())
+            }
+        },
+    }
+}
+
+fn read_config(dir: &Path) -> anyhow::Result<Config> {
+    let config = bundle::read_config(dir)?;
+    serde_json::from_value(config).with_context(|| dir.join("config.json").display().to_string())
+}
+
+/// A name that is safe as the name of a directory.
+fn container_id(args: &Args, dir: &Path) -> anyhow::Result<String> {
+    if let Some(id) = &args.id {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'+');
+        if id.is_empty() || id.len() > 128 || !id.bytes().all(plain) || id.starts_with('.') {
+            return Err(toolkit::usage(format!("--id {id}: letters, digits, and _ - . + only")));
+        }
+        return Ok(id.clone());
+    }
+    let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if bundle::names::is_id(name) {
+        return Ok(name.to_owned());
+    }
+    // Two bundles may have the same name, and one process cannot be two containers.
+    Ok(format!("{}-{}", name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"), std::process::id()))
+}
+
+/// With `-t` in a pipe the terminal is /dev/tty.
+fn open_terminal(args: &Args, config: &Config) -> Option<Terminal> {
+    let on_stdin = isatty(rustix::stdio::stdin());
+    let asked = args.tty || config.process.as_ref().is_some_and(|process| process.terminal) && on_stdin;
+    if !asked {
+        return None;
+    }
+    let fd: Option<OwnedFd> = if on_stdin {
+        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok()
+    } else {
+        open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
+    };
+    fd.map(Terminal::new)
+}
+
+fn make_steps(
+    args: &Args,
+    bundle: &Bundle,
+    config: &Config,
+    id: &str,
+    terminal: Option<&Terminal>,
+) -> anyhow::Result<Vec<Step>> {
+    let around = plan::Around {
+        id,
+        command: &args.command,
+        terminal: args.tty || terminal.is_some(),
+        terminal_size: terminal.and_then(Terminal::size),
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    };
+    plan::steps(bundle, config, &around)
+}
+
+/// One object on one line: the same list that would run, with the shell line of each step.
+fn print_plan(out: &mut Out, steps: &[Step]) -> anyhow::Result<u8> {
+    let mut list = Vec::new();
+    for step in steps {
+        let mut members = Map::new();
+        if let Value::Object(own) = serde_json::to_value(step)? {
+            members.extend(own);
+        }
+        members.insert("place".into(), serde_json::to_value(step.place())?);
+        members.insert("shell".into(), step.shell().into());
+        list.push(Value::Object(members));
+    }
+    let plan = json!({ "formatVersion": wire::FORMAT_VERSION, "kind": "plan", "steps": list });
+    out.text(&format!("{plan}\n"))?;
+    Ok(exit::DONE)
+}
+
+fn run_and_wait(plan: Plan, mut kept: Option<life::Kept>, terminal: Option<Terminal>) -> anyhow::Result<u8> {
+    let running = match linux_sandbox::spawn(&plan) {
+        Ok(running) => running,
+        Err(error) => {
+            if let Some(kept) = kept {
+                kept.ended(error.code(), None, false)?;
+            }
+            return Err(Failure::with_code(error.code(), error.to_string()));
+        }
+    };
+    let noted = kept.as_mut().map_or(Ok(()), |kept| kept.started(running.pid()));
+    let ended = running.wait(terminal);
+    let oom_killed = was_oom_killed(&plan, &running);
+    running.clean_up(&plan.steps);
+    let ended = ended?;
+    if let Some(kept) = kept {
+        kept.ended(ended.code, ended.signal, oom_killed)?;
+    }
+    noted.map(|()| ended.code)
+}
+
+fn was_oom_killed(plan: &Plan, _: &Running) -> bool {
+    plan.steps.iter().any(|step| matches!(step, Step::Cgroups(cgroups) if linux_sandbox::oom_killed(cgroups)))
+}

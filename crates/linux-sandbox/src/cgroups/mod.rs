@@ -1,0 +1,473 @@
+//! cgroups(7): limits for all processes of a container together. A host has the one tree of version 2, one tree
+//! for each controller of version 1, or both at once: then each limit goes where its controller is.
+
+mod v1;
+mod v2;
+
+use crate::error::{Call, Error, Result};
+use crate::mounts::{Attributes, attach, clone_of, new_filesystem, set_attributes};
+use crate::steps::{Mechanism, Scene, all, in_rootfs, quote};
+use crate::walk::{self, Links};
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, mkdirat, open, openat};
+use rustix::io::Errno;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// One mounted tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// Version 2.
+    pub unified: bool,
+    /// Its mount point.
+    pub mount: PathBuf,
+    /// What it can limit.
+    pub controllers: Vec<String>,
+    /// Where this process stands in it.
+    pub own: PathBuf,
+}
+
+/// The trees of this host.
+#[derive(Debug, Clone, Default)]
+pub struct Hierarchies(pub Vec<Hierarchy>);
+
+impl Hierarchies {
+    /// Reads what is mounted.
+    pub fn of_this_host() -> std::result::Result<Self, Error> {
+        let read = |path: &str| fs::read_to_string(path).call(|| format!("read({path:?})"));
+        let mut trees = Self::parse(&read("/proc/self/mountinfo")?, &read("/proc/self/cgroup")?);
+        for tree in trees.0.iter_mut().filter(|tree| tree.unified) {
+            let list = fs::read_to_string(tree.mount.join("cgroup.controllers")).unwrap_or_default();
+            tree.controllers = list.split_whitespace().map(Into::into).collect();
+        }
+        Ok(trees)
+    }
+
+    fn parse(mountinfo: &str, own: &str) -> Self {
+        let mut trees: Vec<Hierarchy> = Vec::new();
+        for line in mountinfo.lines() {
+            let Some((left, right)) = line.split_once(" - ") else { continue };
+            let (Some(mount), mut right) = (left.split(' ').nth(4), right.split(' ')) else { continue };
+            let (unified, options) = match right.next() {
+                Some("cgroup2") => (true, ""),
+                Some("cgroup") => (false, right.nth(1).unwrap_or_default()),
+                _ => continue,
+            };
+            let controllers: Vec<String> = options
+                .split(',')
+                .filter(|word| !matches!(*word, "rw" | "ro" | "xattr" | ""))
+                .map(Into::into)
+                .collect();
+            if trees.iter().any(|tree| tree.unified == unified && tree.controllers == controllers) {
+                continue; // a bind mount of one that we have
+            }
+            let own = own.lines().filter_map(|line| line.splitn(3, ':').nth(1).zip(line.splitn(3, ':').nth(2)));
+            let own = own.into_iter().find(|(names, _)| match unified {
+                true => names.is_empty(),
+                false => !names.is_empty() && names.split(',').all(|name| controllers.iter().any(|c| c == name)),
+            });
+            let own = own.map_or("/", |(_, path)| path).trim_start_matches('/').into();
+            trees.push(Hierarchy { unified, mount: mount.replace("\\040", " ").into(), controllers, own });
+        }
+        Self(trees)
+    }
+
+    fn with(&self, controller: &str) -> Option<&Hierarchy> {
+        self.0.iter().find(|tree| tree.controllers.iter().any(|name| name == controller))
+    }
+
+    /// Whether version 2 is all there is.
+    pub fn is_unified(&self) -> bool {
+        self.0.iter().all(|tree| tree.unified)
+    }
+}
+
+/// One limit that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Limit {
+    /// Bytes of memory.
+    Memory(i64),
+    /// Bytes of memory and swap together.
+    MemorySwap(i64),
+    /// Bytes of memory that are kept when memory is short.
+    MemoryReservation(i64),
+    /// Relative share of processor time, 1024 is usual.
+    CpuShares(u64),
+    /// Microseconds of processor time in each period, and the period.
+    CpuQuota(i64, Option<u64>),
+    /// `0-3,6`
+    CpusetCpus(String),
+    /// `0`
+    CpusetMems(String),
+    /// Number of processes and threads; -1 is no limit.
+    Pids(i64),
+    /// Rules in order, as version 1 writes them: `(allow, "c 1:3 rwm")`.
+    Devices(Vec<(bool, String)>),
+    /// A file of version 2 and its content.
+    Unified(String, String),
+}
+
+/// Every limit.
+pub type Limits = Vec<Limit>;
+
+impl Limit {
+    fn controller(&self) -> &str {
+        match self {
+            Self::Memory(_) | Self::MemorySwap(_) | Self::MemoryReservation(_) => "memory",
+            Self::CpuShares(_) | Self::CpuQuota(..) => "cpu",
+            Self::CpusetCpus(_) | Self::CpusetMems(_) => "cpuset",
+            Self::Pids(_) => "pids",
+            Self::Devices(_) => "devices",
+            Self::Unified(file, _) => file.split('.').next().unwrap_or(file),
+        }
+    }
+}
+
+/// One cgroup of the container's and what is written into it.
+#[derive(Debug, Serialize)]
+pub struct Group {
+    /// Its directory.
+    pub path: PathBuf,
+    /// What it limits.
+    pub controllers: Vec<String>,
+    /// Version 2: the directories above in which the controllers are switched on first.
+    pub enable: Vec<PathBuf>,
+    /// File → content, in order.
+    pub writes: Vec<(String, String)>,
+}
+
+/// Makes the cgroups and writes the limits.
+#[derive(Debug, Serialize)]
+pub struct Cgroups {
+    /// At most one a tree.
+    pub groups: Vec<Group>,
+}
+
+impl Cgroups {
+    /// Puts each limit where its controller is; a limit for which there is no controller is an error. `name` is
+    /// a path below the root of each tree (below the own cgroup without root).
+    pub fn new(trees: &Hierarchies, name: &str, limits: &[Limit], below_own: bool) -> std::result::Result<Self, Error> {
+        let name = name.trim_matches('/');
+        if name.is_empty() || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(Error::refused(format!("cgroup path {name:?}: not a path below the root of a tree")));
+        }
+        let mut groups: BTreeMap<&Path, Group> = BTreeMap::new();
+        for limit in limits {
+            let controller = limit.controller();
+            let Some(tree) = trees.with(controller) else {
+                return Err(Error::refused(format!("cgroup: this host has no {controller} controller for {limit:?}")));
+            };
+            let top = if below_own { tree.mount.join(&tree.own) } else { tree.mount.clone() };
+            let group = groups.entry(&tree.mount).or_insert_with(|| Group {
+                path: top.join(name),
+                controllers: Vec::new(),
+                enable: Vec::new(),
+                writes: Vec::new(),
+            });
+            if !group.controllers.iter().any(|known| known == controller) {
+                group.controllers.push(controller.into());
+            }
+            group.writes.extend(match limit {
+                Limit::MemorySwap(both) if tree.unified => v2::files(&Limit::MemorySwap(swap_alone(*both, limits)))?,
+                limit if tree.unified => v2::files(limit)?,
+                limit => v1::files(limit)?,
+            });
+            if tree.unified {
+                let above = group.path.ancestors().skip(1).take_while(|dir| dir.starts_with(&tree.mount));
+                group.enable = above.map(Into::into).collect();
+                group.enable.reverse();
+            }
+        }
+        Ok(Self { groups: groups.into_values().collect() })
+    }
+
+    fn make(&self, scene: &mut Scene) -> Result<()> {
+        for group in &self.groups {
+            let (lock, dir) = group.make()?;
+            for above in &group.enable {
+                let words: Vec<String> = group.controllers.iter().map(|name| format!("+{name}")).collect();
+                write(&above.join("cgroup.subtree_control"), &words.join(" "))?;
+            }
+            if group.controllers.iter().any(|name| name == "cpuset") && group.enable.is_empty() {
+                v1::inherit_cpuset(&group.path)?;
+            }
+            drop(dir);
+            for (file, content) in &group.writes {
+                write(&group.path.join(file), content)?;
+            }
+            scene.locks.push(lock);
+        }
+        Ok(())
+    }
+}
+
+/// Version 2 counts swap by itself, everybody else memory and swap together.
+fn swap_alone(both: i64, limits: &[Limit]) -> i64 {
+    let memory = limits.iter().find_map(|limit| match limit {
+        Limit::Memory(bytes) => Some(*bytes),
+        _ => None,
+    });
+    if both < 0 { both } else { (both - memory.unwrap_or(0)).max(0) }
+}
+
+impl Group {
+    /// Makes the directory. The lock on the one above says "not joined yet": an empty cgroup without it is one
+    /// whose ctr-spawn was killed, and the next one sweeps it away.
+    fn make(&self) -> Result<(OwnedFd, OwnedFd)> {
+        let line = || format!("mkdir({:?})", self.path);
+        let (parent, name) = walk::split(&self.path)?;
+        for _ in 0..64 {
+            fs::create_dir_all(parent).call(line)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let above = match open(parent, flags, Mode::empty()) {
+                Err(Errno::NOENT) => continue,
+                other => other.call(line)?,
+            };
+            flock(&above, FlockOperation::LockShared).call(|| format!("flock({parent:?})"))?;
+            match mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
+                Err(Errno::NOENT) => continue, // swept away between the two calls
+                Err(Errno::EXIST) => {
+                    // Left by a killed one, or in use: the kernel knows which.
+                    rustix::fs::unlinkat(&above, name, rustix::fs::AtFlags::REMOVEDIR)
+                        .call(|| format!("rmdir({:?})", self.path))?;
+                    mkdirat(&above, name, Mode::from_raw_mode(0o755)).call(line)?;
+                }
+                other => other.call(line)?,
+            }
+            let dir = openat(&above, name, flags, Mode::empty()).call(line)?;
+            return Ok((above, dir));
+        }
+        Err(Errno::NOENT).call(line)
+    }
+
+    /// Removes it, and those beside it that nobody uses any more.
+    fn remove(&self) {
+        for wait in 0..40 {
+            match fs::remove_dir(&self.path) {
+                // The kernel is still taking the last processes apart.
+                Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                    self.kill_all();
+                    std::thread::sleep(Duration::from_millis(1 + wait));
+                }
+                _ => break,
+            }
+        }
+        let Some(parent) = self.path.parent() else { return };
+        let Ok(above) = open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
+            return;
+        };
+        if flock(&above, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return;
+        }
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                let _ = fs::remove_dir(entry.path());
+            }
+        }
+        let _ = fs::remove_dir(parent);
+    }
+
+    /// Without a PID namespace of its own, processes of the container may have outlived its first.
+    fn kill_all(&self) {
+        let procs = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
+        for pid in procs.lines().filter_map(|line| rustix::process::Pid::from_raw(line.parse().ok()?)) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+impl Mechanism for Cgroups {
+    fn shell(&self) -> String {
+        all(self.groups.iter().flat_map(|group| {
+            let path = quote(&group.path.to_string_lossy());
+            let words: Vec<String> = group.controllers.iter().map(|name| format!("+{name}")).collect();
+            let words = words.join(" ");
+            let enable = group.enable.iter().map(move |dir| {
+                format!("echo '{words}' >{}", quote(&dir.join("cgroup.subtree_control").to_string_lossy()))
+            });
+            let write = {
+                let path = path.clone();
+                group.writes.iter().map(move |(file, content)| format!("echo {} >{path}/{file}", quote(content)))
+            };
+            std::iter::once(format!("mkdir -p {path}")).chain(enable).chain(write)
+        }))
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        self.make(scene).inspect_err(|_| self.undo())
+    }
+
+    fn undo(&self) {
+        self.groups.iter().for_each(Group::remove);
+    }
+}
+
+/// Whether the kernel killed a process of this container for want of memory. To be asked before the end of it.
+pub fn oom_killed(cgroups: &Cgroups) -> bool {
+    let memory = cgroups.groups.iter().find(|group| group.controllers.iter().any(|name| name == "memory"));
+    let Some(memory) = memory else { return false };
+    ["memory.events", "memory.oom_control"].iter().any(|file| {
+        let text = fs::read_to_string(memory.path.join(file)).unwrap_or_default();
+        text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
+    })
+}
+
+/// Moves the process that waits into its cgroups: from its first instruction on it is limited.
+#[derive(Debug, Serialize)]
+pub struct JoinCgroups {
+    /// The directories.
+    pub paths: Vec<PathBuf>,
+}
+
+impl Mechanism for JoinCgroups {
+    fn shell(&self) -> String {
+        all(self.paths.iter().map(|path| format!("echo $pid >{}/cgroup.procs", quote(&path.to_string_lossy()))))
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let pid = scene.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        for path in &self.paths {
+            write(&path.join("cgroup.procs"), &pid.to_string())?;
+        }
+        scene.locks.clear();
+        Ok(())
+    }
+}
+
+/// proc_pid_oom_score_adj(5): whom the kernel kills first.
+#[derive(Debug, Serialize)]
+pub struct OomScore {
+    /// -1000 never, 1000 first.
+    pub value: i32,
+}
+
+impl Mechanism for OomScore {
+    fn shell(&self) -> String {
+        format!("echo {} >/proc/$pid/oom_score_adj", self.value)
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let pid = scene.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        let path = PathBuf::from(format!("/proc/{pid}/oom_score_adj"));
+        match write(&path, &self.value.to_string()) {
+            Err(Error::Call { errno: libc::EACCES | libc::EPERM, .. }) => {
+                scene.note(&format!("oom_score_adj: {} is below what this process may set; it stays", self.value));
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
+/// `/sys/fs/cgroup` of the container: the cgroup2 tree, or with version 1 a tmpfs with the trees in which the
+/// container has limits.
+#[derive(Debug, Serialize)]
+pub struct CgroupMounts {
+    /// Below the root.
+    pub target: PathBuf,
+    /// Version 2 only.
+    pub unified: bool,
+    /// Version 1: name → the container's cgroup in that tree.
+    pub trees: Vec<(String, PathBuf)>,
+    /// Attributes of every mount.
+    pub attributes: Attributes,
+}
+
+impl Mechanism for CgroupMounts {
+    fn shell(&self) -> String {
+        let target = in_rootfs(&self.target);
+        if self.unified {
+            return format!("mount -t cgroup2 -o ro,nosuid,nodev,noexec cgroup {target}");
+        }
+        let mut lines = vec![format!("mount -t tmpfs -o nosuid,nodev,noexec,mode=755 cgroup {target}")];
+        for (name, path) in &self.trees {
+            let path = quote(&path.to_string_lossy());
+            lines.push(format!("mkdir {target}/{name} && mount --bind {path} {target}/{name} && mount -o remount,bind,ro {target}/{name}"));
+        }
+        lines.push(format!("mount -o remount,bind,ro {target}"));
+        all(lines)
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let line = || format!("move_mount(<cgroup>, <rootfs>{})", self.target.display());
+        let target = walk::make_dirs(scene.root()?, &self.target, Links::Refused)?;
+        if self.unified {
+            let fd = new_filesystem("cgroup2", "cgroup", &[], self.attributes)?;
+            return attach(&fd, &target).call(line);
+        }
+        let tmpfs = new_filesystem("tmpfs", "cgroup", &["mode=755".into()], Attributes::default())?;
+        attach(&tmpfs, &target).call(line)?;
+        for (name, path) in &self.trees {
+            let source = openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .call(|| format!("open({path:?})"))?;
+            let copy = clone_of(&source).call(|| format!("open_tree({path:?})"))?;
+            set_attributes(&copy, false, self.attributes).call(|| format!("mount_setattr({path:?})"))?;
+            attach(&copy, &walk::make_dirs(&tmpfs, Path::new(name), Links::Refused)?).call(line)?;
+        }
+        set_attributes(&tmpfs, false, self.attributes).call(|| "mount_setattr(<cgroup>)".into())
+    }
+}
+
+fn write(path: &Path, content: &str) -> Result<()> {
+    let line = || format!("write({path:?}, {content:?})");
+    let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).call(line)?;
+    rustix::io::write(&file, content.as_bytes()).call(line).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &str = "\
+32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu,cpuacct
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+36 31 0:32 / /other/memory rw,relatime - cgroup cgroup rw,memory
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw";
+    const OWN: &str = "4:memory:/here/i am\n1:cpu,cpuacct:/\n0::/u\n";
+
+    fn names(limits: &[Limit]) -> Vec<(String, String)> {
+        let trees = Hierarchies::parse(HYBRID, OWN);
+        let cgroups = Cgroups::new(&trees, "dock/x", limits, false).unwrap();
+        cgroups
+            .groups
+            .into_iter()
+            .flat_map(|g| g.writes.into_iter().map(move |(f, c)| (g.path.join(f).display().to_string(), c)))
+            .collect()
+    }
+
+    #[test]
+    fn each_limit_goes_where_its_controller_is() {
+        let trees = Hierarchies::parse(HYBRID, OWN);
+        assert_eq!(trees.0.len(), 3, "{trees:?}");
+        assert_eq!(trees.with("memory").unwrap().own, Path::new("here/i am"));
+        assert_eq!(
+            names(&[Limit::Memory(4096), Limit::CpuQuota(50_000, None)]),
+            [
+                ("/sys/fs/cgroup/cpu/dock/x/cpu.cfs_quota_us".into(), "50000".into()),
+                ("/sys/fs/cgroup/memory/dock/x/memory.limit_in_bytes".into(), "4096".into())
+            ]
+        );
+        let error = Cgroups::new(&trees, "dock/x", &[Limit::Pids(5)], false).unwrap_err();
+        assert!(error.to_string().contains("no pids controller"), "{error}");
+        assert!(Cgroups::new(&trees, "../x", &[Limit::Memory(1)], false).is_err());
+    }
+
+    #[test]
+    fn version_2_writes_its_own_files() {
+        let trees = Hierarchies(vec![Hierarchy {
+            unified: true,
+            mount: "/sys/fs/cgroup".into(),
+            controllers: ["cpu", "memory", "pids"].map(Into::into).into(),
+            own: PathBuf::new(),
+        }]);
+        let limits = [Limit::Memory(100), Limit::MemorySwap(150), Limit::CpuQuota(5, Some(10)), Limit::Pids(-1)];
+        let cgroups = Cgroups::new(&trees, "dock/x", &limits, false).unwrap();
+        let [group] = &cgroups.groups[..] else { panic!() };
+        assert_eq!(group.enable, [Path::new("/sys/fs/cgroup"), Path::new("/sys/fs/cgroup/dock")]);
+        let text: Vec<String> = group.writes.iter().map(|(f, c)| format!("{f}={c}")).collect();
+        assert_eq!(text, ["memory.max=100", "memory.swap.max=50", "cpu.max=5 10", "pids.max=max"]);
+    }
+}

@@ -1,0 +1,31 @@
+//! Version 2: one tree, and the word `max`.
+
+use super::Limit;
+use crate::error::{Error, Result};
+
+/// Files and contents of one limit.
+pub(super) fn files(limit: &Limit) -> Result<Vec<(String, String)>> {
+    let max = |value: i64| if value < 0 { "max".to_owned() } else { value.to_string() };
+    let one = |file: &str, value: String| Ok(vec![(file.to_owned(), value)]);
+    match limit {
+        Limit::Memory(bytes) => one("memory.max", max(*bytes)),
+        // The caller has taken the memory off.
+        Limit::MemorySwap(bytes) => one("memory.swap.max", max(*bytes)),
+        Limit::MemoryReservation(bytes) => one("memory.low", max(*bytes)),
+        Limit::CpuShares(shares) => one("cpu.weight", weight(*shares).to_string()),
+        Limit::CpuQuota(quota, period) => one("cpu.max", format!("{} {}", max(*quota), period.unwrap_or(100_000))),
+        Limit::CpusetCpus(list) => one("cpuset.cpus", list.clone()),
+        Limit::CpusetMems(list) => one("cpuset.mems", list.clone()),
+        Limit::Pids(count) => one("pids.max", max(*count)),
+        Limit::Devices(_) => Err(Error::refused("cgroup: device rules need a version 1 tree in this release")),
+        Limit::Unified(file, content) if file.contains('/') => {
+            Err(Error::refused(format!("cgroup: {file}={content}: not a file name")))
+        }
+        Limit::Unified(file, content) => one(file, content.clone()),
+    }
+}
+
+/// 2..=262144 of version 1 onto 1..=10000 of version 2, as every runtime maps it.
+fn weight(shares: u64) -> u64 {
+    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
+}

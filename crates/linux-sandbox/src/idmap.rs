@@ -1,0 +1,59 @@
+//! user_namespaces(7): which user outside is which user inside.
+
+use crate::error::{Call, Result};
+use crate::steps::{Mechanism, Scene};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// `count` IDs from `inside` on are the IDs from `outside` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct IdRange {
+    /// First ID in the container.
+    pub inside: u32,
+    /// First ID on the host.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// Writes the two maps of the process that waits. Without root the kernel takes one ID each, and only after
+/// `setgroups` has been given up (CVE-2014-8989).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IdMap {
+    /// For `/proc/PID/uid_map`.
+    pub users: Vec<IdRange>,
+    /// For `/proc/PID/gid_map`.
+    pub groups: Vec<IdRange>,
+    /// Writes `deny` to `/proc/PID/setgroups` first.
+    pub deny_setgroups: bool,
+}
+
+fn text(map: &[IdRange]) -> String {
+    map.iter().fold(String::new(), |mut text, range| {
+        let _ = writeln!(text, "{} {} {}", range.inside, range.outside, range.count);
+        text
+    })
+}
+
+impl IdMap {
+    fn files(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let deny = self.deny_setgroups.then(|| ("setgroups", "deny\n".to_owned()));
+        deny.into_iter().chain([("uid_map", text(&self.users)), ("gid_map", text(&self.groups))])
+    }
+}
+
+impl Mechanism for IdMap {
+    fn shell(&self) -> String {
+        crate::steps::all(self.files().map(|(file, text)| format!("echo '{}' >/proc/$pid/{file}", text.trim_end())))
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let pid = scene.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        for (file, text) in self.files() {
+            let path = format!("/proc/{pid}/{file}");
+            std::fs::write(&path, &text).call(|| format!("write({path:?}, {:?})", text.trim_end()))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,496 @@
+//! mount_namespaces(7) through the mount API of Linux 5.2: a mount is made first and put in its place by
+//! descriptor afterwards, so that no path is looked up twice.
+
+use crate::error::{Call, Error, Result};
+use crate::steps::{Mechanism, Scene, all, in_rootfs, quote};
+use crate::sys;
+use crate::walk::{self, Links};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, open, openat, statat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
+};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// What holds for a mount whatever file system it shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Attributes(u64);
+
+impl Attributes {
+    /// Nothing may be written.
+    pub const READ_ONLY: Self = Self(1);
+    /// Set-user-ID bits and file capabilities do nothing.
+    pub const NOSUID: Self = Self(2);
+    /// Device nodes do nothing.
+    pub const NODEV: Self = Self(4);
+    /// Nothing can be executed.
+    pub const NOEXEC: Self = Self(8);
+
+    const WORDS: [(&'static str, u64); 8] = [
+        ("ro", 1),
+        ("nosuid", 2),
+        ("nodev", 4),
+        ("noexec", 8),
+        ("noatime", 0x10),
+        ("strictatime", 0x20),
+        ("nodiratime", 0x80),
+        ("nosymfollow", 0x20_0000),
+    ];
+
+    /// Both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    fn flags(self) -> MountAttrFlags {
+        MountAttrFlags::from_bits_retain(u32::try_from(self.0).unwrap_or(0))
+    }
+
+    fn words<'a>(self) -> impl Iterator<Item = &'a str> {
+        Self::WORDS.iter().filter(move |(_, bit)| self.0 & bit != 0).map(|(word, _)| *word)
+    }
+}
+
+/// Whether mounts and unmounts are passed to and from other mount namespaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Propagation {
+    /// Neither way.
+    Private,
+    /// In, not out.
+    Slave,
+    /// Both ways.
+    Shared,
+    /// Neither, and it cannot be bound.
+    Unbindable,
+}
+
+impl Propagation {
+    fn flag(self) -> u64 {
+        match self {
+            Self::Private => libc::MS_PRIVATE,
+            Self::Slave => libc::MS_SLAVE,
+            Self::Shared => libc::MS_SHARED,
+            Self::Unbindable => libc::MS_UNBINDABLE,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Private => "private",
+            Self::Slave => "slave",
+            Self::Shared => "shared",
+            Self::Unbindable => "unbindable",
+        }
+    }
+}
+
+/// A mount as fstab(5) and mount(8) write it, sorted into what the kernel wants apart.
+#[derive(Debug, Clone, Default)]
+pub struct Mount {
+    /// `bind` or `rbind` was among the options.
+    pub bind: bool,
+    /// `rbind`.
+    pub recursive: bool,
+    /// The attributes of the mount.
+    pub attributes: Attributes,
+    /// `rprivate`, `rslave`, …
+    pub propagation: Option<Propagation>,
+    /// What is left for the file system: `size=64m`, `gid=5`.
+    pub options: Vec<String>,
+}
+
+impl Mount {
+    /// Sorts the options. Words that are already so by default (`rw`, `relatime`, …) disappear.
+    pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut mount = Self::default();
+        for word in words {
+            match word {
+                "bind" => mount.bind = true,
+                "rbind" => (mount.bind, mount.recursive) = (true, true),
+                "rro" => mount.attributes.0 |= 1,
+                "private" | "rprivate" => mount.propagation = Some(Propagation::Private),
+                "slave" | "rslave" => mount.propagation = Some(Propagation::Slave),
+                "shared" | "rshared" => mount.propagation = Some(Propagation::Shared),
+                "unbindable" | "runbindable" => mount.propagation = Some(Propagation::Unbindable),
+                "rw" => mount.attributes.0 &= !1,
+                "defaults" | "suid" | "dev" | "exec" | "atime" | "diratime" | "relatime" | "async" | "tmpcopyup" => {}
+                word => match Attributes::WORDS.iter().find(|(known, _)| *known == word) {
+                    Some((_, bit)) => mount.attributes.0 |= bit,
+                    None => mount.options.push(word.to_owned()),
+                },
+            }
+        }
+        mount
+    }
+}
+
+/// The new mount namespace is a copy of the host's, and the copies still tell each other of mounts.
+#[derive(Debug, Serialize)]
+pub struct PropagationStep {
+    /// `Private`, unless a bind mount shall still hear of the host's mounts.
+    pub propagation: Propagation,
+}
+
+impl Mechanism for PropagationStep {
+    fn shell(&self) -> String {
+        format!("mount --make-r{} /", self.propagation.word())
+    }
+
+    fn run(&self, _: &mut Scene) -> Result<()> {
+        let root = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call(|| "open(\"/\")".into())?;
+        sys::mount_setattr(&root, true, 0, self.propagation.flag()).call(|| "mount_setattr(\"/\", propagation)".into())
+    }
+}
+
+/// overlay as the container's root: the image's layers below, the container's changes above. It is made inside
+/// the container's own mount namespace, so it goes when the container goes.
+#[derive(Debug, Serialize)]
+pub struct OverlayRoot {
+    /// The layers, topmost first.
+    pub lower: Vec<PathBuf>,
+    /// Where changes go.
+    pub upper: PathBuf,
+    /// overlayfs's own scratch directory.
+    pub work: PathBuf,
+    /// The empty directory on which it is mounted.
+    pub target: PathBuf,
+    /// Marks are `user.overlay.*`: all that an ordinary user can write.
+    pub userxattr: bool,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+}
+
+/// The longest string that fsconfig(2) takes, with its NUL.
+const FSCONFIG_STRING: usize = 256;
+
+impl OverlayRoot {
+    /// Options without a path. What they turn off would write marks into the upper directory that belong to no
+    /// image layer. `volatile` because unmounting would otherwise sync the whole file system below.
+    fn plain(&self) -> Vec<&'static str> {
+        let mut options = vec!["index=off", "metacopy=off"];
+        if self.userxattr {
+            options.push("userxattr");
+        } else {
+            options.push("redirect_dir=off");
+        }
+        options.push("volatile");
+        options
+    }
+
+    fn layers(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let lower = self.lower.iter().map(|layer| ("lowerdir+", layer.as_path()));
+        lower.chain([("upperdir", self.upper.as_path()), ("workdir", self.work.as_path())])
+    }
+
+    /// The marker that overlayfs leaves while a volatile mount is in use, so that a crash of the machine is noticed.
+    fn dirty(&self) -> PathBuf {
+        self.work.join("work/incompat/volatile/dirty")
+    }
+
+    fn forget_volatile(&self) {
+        let dirty = self.dirty();
+        for path in dirty.ancestors().take(2) {
+            let _ = std::fs::remove_dir(path);
+        }
+    }
+
+    /// Removes the marker of a container that was killed; says so when the machine went down with it.
+    fn recover(&self, scene: &Scene) {
+        let Ok(marked) = std::fs::symlink_metadata(self.dirty()).and_then(|found| found.modified()) else { return };
+        let up = std::time::Duration::from_secs(rustix::system::sysinfo().uptime.cast_unsigned());
+        if std::time::SystemTime::now().checked_sub(up).is_some_and(|boot| marked < boot) {
+            scene.note(&format!(
+                "{}: the machine went down while this container ran; its last changes may be lost",
+                self.upper.display()
+            ));
+        }
+        self.forget_volatile();
+    }
+
+    fn new_api(&self) -> Result<OwnedFd> {
+        let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).call(|| "fsopen(\"overlay\")".into())?;
+        for option in self.plain() {
+            set(&fs, option).map_err(|errno| context(&fs, format!("fsconfig(overlay, {option:?})"), errno))?;
+        }
+        for (key, path) in self.layers() {
+            let line = || format!("fsconfig(overlay, {key:?}, {path:?})");
+            let done = if path.as_os_str().len() < FSCONFIG_STRING {
+                fsconfig_set_string(&fs, key, path)
+            } else {
+                let dir = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                    .call(|| format!("open({path:?})"))?;
+                fsconfig_set_fd(&fs, key, &dir)
+            };
+            done.map_err(|errno| context(&fs, line(), errno))?;
+        }
+        fsconfig_create(&fs).map_err(|errno| context(&fs, "fsconfig(overlay, create)".into(), errno))?;
+        fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, self.attributes.flags()).call(|| "fsmount(overlay)".into())
+    }
+
+    /// Before Linux 6.5 there is no `lowerdir+`, and a list in one string is longer than fsconfig takes.
+    fn old_api(&self) -> Result<OwnedFd> {
+        let flags = [(1, MountFlags::RDONLY), (2, MountFlags::NOSUID), (4, MountFlags::NODEV), (8, MountFlags::NOEXEC)]
+            .into_iter()
+            .filter(|(bit, _)| self.attributes.0 & bit != 0)
+            .fold(MountFlags::empty(), |all, (_, flag)| all | flag);
+        let data = std::ffi::CString::new(self.data()).map_err(|_| Error::refused("overlay: a path contains NUL"))?;
+        mount("overlay", &self.target, "overlay", flags, Some(data.as_c_str()))
+            .call(|| format!("mount(\"overlay\", {:?}, {data:?})", self.target))?;
+        open(&self.target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .call(|| format!("open({:?})", self.target))
+    }
+
+    fn data(&self) -> String {
+        let escape =
+            |path: &PathBuf| path.to_string_lossy().replace('\\', r"\\").replace(':', r"\:").replace(',', r"\,");
+        let lower: Vec<String> = self.lower.iter().map(escape).collect();
+        let (upper, work) = (escape(&self.upper), escape(&self.work));
+        format!("{},lowerdir={},upperdir={upper},workdir={work}", self.plain().join(","), lower.join(":"))
+    }
+}
+
+impl Mechanism for OverlayRoot {
+    fn shell(&self) -> String {
+        let target = quote(&self.target.to_string_lossy());
+        let words: Vec<&str> = self.attributes.words().collect();
+        let attributes = if words.is_empty() { String::new() } else { format!("{},", words.join(",")) };
+        format!("rootfs={target}; mount -t overlay -o {attributes}{} overlay $rootfs", quote(&self.data()))
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        self.recover(scene);
+        let root = match self.new_api() {
+            Ok(fd) => {
+                attach_to_path(&fd, &self.target)?;
+                fd
+            }
+            Err(Error::Call { call, errno }) if errno == libc::EINVAL && call.contains("lowerdir+") => {
+                self.old_api()?
+            }
+            Err(error) => return Err(error),
+        };
+        scene.root = Some(root);
+        Ok(())
+    }
+
+    fn undo(&self) {
+        self.forget_volatile();
+    }
+}
+
+/// A directory that holds the whole tree, as the container's root.
+#[derive(Debug, Serialize)]
+pub struct TreeRoot {
+    /// The directory.
+    pub path: PathBuf,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+}
+
+impl Mechanism for TreeRoot {
+    fn shell(&self) -> String {
+        let path = quote(&self.path.to_string_lossy());
+        let words: Vec<&str> = self.attributes.words().collect();
+        let remount = if words.is_empty() {
+            String::new()
+        } else {
+            format!(" && mount -o remount,bind,{} $rootfs", words.join(","))
+        };
+        format!("rootfs={path}; mount --rbind $rootfs $rootfs{remount}")
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+        let fd = open_tree(CWD, &self.path, flags).call(|| format!("open_tree({:?})", self.path))?;
+        if self.attributes != Attributes::default() {
+            sys::mount_setattr(&fd, false, self.attributes.0, 0).call(|| "mount_setattr(<rootfs>)".into())?;
+        }
+        attach_to_path(&fd, &self.path)?;
+        scene.root = Some(fd);
+        Ok(())
+    }
+}
+
+/// A new file system: proc, sysfs, tmpfs, devpts, mqueue, cgroup2.
+#[derive(Debug, Serialize)]
+pub struct Filesystem {
+    /// Its type.
+    pub kind: String,
+    /// What stands in the first column of /proc/mounts.
+    pub source: String,
+    /// Where, below the root.
+    pub target: PathBuf,
+    /// The file system's own options.
+    pub options: Vec<String>,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+}
+
+impl Filesystem {
+    /// proc, sys and dev are where later steps and the container itself trust what they find: a symbolic link
+    /// in the image must not lead them elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579).
+    fn links(&self) -> Links {
+        let kernels = self.kind != "tmpfs" || ["/dev", "/proc", "/sys"].iter().any(|top| self.target.starts_with(top));
+        if kernels { Links::Refused } else { Links::InRoot }
+    }
+}
+
+impl Mechanism for Filesystem {
+    fn shell(&self) -> String {
+        let words: Vec<&str> = self.attributes.words().chain(self.options.iter().map(String::as_str)).collect();
+        let options = if words.is_empty() { String::new() } else { format!(" -o {}", quote(&words.join(","))) };
+        let target = in_rootfs(&self.target);
+        format!("mkdir -p {target} && mount -t {}{options} {} {target}", self.kind, quote(&self.source))
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let fd = new_filesystem(&self.kind, &self.source, &self.options, self.attributes)?;
+        let target = walk::make_dirs(scene.root()?, &self.target, self.links())?;
+        attach(&fd, &target).call(|| format!("move_mount(<{}>, <rootfs>{})", self.kind, self.target.display()))?;
+        if self.kind == "proc" {
+            scene.procfs = Some(fd);
+        }
+        Ok(())
+    }
+}
+
+/// Something of the host's at a place in the container.
+#[derive(Debug, Serialize)]
+pub struct Bind {
+    /// On the host.
+    pub source: PathBuf,
+    /// Below the root.
+    pub target: PathBuf,
+    /// With the mounts below it.
+    pub recursive: bool,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+    /// When it shall not be private.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub propagation: Option<Propagation>,
+}
+
+impl Mechanism for Bind {
+    fn shell(&self) -> String {
+        let (source, target) = (quote(&self.source.to_string_lossy()), in_rootfs(&self.target));
+        let how = if self.recursive { "--rbind" } else { "--bind" };
+        let make = if self.source.is_dir() { "mkdir -p" } else { "touch" };
+        let mut lines = vec![format!("{make} {target}"), format!("mount {how} {source} {target}")];
+        let words: Vec<&str> = self.attributes.words().collect();
+        if !words.is_empty() {
+            lines.push(format!("mount -o remount,bind,{} {target}", words.join(",")));
+        }
+        lines.extend(self.propagation.map(|kind| format!("mount --make-r{} {target}", kind.word())));
+        all(lines)
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        if self.recursive {
+            flags |= OpenTreeFlags::AT_RECURSIVE;
+        }
+        let fd = open_tree(CWD, &self.source, flags).call(|| format!("open_tree({:?})", self.source))?;
+        let propagation = self.propagation.map_or(0, Propagation::flag);
+        if self.attributes != Attributes::default() || propagation != 0 {
+            sys::mount_setattr(&fd, self.recursive, self.attributes.0, propagation)
+                .call(|| format!("mount_setattr({:?})", self.source))?;
+        }
+        let root = scene.root()?;
+        let target = if kind_of(&fd)? == FileType::Directory {
+            walk::make_dirs(root, &self.target, Links::InRoot)?
+        } else {
+            walk::make_file(root, &self.target, Links::InRoot)?
+        };
+        attach(&fd, &target).call(|| format!("move_mount({:?}, <rootfs>{})", self.source, self.target.display()))
+    }
+}
+
+/// The root itself becomes read-only, after everything that had to be made in it.
+#[derive(Debug, Serialize)]
+pub struct ReadOnlyRoot {}
+
+impl Mechanism for ReadOnlyRoot {
+    fn shell(&self) -> String {
+        "mount -o remount,bind,ro $rootfs".into()
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        sys::mount_setattr(scene.root()?, false, Attributes::READ_ONLY.0, 0)
+            .call(|| "mount_setattr(<rootfs>, ro)".into())
+    }
+}
+
+/// A mount that is nowhere yet.
+pub(crate) fn new_filesystem(kind: &str, source: &str, options: &[String], attributes: Attributes) -> Result<OwnedFd> {
+    let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).call(|| format!("fsopen({kind:?})"))?;
+    fsconfig_set_string(&fs, "source", source).call(|| format!("fsconfig({kind}, \"source\", {source:?})"))?;
+    for option in options {
+        set(&fs, option).map_err(|errno| context(&fs, format!("fsconfig({kind}, {option:?})"), errno))?;
+    }
+    fsconfig_create(&fs).map_err(|errno| context(&fs, format!("fsconfig({kind}, create)"), errno))?;
+    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes.flags()).call(|| format!("fsmount({kind})"))
+}
+
+fn set(fs: &OwnedFd, option: &str) -> rustix::io::Result<()> {
+    match option.split_once('=') {
+        Some((key, value)) => fsconfig_set_string(fs, key, value),
+        None => fsconfig_set_flag(fs, option),
+    }
+}
+
+/// The kernel keeps a sentence of its own in the descriptor of a file system that could not be made.
+fn context(fs: &OwnedFd, call: String, errno: Errno) -> Error {
+    let mut buffer = [0; 256];
+    let said =
+        rustix::io::read(fs, &mut buffer).ok().and_then(|length| std::str::from_utf8(buffer.get(2..length)?).ok());
+    let call = said.map_or(call.clone(), |said| format!("{call} ({})", said.trim_end()));
+    Error::Call { call, errno: errno.raw_os_error() }
+}
+
+/// Puts a mount on what `target` is, by descriptor on both sides.
+pub(crate) fn attach(fd: impl AsFd, target: impl AsFd) -> rustix::io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(fd, "", target, "", flags)
+}
+
+/// Puts a mount on a directory of the host's that we chose ourselves.
+fn attach_to_path(fd: impl AsFd, target: &Path) -> Result<()> {
+    let dir = openat(CWD, target, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        .call(|| format!("open({target:?})"))?;
+    attach(fd, &dir).call(|| format!("move_mount(<rootfs>, {target:?})"))
+}
+
+/// A second mount of what `fd` shows.
+pub(crate) fn clone_of(fd: impl AsFd) -> rustix::io::Result<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    open_tree(fd, "", flags)
+}
+
+pub(crate) fn set_attributes(fd: impl AsFd, recursive: bool, attributes: Attributes) -> rustix::io::Result<()> {
+    sys::mount_setattr(fd, recursive, attributes.0, 0)
+}
+
+pub(crate) fn kind_of(fd: impl AsFd) -> Result<FileType> {
+    let found = statat(fd, "", AtFlags::EMPTY_PATH).call(|| "fstat(<mount>)".into())?;
+    Ok(FileType::from_raw_mode(found.st_mode))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_sorted() {
+        let mount = Mount::parse(["nosuid", "noexec", "ro", "rbind", "rslave", "size=1m", "mode=755", "relatime"]);
+        assert!(mount.bind && mount.recursive);
+        assert_eq!(mount.attributes.words().collect::<Vec<_>>(), ["ro", "nosuid", "noexec"]);
+        assert_eq!(mount.propagation, Some(Propagation::Slave));
+        assert_eq!(mount.options, ["size=1m", "mode=755"]);
+    }
+}

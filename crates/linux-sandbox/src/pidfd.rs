@@ -1,0 +1,159 @@
+//! `pidfd_open(2)`: the process itself instead of a number that may be another's tomorrow.
+
+use crate::error::{Call, Result};
+use crate::signals::is_passed_on;
+use crate::steps::Step;
+use crate::sys;
+use crate::terminal::{Terminal, unblock};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::{Errno, read, write};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// Its own exit code; 128 + n when signal n ended it.
+    pub code: u8,
+    /// The signal.
+    pub signal: Option<i32>,
+}
+
+/// A container that runs.
+#[derive(Debug)]
+pub struct Running {
+    pub(crate) pid: i32,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) signals: OwnedFd,
+    pub(crate) master: Option<OwnedFd>,
+}
+
+impl Running {
+    /// The PID of the first process, as this process sees it.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Passes signals and the terminal's bytes on until the process has ended.
+    pub fn wait(&self, mut terminal: Option<Terminal>) -> std::result::Result<Exit, crate::Error> {
+        if let (Some(terminal), Some(master)) = (&mut terminal, &self.master) {
+            terminal.raw();
+            unblock(master);
+        }
+        let mut keys: Vec<u8> = Vec::new();
+        let mut input_open = terminal.is_some();
+        let mut output_open = self.master.is_some();
+        loop {
+            let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.pidfd, PollFlags::IN)];
+            if let Some(master) = self.master.as_ref().filter(|_| output_open) {
+                let want = if keys.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT };
+                fds.push(PollFd::new(master, want));
+            }
+            if let Some(terminal) = terminal.as_ref().filter(|_| input_open && output_open && keys.is_empty()) {
+                fds.push(PollFd::from_borrowed_fd(terminal.fd(), PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Err(Errno::INTR) => continue,
+                other => other.call(|| "poll()".into())?,
+            };
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            if ready[0] {
+                self.pass_signals_on(terminal.as_ref());
+            }
+            if let Some(master) = &self.master {
+                if ready.get(2) == Some(&true) {
+                    output_open = copy_output(master);
+                    feed(master, &mut keys);
+                }
+                if let (Some(true), Some(terminal)) = (ready.get(3), &terminal) {
+                    input_open = take_keys(terminal, &mut keys);
+                    feed(master, &mut keys);
+                }
+            }
+            if ready[1] {
+                if let Some(master) = self.master.as_ref().filter(|_| output_open) {
+                    unblock(master);
+                    while copy_output(master) {}
+                }
+                return self.reap();
+            }
+        }
+    }
+
+    fn pass_signals_on(&self, terminal: Option<&Terminal>) {
+        while let Some(signal) = sys::next_signal(&self.signals) {
+            if signal == libc::SIGWINCH {
+                if let (Some(terminal), Some(master)) = (terminal, &self.master) {
+                    terminal.pass_size_to(master);
+                }
+            } else if is_passed_on(signal) {
+                let _ = sys::pidfd_send_signal(&self.pidfd, signal);
+            }
+        }
+    }
+
+    pub(crate) fn reap(&self) -> Result<Exit> {
+        let status = loop {
+            match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
+                Err(Errno::INTR) => {}
+                other => break other.call(|| "waitid(P_PIDFD)".into())?,
+            }
+        };
+        let signal = status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal);
+        let code = status.as_ref().and_then(rustix::process::WaitIdStatus::exit_status);
+        let code = signal.map_or(code.unwrap_or(0), |signal| 128 + signal);
+        Ok(Exit { code: u8::try_from(code & 0xff).unwrap_or(255), signal })
+    }
+
+    /// Takes back what the steps left on the host: cgroups, overlayfs's marker.
+    pub fn clean_up(&self, steps: &[Step]) {
+        undo(steps);
+    }
+}
+
+pub(crate) fn undo(steps: &[Step]) {
+    for step in steps.iter().rev() {
+        step.mechanism().undo();
+    }
+}
+
+/// Terminal → our stdout. False at its end: the last process that had it open is gone.
+fn copy_output(master: &OwnedFd) -> bool {
+    let mut buffer = [0; 16 * 1024];
+    match read(master, &mut buffer) {
+        Ok(0) => false,
+        Ok(length) => {
+            let mut rest = &buffer[..length];
+            while !rest.is_empty() {
+                match write(rustix::stdio::stdout(), rest) {
+                    Ok(written) => rest = &rest[written..],
+                    Err(Errno::INTR | Errno::AGAIN) => {}
+                    // Nobody looks any more; the container goes on.
+                    Err(_) => break,
+                }
+            }
+            true
+        }
+        Err(Errno::INTR) => true,
+        // EIO: no process has the terminal open. EAGAIN comes only when there is nothing to copy.
+        Err(errno) => errno == Errno::AGAIN && false,
+    }
+}
+
+fn take_keys(terminal: &Terminal, keys: &mut Vec<u8>) -> bool {
+    let mut buffer = [0; 4096];
+    match read(terminal.fd(), &mut buffer) {
+        Ok(0) => false,
+        Ok(length) => {
+            keys.extend_from_slice(&buffer[..length]);
+            true
+        }
+        Err(errno) => matches!(errno, Errno::INTR | Errno::AGAIN),
+    }
+}
+
+fn feed(master: &OwnedFd, keys: &mut Vec<u8>) {
+    if let (false, Ok(written)) = (keys.is_empty(), write(master, keys)) {
+        keys.drain(..written);
+    }
+}

@@ -1,0 +1,225 @@
+use crate::error::Result;
+use crate::*;
+use rustix::fd::OwnedFd;
+use rustix::process::Pid;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// One thing that is done to make a container. Every variant is a mechanism of its own, in its own file.
+#[derive(Debug, Serialize)]
+#[serde(tag = "step", rename_all = "camelCase")]
+#[expect(missing_docs, reason = "each names the type that says it all")]
+pub enum Step {
+    Cgroups(Cgroups),
+    Clone(crate::Clone),
+    IdMap(IdMap),
+    JoinCgroups(JoinCgroups),
+    OomScore(OomScore),
+    Join(Join),
+    UnshareCgroup(UnshareCgroup),
+    Propagation(PropagationStep),
+    OverlayRoot(OverlayRoot),
+    TreeRoot(TreeRoot),
+    Filesystem(Filesystem),
+    Bind(Bind),
+    CgroupMounts(CgroupMounts),
+    Devices(Devices),
+    Console(Console),
+    Sysctls(Sysctls),
+    Masks(Masks),
+    ReadOnlyPaths(ReadOnlyPaths),
+    MakeWorkDir(MakeWorkDir),
+    ReadOnlyRoot(ReadOnlyRoot),
+    Pivot(Pivot),
+    Hostname(Hostname),
+    Loopback(Loopback),
+    Rlimits(Rlimits),
+    WorkDir(WorkDir),
+    User(User),
+    Capabilities(Capabilities),
+    NoNewPrivileges(NoNewPrivileges),
+    Signals(SignalsToDefault),
+    Exec(Exec),
+}
+
+/// Who runs a step, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Place {
+    /// ctr-spawn, before there is a process.
+    Before,
+    /// ctr-spawn, on the process that waits.
+    Beside,
+    /// The process itself, on its way to the exec.
+    Inside,
+}
+
+/// What every step is.
+pub(crate) trait Mechanism {
+    /// The shell line that does the same.
+    fn shell(&self) -> String;
+    /// Does it.
+    fn run(&self, scene: &mut Scene) -> Result<()>;
+    /// What must be taken back when the container has ended.
+    fn undo(&self) {}
+}
+
+/// What steps leave for the steps after them.
+#[derive(Debug, Default)]
+pub struct Scene {
+    /// The process, as the host sees it. Known beside it only.
+    pub(crate) pid: Option<Pid>,
+    /// The mount that becomes `/`.
+    pub(crate) root: Option<OwnedFd>,
+    /// A procfs of our own for sysctls, whatever stands on the container's `/proc`.
+    pub(crate) procfs: Option<OwnedFd>,
+    /// `/dev/null` of the container, its device number checked.
+    pub(crate) null: Option<OwnedFd>,
+    /// Takes the terminal's master to the parent.
+    pub(crate) socket: Option<OwnedFd>,
+    /// The first stderr, whatever the terminal does to descriptor 2.
+    pub(crate) notes: Option<OwnedFd>,
+    /// Held while a cgroup of ours has no process yet.
+    pub(crate) locks: Vec<OwnedFd>,
+    /// The name for notes.
+    pub(crate) program: String,
+    /// ctr-spawn's own file, as device and inode: a container must not execute it (CVE-2019-5736).
+    pub(crate) own_file: Option<(u64, u64)>,
+}
+
+impl Scene {
+    pub(crate) fn root(&self) -> Result<&OwnedFd> {
+        self.root.as_ref().ok_or_else(|| Error::refused("the plan mounts nothing as the root"))
+    }
+
+    /// One line on stderr that is no error: what was asked for and could only be done in part.
+    pub(crate) fn note(&self, line: &str) {
+        let line = format!("{}: note: {line}\n", self.program);
+        if let Some(fd) = &self.notes {
+            let _ = rustix::io::write(fd, line.as_bytes());
+        }
+    }
+}
+
+impl Step {
+    pub(crate) fn mechanism(&self) -> &dyn Mechanism {
+        match self {
+            Self::Cgroups(step) => step,
+            Self::Clone(step) => step,
+            Self::IdMap(step) => step,
+            Self::JoinCgroups(step) => step,
+            Self::OomScore(step) => step,
+            Self::Join(step) => step,
+            Self::UnshareCgroup(step) => step,
+            Self::Propagation(step) => step,
+            Self::OverlayRoot(step) => step,
+            Self::TreeRoot(step) => step,
+            Self::Filesystem(step) => step,
+            Self::Bind(step) => step,
+            Self::CgroupMounts(step) => step,
+            Self::Devices(step) => step,
+            Self::Console(step) => step,
+            Self::Sysctls(step) => step,
+            Self::Masks(step) => step,
+            Self::ReadOnlyPaths(step) => step,
+            Self::MakeWorkDir(step) => step,
+            Self::ReadOnlyRoot(step) => step,
+            Self::Pivot(step) => step,
+            Self::Hostname(step) => step,
+            Self::Loopback(step) => step,
+            Self::Rlimits(step) => step,
+            Self::WorkDir(step) => step,
+            Self::User(step) => step,
+            Self::Capabilities(step) => step,
+            Self::NoNewPrivileges(step) => step,
+            Self::Signals(step) => step,
+            Self::Exec(step) => step,
+        }
+    }
+
+    /// The shell line that does the same.
+    pub fn shell(&self) -> String {
+        self.mechanism().shell()
+    }
+
+    /// Who runs it.
+    pub fn place(&self) -> Place {
+        match self {
+            Self::Cgroups(_) | Self::Clone(_) => Place::Before,
+            Self::IdMap(_) | Self::JoinCgroups(_) | Self::OomScore(_) => Place::Beside,
+            _ => Place::Inside,
+        }
+    }
+
+    /// Its name in messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Cgroups(_) | Self::JoinCgroups(_) | Self::UnshareCgroup(_) => "cgroup",
+            Self::Clone(_) | Self::Join(_) => "namespaces",
+            Self::IdMap(_) => "user namespace",
+            Self::OomScore(_) => "oom_score_adj",
+            Self::Propagation(_) => "propagation",
+            Self::OverlayRoot(_) => "overlay",
+            Self::TreeRoot(_) | Self::ReadOnlyRoot(_) => "rootfs",
+            Self::Filesystem(_) | Self::Bind(_) | Self::CgroupMounts(_) => "mount",
+            Self::Devices(_) => "devices",
+            Self::Console(_) => "terminal",
+            Self::Sysctls(_) => "sysctl",
+            Self::Masks(_) => "masked paths",
+            Self::ReadOnlyPaths(_) => "read-only paths",
+            Self::MakeWorkDir(_) | Self::WorkDir(_) => "working directory",
+            Self::Pivot(_) => "pivot_root",
+            Self::Hostname(_) => "hostname",
+            Self::Loopback(_) => "loopback",
+            Self::Rlimits(_) => "rlimits",
+            Self::User(_) => "user",
+            Self::Capabilities(_) => "capabilities",
+            Self::NoNewPrivileges(_) => "no_new_privs",
+            Self::Signals(_) => "signals",
+            Self::Exec(_) => "exec",
+        }
+    }
+}
+
+/// A word as a POSIX shell reads it back.
+pub(crate) fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// A path below the root as the lines write it: `$rootfs/proc`.
+pub(crate) fn in_rootfs(path: &Path) -> String {
+    let path = path.to_string_lossy();
+    let tail = path.trim_start_matches('/');
+    if tail.is_empty() {
+        return "$rootfs".into();
+    }
+    format!("$rootfs/{}", quote(tail))
+}
+
+/// Lines joined so that the shell stops at the first that fails.
+pub(crate) fn all<I: IntoIterator<Item = String>>(lines: I) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let _ = write!(text, "{}{line}", if text.is_empty() { "" } else { " && " });
+    }
+    if text.is_empty() { ":".into() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_come_back_from_the_shell() {
+        for (word, quoted) in [("a", "a"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("$x", "'$x'")] {
+            assert_eq!(quote(word), quoted);
+        }
+        assert_eq!(in_rootfs(Path::new("/proc")), "$rootfs/proc");
+        assert_eq!(in_rootfs(Path::new("/")), "$rootfs");
+    }
+}

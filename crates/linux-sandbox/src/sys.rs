@@ -1,0 +1,177 @@
+//! The system calls that neither rustix nor std wraps. All `unsafe` of the project is in this file.
+#![allow(unsafe_code, reason = "this file is the place for it")]
+
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::io::{Errno, Result};
+use rustix::process::Pid;
+use rustix::thread::UnshareFlags;
+use std::ffi::{CStr, CString};
+
+fn check(result: libc::c_long) -> Result<libc::c_long> {
+    if result < 0 { Err(last()) } else { Ok(result) }
+}
+
+fn last() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// `clone3(2)` as a fork: `None` in the child, its PID and pidfd in the parent.
+///
+/// The child gets a copy of the address space. It may allocate, because this process has one thread: nobody
+/// can have held the allocator's lock.
+pub(crate) fn clone3(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Option<(Pid, OwnedFd)>> {
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: clone_args is plain integers; zero is "absent" for each of them.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags | u64::from(libc::CLONE_PIDFD.cast_unsigned());
+    args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
+    args.exit_signal = libc::SIGCHLD.cast_unsigned().into();
+    if let Some(cgroup) = cgroup {
+        args.flags |= 0x2_0000_0000; // CLONE_INTO_CGROUP does not fit the type that libc gives it
+        args.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
+    }
+    // SAFETY: without CLONE_VM the child runs on a copy of this stack; pidfd and args outlive the call.
+    let pid = check(unsafe {
+        libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), std::mem::size_of::<libc::clone_args>())
+    })?;
+    match Pid::from_raw(i32::try_from(pid).unwrap_or(0)) {
+        None => Ok(None),
+        // SAFETY: the kernel has just made this descriptor for us (close-on-exec).
+        Some(pid) => Ok(Some((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))),
+    }
+}
+
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// `mount_setattr(2)` on the mount at `fd`.
+pub(crate) fn mount_setattr(fd: impl AsFd, recursive: bool, set: u64, propagation: u64) -> Result<()> {
+    // The kinds of atime are one field: setting one means clearing the field first.
+    let clear = if set & 0x70 != 0 || set & 1 << 30 != 0 { 0x70 } else { 0 };
+    let attr = MountAttr { set: set & !(1 << 30), clear, propagation, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is a NUL-terminated literal, attr outlives the call and its size is given.
+    check(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_fd().as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            std::ptr::from_ref(&attr),
+            std::mem::size_of::<MountAttr>(),
+        )
+    })
+    .map(drop)
+}
+
+/// Marks every descriptor from 3 on close-on-exec. A single descriptor of ours that stays open inside is a way
+/// out (CVE-2016-9962, CVE-2024-21626).
+pub(crate) fn close_on_exec_from_3() -> Result<()> {
+    // SAFETY: takes integers only; with CLOSE_RANGE_CLOEXEC nothing that Rust owns is closed here.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 4) }).map(drop)
+}
+
+/// Every signal's action back to default and the mask empty: exec keeps "ignored" and the mask.
+pub(crate) fn default_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL installs no handler. KILL, STOP and glibc's own two answer EINVAL, which is right.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    // SAFETY: an all-zero sigset_t is made a valid empty set by sigemptyset before use.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Blocks every signal and gives a descriptor from which they are read instead.
+pub(crate) fn signal_fd() -> Result<OwnedFd> {
+    // SAFETY: sigfillset makes the zeroed set valid; signalfd's result is checked before it is owned.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut());
+        let fd = libc::signalfd(-1, &raw const all, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
+        check(fd.into())?;
+        Ok(OwnedFd::from_raw_fd(fd))
+    }
+}
+
+/// The next signal that waits in a [`signal_fd`].
+pub(crate) fn next_signal(fd: impl AsFd) -> Option<i32> {
+    let mut buffer = [0_u8; std::mem::size_of::<libc::signalfd_siginfo>()];
+    let length = rustix::io::read(fd, &mut buffer).ok()?;
+    // ssi_signo is the first member.
+    (length == buffer.len()).then(|| i32::from_ne_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]))
+}
+
+/// `pidfd_send_signal(2)` for any number, real-time signals too.
+pub(crate) fn pidfd_send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: a null siginfo is allowed and means "as kill(2)".
+    check(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_fd().as_raw_fd(), signal, no_info, 0) })
+        .map(drop)
+}
+
+/// `execve(2)`. Returns only when it failed.
+pub(crate) fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
+    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+        list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (args, env) = (pointers(args), pointers(env));
+    // SAFETY: both lists end in a null pointer and every string in them outlives the call.
+    unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
+    last()
+}
+
+/// Ends the child without running what the parent registered for its own end.
+pub(crate) fn exit_now(code: u8) -> ! {
+    // SAFETY: never returns; nothing of the parent's is flushed twice.
+    unsafe { libc::_exit(code.into()) }
+}
+
+/// New namespaces for this process. Safe here: no CLONE_FILES, so descriptors keep their meaning.
+pub(crate) fn unshare_cgroup() -> Result<()> {
+    // SAFETY: the flag concerns the cgroup namespace only.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }
+}
+
+/// `ip link set lo up`, by the ioctl that is older than netlink and one call.
+pub(crate) fn loopback_up() -> Result<()> {
+    let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
+    // SAFETY: ifreq is plain data; the name is NUL-terminated because the rest stays zero.
+    unsafe {
+        let mut request: libc::ifreq = std::mem::zeroed();
+        request.ifr_name[0] = b'l'.cast_signed().into();
+        request.ifr_name[1] = b'o'.cast_signed().into();
+        request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0x41);
+        check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request).into()).map(drop)
+    }
+}
+
+/// `setrlimit(2)` by the resource's number.
+pub(crate) fn setrlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: limit outlives the call; an unknown resource is EINVAL.
+    check(unsafe { libc::setrlimit64(resource, &raw const limit) }.into()).map(drop)
+}
+
+/// `getrlimit(2)` by the resource's number: soft and hard.
+pub(crate) fn getrlimit(resource: u32) -> Result<(u64, u64)> {
+    let mut limit = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: limit is written by the call and outlives it.
+    check(unsafe { libc::getrlimit64(resource, &raw mut limit) }.into())?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
+/// `PR_CAPBSET_DROP`; EINVAL says that the kernel does not know the number.
+pub(crate) fn drop_from_bounding_set(capability: u32) -> Result<()> {
+    // SAFETY: takes integers only.
+    check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }.into()).map(drop)
+}

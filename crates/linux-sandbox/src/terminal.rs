@@ -1,0 +1,156 @@
+//! pty(7): the container's terminal is of the container's own devpts; ctr-spawn holds the other end.
+
+use crate::error::{Call, Error, Result};
+use crate::mounts::{attach, clone_of};
+use crate::steps::{Mechanism, Scene};
+use crate::walk::{self, Links};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Gid, OFlags, Uid, fchown, fstat, fstatfs};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
+};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use serde::Serialize;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::path::Path;
+
+/// Opens a terminal, makes it the controlling one and puts it on 0, 1, 2 and `/dev/console`.
+#[derive(Debug, Serialize)]
+pub struct Console {
+    /// Owner of the terminal: the user that the process will be.
+    pub uid: u32,
+    /// Lines and columns at the start, when known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<(u16, u16)>,
+}
+
+/// f_type of devpts.
+const DEVPTS: i64 = 0x1cd1;
+
+impl Mechanism for Console {
+    fn shell(&self) -> String {
+        "exec script -q -c sh /dev/null".into()
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let root = scene.root()?;
+        let ptmx = Path::new("/dev/pts/ptmx");
+        let master = walk::need(root, ptmx, OFlags::RDWR | OFlags::NOCTTY, Links::Refused)?;
+        // An image or a second mount could have put another file there (CVE-2025-52565).
+        let magic = fstatfs(&master).call(|| "fstatfs(/dev/pts/ptmx)".into())?.f_type;
+        if magic != DEVPTS {
+            return Err(Error::refused("/dev/pts/ptmx: is not of a devpts"));
+        }
+        unlockpt(&master).call(|| "ioctl(<ptmx>, TIOCSPTLCK)".into())?;
+        let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+            .call(|| "ioctl(<ptmx>, TIOCGPTPEER)".into())?;
+        if let Some((rows, columns)) = self.size {
+            let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+            tcsetwinsize(&master, size).call(|| "ioctl(<ptmx>, TIOCSWINSZ)".into())?;
+        }
+        if self.uid != 0 {
+            fchown(&slave, Some(Uid::from_raw(self.uid)), None::<Gid>).call(|| "fchown(<terminal>)".into())?;
+        }
+        put_on_console(root, &master, &slave)?;
+        if let Some(socket) = &scene.socket {
+            send(socket, &master).call(|| "sendmsg(<ctr-spawn>, <ptmx>)".into())?;
+        }
+        rustix::process::ioctl_tiocsctty(&slave).call(|| "ioctl(<terminal>, TIOCSCTTY)".into())?;
+        rustix::stdio::dup2_stdin(&slave).call(|| "dup2(<terminal>, 0)".into())?;
+        rustix::stdio::dup2_stdout(&slave).call(|| "dup2(<terminal>, 1)".into())?;
+        rustix::stdio::dup2_stderr(&slave).call(|| "dup2(<terminal>, 2)".into())
+    }
+}
+
+fn put_on_console(root: &OwnedFd, master: &OwnedFd, slave: &OwnedFd) -> Result<()> {
+    let name = ptsname(master, Vec::new()).call(|| "ioctl(<ptmx>, TIOCGPTN)".into())?;
+    let node = walk::need(root, Path::new(&*name.to_string_lossy()), OFlags::PATH, Links::Refused)?;
+    let same = fstat(&node).call(|| "fstat(<terminal>)".into())?.st_rdev
+        == fstat(slave).call(|| "fstat(<terminal>)".into())?.st_rdev;
+    if !same {
+        return Err(Error::refused(format!("{}: is not the terminal that was opened", name.to_string_lossy())));
+    }
+    let console = walk::make_file(root, Path::new("/dev/console"), Links::Refused)?;
+    let copy = clone_of(&node).call(|| "open_tree(<terminal>)".into())?;
+    attach(&copy, &console).call(|| "move_mount(<terminal>, <rootfs>/dev/console)".into())
+}
+
+fn send(socket: impl AsFd, fd: &OwnedFd) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd.as_fd()];
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(socket, &[IoSlice::new(b"t")], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// The master, once the child has sent it; `None` when it ended before.
+pub(crate) fn receive(socket: impl AsFd) -> Option<OwnedFd> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0];
+    recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC).ok()?;
+    ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    })
+}
+
+/// The terminal of the person. Raw while it lives, as it was when it goes.
+#[derive(Debug)]
+pub struct Terminal {
+    input: OwnedFd,
+    before: Option<Termios>,
+}
+
+impl Terminal {
+    /// Takes the terminal, still unchanged.
+    pub fn new(input: OwnedFd) -> Self {
+        Self { input, before: None }
+    }
+
+    /// Lines and columns.
+    pub fn size(&self) -> Option<(u16, u16)> {
+        let size = tcgetwinsize(&self.input).ok()?;
+        Some((size.ws_row, size.ws_col))
+    }
+
+    /// Every key goes to the container as it is.
+    pub(crate) fn raw(&mut self) {
+        if let Ok(before) = tcgetattr(&self.input) {
+            let mut raw = before.clone();
+            raw.make_raw();
+            if tcsetattr(&self.input, OptionalActions::Drain, &raw).is_ok() {
+                self.before = Some(before);
+            }
+        }
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.input.as_fd()
+    }
+
+    /// After SIGWINCH.
+    pub(crate) fn pass_size_to(&self, master: &OwnedFd) {
+        if let Ok(size) = tcgetwinsize(&self.input) {
+            let _ = tcsetwinsize(master, size);
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(before) = &self.before {
+            let _ = tcsetattr(&self.input, OptionalActions::Drain, before);
+        }
+    }
+}
+
+/// Reading and writing must not stop each other.
+pub(crate) fn unblock(fd: &OwnedFd) {
+    if let Ok(flags) = rustix::fs::fcntl_getfl(fd) {
+        let _ = rustix::fs::fcntl_setfl(fd, flags | OFlags::NONBLOCK);
+    }
+}

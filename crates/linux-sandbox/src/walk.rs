@@ -1,0 +1,114 @@
+//! Paths inside a root file system. They are never used as strings twice and never from the host's root:
+//! `openat2(2)` resolves them below the root's descriptor, and what follows works on the descriptor.
+
+use crate::error::{Call, Error, Result};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::path::{Component, Path};
+
+/// What a symbolic link in the image may do to a path of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// Followed, as if the root were `/`.
+    InRoot,
+    /// An error: the path is the kernel's own (`/proc`, `/dev`), an image has no say in it.
+    Refused,
+}
+
+/// Opens what is there.
+pub(crate) fn open(root: impl AsFd, path: &Path, flags: OFlags, links: Links) -> rustix::io::Result<OwnedFd> {
+    let mut resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    if links == Links::Refused {
+        resolve |= ResolveFlags::NO_SYMLINKS;
+    }
+    let path = if path.as_os_str().is_empty() { Path::new("/") } else { path };
+    let mut tries = 0;
+    loop {
+        match openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            // A rename somewhere on the machine raced with a "..": the kernel asks to try again.
+            Err(Errno::AGAIN) if tries < 128 => tries += 1,
+            other => return other,
+        }
+    }
+}
+
+/// [`open`], with the error line.
+pub(crate) fn need(root: impl AsFd, path: &Path, flags: OFlags, links: Links) -> Result<OwnedFd> {
+    open(root, path, flags, links).map_err(|errno| explain(errno, path, links))
+}
+
+fn explain(errno: Errno, path: &Path, links: Links) -> Error {
+    if errno == Errno::LOOP && links == Links::Refused {
+        return Error::refused(format!("openat2(<rootfs>, {path:?}): a symbolic link in the image stands there"));
+    }
+    Error::Call { call: format!("openat2(<rootfs>, {path:?})"), errno: errno.raw_os_error() }
+}
+
+/// The directory at `path`, made with its parents where it is missing.
+pub(crate) fn make_dirs(root: impl AsFd, path: &Path, links: Links) -> Result<OwnedFd> {
+    dirs(root.as_fd(), path, links)
+}
+
+fn dirs(root: BorrowedFd<'_>, path: &Path, links: Links) -> Result<OwnedFd> {
+    let wanted = OFlags::PATH | OFlags::DIRECTORY;
+    match open(root, path, wanted, links) {
+        Err(Errno::NOENT) => {}
+        other => return other.map_err(|errno| explain(errno, path, links)),
+    }
+    let (parent, name) = split(path)?;
+    let parent = dirs(root, parent, links)?;
+    match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).call(|| format!("mkdirat(<rootfs>, {path:?})")),
+    }
+    // Not through the path again: what we just made, or nothing (a dangling link is refused).
+    openat(&parent, name, wanted | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+        .call(|| format!("openat(<rootfs>, {path:?})"))
+}
+
+/// The file at `path`, made empty where it is missing.
+pub(crate) fn make_file(root: impl AsFd, path: &Path, links: Links) -> Result<OwnedFd> {
+    match open(&root, path, OFlags::PATH, links) {
+        Err(Errno::NOENT) => {}
+        other => return other.map_err(|errno| explain(errno, path, links)),
+    }
+    let (parent, name) = split(path)?;
+    let parent = make_dirs(&root, parent, links)?;
+    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    openat(&parent, name, flags, Mode::from_raw_mode(0o644)).call(|| format!("openat(<rootfs>, {path:?}, O_CREAT)"))
+}
+
+/// Parent and last name of a path that is not the root.
+pub(crate) fn split(path: &Path) -> Result<(&Path, &OsStr)> {
+    match (path.parent(), path.components().next_back()) {
+        (Some(parent), Some(Component::Normal(name))) => Ok((parent, name)),
+        _ => Err(Error::refused(format!("{}: a path that ends in a name is needed", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn links_stay_in_the_root() {
+        let dir = std::env::temp_dir().join(format!("walk-{}", std::process::id()));
+        std::fs::create_dir_all(dir.join("root/real")).unwrap();
+        std::fs::create_dir_all(dir.join("outside")).unwrap();
+        symlink("../../../../../../outside", dir.join("root/out")).unwrap();
+        symlink("/real", dir.join("root/abs")).unwrap();
+        let root = openat(rustix::fs::CWD, dir.join("root"), OFlags::PATH, Mode::empty()).unwrap();
+
+        make_dirs(&root, Path::new("/abs/a/b"), Links::InRoot).unwrap();
+        assert!(dir.join("root/real/a/b").is_dir(), "an absolute link is followed below the root");
+        assert!(make_dirs(&root, Path::new("/abs/a/c"), Links::Refused).is_err());
+        make_file(&root, Path::new("/real/new/file"), Links::Refused).unwrap();
+        assert!(dir.join("root/real/new/file").is_file());
+        assert!(make_dirs(&root, Path::new("/out/x"), Links::InRoot).is_err(), "a dangling link is not made");
+        assert!(dir.join("outside").read_dir().unwrap().next().is_none());
+        std::fs::remove_dir_all(dir).unwrap();
+    }
+}

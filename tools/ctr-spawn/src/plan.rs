@@ -1,0 +1,447 @@
+//! `config.json` and the bundle record become the list of steps. Nothing is done here.
+
+use crate::config::{Config, DeviceRule, Mount as Wanted, Process, Resources};
+use anyhow::{Context, bail};
+use linux_sandbox::{
+    Attributes, Bind, Capabilities, CgroupMounts, Cgroups, Clone, Console, Device, DeviceKind, Devices, Exec,
+    Filesystem, Hierarchies, Hostname, IdMap, IdRange, Join, JoinCgroups, Limit, Limits, Loopback, MakeWorkDir, Masks,
+    Mount, Namespace, NoNewPrivileges, OomScore, OverlayRoot, Pivot, Propagation, PropagationStep, ReadOnlyPaths,
+    ReadOnlyRoot, Rlimits, SignalsToDefault, Step, Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
+};
+use std::path::Path;
+use wire::Bundle;
+
+/// What the command line and the host add to the configuration.
+#[derive(Debug)]
+pub struct Around<'a> {
+    pub id: &'a str,
+    pub command: &'a [String],
+    pub terminal: bool,
+    pub terminal_size: Option<(u16, u16)>,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// What the whole list needs to know.
+struct Facts<'a> {
+    config: &'a Config,
+    process: &'a Process,
+    around: &'a Around<'a>,
+    new: Vec<Namespace>,
+    joined: Vec<(Namespace, &'a Path)>,
+    /// Without root the container has a user namespace, whether the configuration says so or not.
+    rootless: bool,
+}
+
+/// The list, in the order in which it runs.
+pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Result<Vec<Step>> {
+    let process = config.process.as_ref().context("config.json: process: missing")?;
+    refuse_what_is_not_built(config, process)?;
+    let facts = facts(config, process, around)?;
+    let cgroups = cgroups(&facts)?;
+    let mut steps = Vec::new();
+    let join = cgroups.as_ref().map(|made| JoinCgroups { paths: made.groups.iter().map(|g| g.path.clone()).collect() });
+    let trees = cgroups.as_ref().map(cgroup_trees).unwrap_or_default();
+
+    steps.extend(cgroups.map(Step::Cgroups));
+    steps.push(Step::Clone(Clone {
+        namespaces: facts.new.iter().copied().filter(|n| *n != Namespace::Cgroup).collect(),
+    }));
+    steps.extend(id_map(&facts).map(Step::IdMap));
+    steps.extend(join.map(Step::JoinCgroups));
+    steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
+    for (namespace, path) in &facts.joined {
+        steps.push(Step::Join(Join { namespace: *namespace, path: path.to_path_buf() }));
+    }
+    if facts.has_own(Namespace::Cgroup) {
+        steps.push(Step::UnshareCgroup(UnshareCgroup {}));
+    }
+    steps.push(Step::Propagation(PropagationStep { propagation: propagation(config)? }));
+    steps.push(root(bundle, &facts));
+    for mount in &config.mounts {
+        steps.push(mount_step(mount, bundle, &facts, &trees)?);
+    }
+    steps.push(Step::Devices(devices(&facts)?));
+    if around.terminal {
+        steps.push(Step::Console(Console { uid: process.user.uid, size: around.terminal_size }));
+    }
+    if !config.linux.sysctl.is_empty() {
+        let (ipc, network) = (facts.is_own(Namespace::Ipc), facts.is_own(Namespace::Network));
+        steps.push(Step::Sysctls(Sysctls::new(config.linux.sysctl.clone(), ipc, network)?));
+    }
+    steps.push(Step::ReadOnlyPaths(ReadOnlyPaths { paths: config.linux.readonly_paths.clone() }));
+    steps.push(Step::Masks(Masks { paths: config.linux.masked_paths.clone() }));
+    steps.push(Step::MakeWorkDir(MakeWorkDir { path: process.cwd.clone() }));
+    if config.root.readonly {
+        steps.push(Step::ReadOnlyRoot(ReadOnlyRoot {}));
+    }
+    steps.push(Step::Pivot(Pivot {}));
+    steps.extend(hostname(&facts)?.map(Step::Hostname));
+    if facts.has_own(Namespace::Network) {
+        steps.push(Step::Loopback(Loopback {}));
+    }
+    if !process.rlimits.is_empty() {
+        let limits = process.rlimits.iter().map(|limit| (limit.kind.clone(), limit.soft, limit.hard));
+        steps.push(Step::Rlimits(Rlimits::new(limits.collect())?));
+    }
+    steps.push(Step::WorkDir(WorkDir { path: process.cwd.clone() }));
+    steps.extend(who(&facts)?);
+    steps.push(Step::Signals(SignalsToDefault {}));
+    let args = if around.command.is_empty() { &process.args } else { around.command };
+    steps.push(Step::Exec(Exec::new(args.to_vec(), process.env.clone())?));
+    Ok(steps)
+}
+
+/// Isolation that was asked for and cannot be given is an error, never left out in silence.
+fn refuse_what_is_not_built(config: &Config, process: &Process) -> anyhow::Result<()> {
+    if !config.oci_version.starts_with("1.") {
+        bail!("config.json: ociVersion {}: this program reads 1.x", config.oci_version);
+    }
+    let filled = |value: &Option<serde_json::Value>| {
+        value.as_ref().is_some_and(|value| match value {
+            serde_json::Value::Object(members) => !members.is_empty(),
+            serde_json::Value::Array(list) => !list.is_empty(),
+            other => !other.is_null(),
+        })
+    };
+    let resources = config.linux.resources.as_ref();
+    let asked = [
+        ("linux.seccomp", filled(&config.linux.seccomp)),
+        ("hooks", filled(&config.hooks)),
+        ("process.apparmorProfile", process.apparmor_profile.as_ref().is_some_and(|name| !name.is_empty())),
+        ("process.selinuxLabel", process.selinux_label.as_ref().is_some_and(|name| !name.is_empty())),
+        ("linux.resources.blockIO", resources.is_some_and(|r| filled(&r.block_io))),
+        ("linux.resources.hugepageLimits", resources.is_some_and(|r| filled(&r.hugepage_limits))),
+        ("linux.resources.network", resources.is_some_and(|r| filled(&r.network))),
+        ("linux.resources.rdma", resources.is_some_and(|r| filled(&r.rdma))),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((member, _)) => bail!("config.json: {member}: not in this release"),
+        None => Ok(()),
+    }
+}
+
+fn facts<'a>(config: &'a Config, process: &'a Process, around: &'a Around) -> anyhow::Result<Facts<'a>> {
+    let (mut new, mut joined) = (Vec::new(), Vec::new());
+    for namespace in &config.linux.namespaces {
+        let kind = match namespace.kind.as_str() {
+            "user" => Namespace::User,
+            "mount" => Namespace::Mount,
+            "pid" => Namespace::Pid,
+            "uts" => Namespace::Uts,
+            "ipc" => Namespace::Ipc,
+            "network" => Namespace::Network,
+            "cgroup" => Namespace::Cgroup,
+            other => bail!("config.json: linux.namespaces: {other}: not in this release"),
+        };
+        match namespace.path.as_deref().filter(|path| !path.as_os_str().is_empty()) {
+            None => new.push(kind),
+            Some(_) if matches!(kind, Namespace::User | Namespace::Mount | Namespace::Pid) => {
+                bail!("config.json: linux.namespaces: {}: joining one is not in this release", namespace.kind)
+            }
+            Some(path) => joined.push((kind, path)),
+        }
+    }
+    if !new.contains(&Namespace::Mount) {
+        bail!("config.json: linux.namespaces: no mount namespace: its mounts would be the host's");
+    }
+    let rootless = around.uid != 0;
+    if rootless && !new.contains(&Namespace::User) {
+        new.push(Namespace::User);
+    }
+    new.sort_unstable();
+    new.dedup();
+    Ok(Facts { config, process, around, new, joined, rootless })
+}
+
+impl Facts<'_> {
+    /// Made for the container.
+    fn has_own(&self, namespace: Namespace) -> bool {
+        self.new.contains(&namespace)
+    }
+
+    /// Not the host's.
+    fn is_own(&self, namespace: Namespace) -> bool {
+        self.has_own(namespace) || self.joined.iter().any(|(joined, _)| *joined == namespace)
+    }
+
+    fn in_user_namespace(&self) -> bool {
+        self.has_own(Namespace::User)
+    }
+
+    /// Whether the container knows a group of this number.
+    fn has_group(&self, gid: u32) -> bool {
+        match id_map(self) {
+            None => true,
+            Some(map) => {
+                map.groups.iter().any(|range| gid.checked_sub(range.inside).is_some_and(|at| at < range.count))
+            }
+        }
+    }
+}
+
+/// As root what the configuration says. Without root the kernel lets us map one ID: our own, to the user that
+/// the process shall be.
+fn id_map(facts: &Facts) -> Option<IdMap> {
+    if !facts.in_user_namespace() {
+        return None;
+    }
+    let (linux, user) = (&facts.config.linux, &facts.process.user);
+    if !facts.rootless && !linux.uid_mappings.is_empty() {
+        let ranges = |list: &[crate::config::IdMapping]| {
+            list.iter().map(|m| IdRange { inside: m.container_id, outside: m.host_id, count: m.size }).collect()
+        };
+        return Some(IdMap {
+            users: ranges(&linux.uid_mappings),
+            groups: ranges(&linux.gid_mappings),
+            deny_setgroups: false,
+        });
+    }
+    let one = |inside, outside| vec![IdRange { inside, outside, count: 1 }];
+    Some(IdMap {
+        users: one(user.uid, facts.around.uid),
+        groups: one(user.gid, facts.around.gid),
+        deny_setgroups: true,
+    })
+}
+
+fn propagation(config: &Config) -> anyhow::Result<Propagation> {
+    let wanted = config.linux.rootfs_propagation.as_deref().unwrap_or("private");
+    let follows = config
+        .mounts
+        .iter()
+        .any(|mount| mount.options.iter().any(|word| word.ends_with("slave") || word.ends_with("shared")));
+    match wanted.strip_prefix('r').unwrap_or(wanted) {
+        "" | "private" | "unbindable" if !follows => Ok(Propagation::Private),
+        // Shared would carry our own mounts out to the host; a bind mount that asks for it gets it on its own.
+        "" | "private" | "slave" | "shared" | "unbindable" => Ok(Propagation::Slave),
+        _ => bail!("config.json: linux.rootfsPropagation: {wanted}: no such propagation"),
+    }
+}
+
+fn root(bundle: &Bundle, facts: &Facts) -> Step {
+    let path = bundle.path.as_path().join(&facts.config.root.path);
+    // A device node that an image brings along opens nothing, unless every device is allowed anyhow.
+    let attributes = if allows_every_device(facts) { Attributes::default() } else { Attributes::NODEV };
+    match &bundle.overlay {
+        None => Step::TreeRoot(TreeRoot { path, attributes }),
+        Some(overlay) => Step::OverlayRoot(OverlayRoot {
+            lower: overlay.lower.iter().map(|layer| layer.0.clone()).collect(),
+            upper: overlay.upper.0.clone(),
+            work: overlay.work.0.clone(),
+            target: path,
+            userxattr: overlay.userxattr,
+            attributes,
+        }),
+    }
+}
+
+fn device_rules<'a>(facts: &Facts<'a>) -> &'a [DeviceRule] {
+    facts.config.linux.resources.as_ref().map_or(&[], |resources| &resources.devices)
+}
+
+fn allows_every_device(facts: &Facts) -> bool {
+    device_rules(facts)
+        .last()
+        .is_some_and(|rule| rule.allow && rule.kind.as_deref().is_none_or(|kind| kind == "a") && rule.major.is_none())
+}
+
+fn mount_step(
+    mount: &Wanted,
+    bundle: &Bundle,
+    facts: &Facts,
+    trees: &[(String, std::path::PathBuf)],
+) -> anyhow::Result<Step> {
+    let target = mount.destination.clone();
+    let parsed = Mount::parse(mount.options.iter().map(String::as_str));
+    let kind = mount.kind.as_deref().unwrap_or(if parsed.bind { "bind" } else { "" });
+    let source = mount.source.clone().unwrap_or_else(|| kind.into());
+    if mount_hides_proc(&target, kind) {
+        bail!("config.json: mounts: {}: only a proc file system may stand there", target.display());
+    }
+    // Without a network namespace of its own a user namespace has no right to a new sysfs: the host's, read-only.
+    let sysfs_of_host = kind == "sysfs" && facts.in_user_namespace() && !facts.has_own(Namespace::Network);
+    if parsed.bind || kind == "bind" || sysfs_of_host {
+        let source = if sysfs_of_host { "/sys".into() } else { bundle.path.as_path().join(source) };
+        return Ok(Step::Bind(Bind {
+            source,
+            target,
+            // In a user namespace a mount must keep what the host has mounted below it.
+            recursive: parsed.recursive || sysfs_of_host || facts.in_user_namespace(),
+            attributes: parsed.attributes,
+            propagation: parsed.propagation.filter(|kind| *kind != Propagation::Private),
+        }));
+    }
+    if kind == "cgroup" || kind == "cgroup2" {
+        let unified = rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2);
+        return Ok(Step::CgroupMounts(CgroupMounts {
+            target,
+            unified,
+            trees: trees.to_vec(),
+            attributes: parsed.attributes,
+        }));
+    }
+    let known = |option: &String| match option.strip_prefix("gid=") {
+        Some(gid) if kind == "devpts" => gid.parse().is_ok_and(|gid| facts.has_group(gid)),
+        _ => true,
+    };
+    Ok(Step::Filesystem(Filesystem {
+        kind: kind.into(),
+        source: source.to_string_lossy().into_owned(),
+        target,
+        options: parsed.options.into_iter().filter(known).collect(),
+        attributes: parsed.attributes,
+    }))
+}
+
+/// f_type of cgroup2.
+const CGROUP2: i64 = 0x6367_7270;
+
+/// A volume on /proc would let the container write its own answers (CVE-2019-16884).
+fn mount_hides_proc(target: &Path, kind: &str) -> bool {
+    let at: std::path::PathBuf = target.components().collect();
+    at == Path::new("/proc") && kind != "proc"
+}
+
+/// What every container has, and what the configuration adds.
+fn devices(facts: &Facts) -> anyhow::Result<Devices> {
+    let usual = [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)];
+    let usual = usual.into_iter().map(|(name, minor)| (name, 1, minor)).chain([("tty", 5, 0)]);
+    let mut nodes: Vec<Device> = usual
+        .map(|(name, major, minor)| Device {
+            path: Path::new("/dev").join(name),
+            kind: DeviceKind::Char,
+            major,
+            minor,
+            mode: 0o666,
+            uid: 0,
+            gid: 0,
+        })
+        .collect();
+    for device in &facts.config.linux.devices {
+        let kind = match device.kind.as_str() {
+            "c" | "u" => DeviceKind::Char,
+            "b" => DeviceKind::Block,
+            "p" => DeviceKind::Fifo,
+            other => bail!("config.json: linux.devices: {}: type {other:?}: not c, b or p", device.path.display()),
+        };
+        nodes.retain(|node| node.path != device.path);
+        nodes.push(Device {
+            path: device.path.clone(),
+            kind,
+            major: device.major,
+            minor: device.minor,
+            mode: device.file_mode.unwrap_or(0o666) & 0o7777,
+            uid: device.uid.unwrap_or(0),
+            gid: device.gid.unwrap_or(0),
+        });
+    }
+    let links = [
+        ("/dev/fd", "/proc/self/fd"),
+        ("/dev/stdin", "/proc/self/fd/0"),
+        ("/dev/stdout", "/proc/self/fd/1"),
+        ("/dev/stderr", "/proc/self/fd/2"),
+        ("/dev/ptmx", "pts/ptmx"),
+    ];
+    let links = links.map(|(path, to)| (path.into(), to.into())).to_vec();
+    Ok(Devices { nodes, links, bind: facts.in_user_namespace() })
+}
+
+fn hostname(facts: &Facts) -> anyhow::Result<Option<Hostname>> {
+    let clean = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+    let (hostname, domainname) = (clean(&facts.config.hostname), clean(&facts.config.domainname));
+    if hostname.is_none() && domainname.is_none() {
+        return Ok(None);
+    }
+    if !facts.has_own(Namespace::Uts) {
+        // docker run --uts=host leaves the name in the file; the host's own name it must not become.
+        return Ok(None);
+    }
+    Ok(Some(Hostname { hostname, domainname }))
+}
+
+fn who(facts: &Facts) -> anyhow::Result<Vec<Step>> {
+    let (user, none) = (&facts.process.user, crate::config::Capabilities::default());
+    let asked = facts.process.capabilities.as_ref().unwrap_or(&none);
+    Capabilities::check(asked.bounding.iter().chain(&asked.effective).chain(&asked.permitted))?;
+    let groups = match id_map(facts) {
+        Some(map) if map.deny_setgroups => None,
+        _ => Some(user.additional_gids.clone()),
+    };
+    let mut steps = vec![
+        Step::User(User {
+            uid: user.uid,
+            gid: user.gid,
+            groups,
+            umask: user.umask.unwrap_or(0o022),
+            bounding: asked.bounding.clone(),
+        }),
+        Step::Capabilities(Capabilities { effective: asked.effective.clone(), permitted: asked.permitted.clone() }),
+    ];
+    if facts.process.no_new_privileges {
+        steps.push(Step::NoNewPrivileges(NoNewPrivileges {}));
+    }
+    Ok(steps)
+}
+
+/// Only trees in which something is limited get a cgroup: making one costs as much as a mount.
+fn cgroups(facts: &Facts) -> anyhow::Result<Option<Cgroups>> {
+    let Some(resources) = &facts.config.linux.resources else { return Ok(None) };
+    let mut limits = limits(resources);
+    limits.extend(device_limit(facts, resources));
+    if limits.is_empty() {
+        return Ok(None);
+    }
+    let default = format!("dock/{}", facts.around.id);
+    let name = facts.config.linux.cgroups_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(&default);
+    Ok(Some(Cgroups::new(&Hierarchies::of_this_host()?, name, &limits, facts.rootless)?))
+}
+
+fn limits(resources: &Resources) -> Limits {
+    let mut limits = Vec::new();
+    if let Some(memory) = &resources.memory {
+        limits.extend(memory.limit.map(Limit::Memory));
+        limits.extend(memory.swap.map(Limit::MemorySwap));
+        limits.extend(memory.reservation.map(Limit::MemoryReservation));
+    }
+    if let Some(cpu) = &resources.cpu {
+        limits.extend(cpu.shares.filter(|shares| *shares > 0).map(Limit::CpuShares));
+        if cpu.quota.is_some_and(|quota| quota != 0) || cpu.period.is_some() {
+            limits.push(Limit::CpuQuota(cpu.quota.unwrap_or(-1), cpu.period.filter(|period| *period > 0)));
+        }
+        limits.extend(cpu.cpus.clone().filter(|list| !list.is_empty()).map(Limit::CpusetCpus));
+        limits.extend(cpu.mems.clone().filter(|list| !list.is_empty()).map(Limit::CpusetMems));
+    }
+    limits.extend(resources.pids.as_ref().filter(|pids| pids.limit != 0).map(|pids| Limit::Pids(pids.limit)));
+    limits.extend(resources.unified.iter().map(|(file, text)| Limit::Unified(file.clone(), text.clone())));
+    limits
+}
+
+/// The list of devices needs a cgroup of its own only where the process could make nodes (the root file
+/// system is mounted nodev) or where a node that it gets shall be good for less than reading and writing.
+fn device_limit(facts: &Facts, resources: &Resources) -> Option<Limit> {
+    let makes_nodes = facts.process.capabilities.as_ref().is_some_and(|caps| {
+        caps.bounding
+            .iter()
+            .any(|name| linux_sandbox::capability_number(name) == linux_sandbox::capability_number("MKNOD"))
+    });
+    let adds_devices = !facts.config.linux.devices.is_empty();
+    if resources.devices.is_empty() || facts.rootless || !(makes_nodes || adds_devices) || allows_every_device(facts) {
+        return None;
+    }
+    Some(Limit::Devices(resources.devices.iter().map(|rule| (rule.allow, rule_text(rule))).collect()))
+}
+
+fn rule_text(rule: &DeviceRule) -> String {
+    let number = |value: Option<i64>| value.filter(|value| *value >= 0).map_or("*".into(), |value| value.to_string());
+    let kind = rule.kind.as_deref().filter(|kind| !kind.is_empty()).unwrap_or("a");
+    if kind == "a" {
+        return "a *:* rwm".into();
+    }
+    format!("{kind} {}:{} {}", number(rule.major), number(rule.minor), rule.access.as_deref().unwrap_or("rwm"))
+}
+
+fn cgroup_trees(cgroups: &Cgroups) -> Vec<(String, std::path::PathBuf)> {
+    let name = |group: &linux_sandbox::Group| group.controllers.join(",");
+    cgroups.groups.iter().map(|group| (name(group), group.path.clone())).collect()
+}
