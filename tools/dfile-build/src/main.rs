@@ -1,3 +1,279 @@
-//! To be written.
+//! A Dockerfile is a list of shell lines and of facts about the result. Each shell line is run in a container
+//! made from the image so far, and what it changed becomes one more layer; each COPY is a layer that needs no
+//! container; each fact goes into the image's configuration. There is no engine: this program reads the file and
+//! runs its siblings. By hand, `RUN make` is
+//!
+//! ```sh
+//! img-unpack --overlay IMAGE box | ctr-spec -- /bin/sh -c make | ctr-spawn
+//! layer-diff --layout L <box/bundle.json | img-append --base IMAGE --layers-from -
+//! ```
+//!
+//! and `COPY hello /` is `tar -c hello | img-append --base IMAGE --layer -`.
+//!
+//! Read Docker's Dockerfile reference; openat2(2) for how a context is kept from leading out of itself.
+
 #![forbid(unsafe_code)]
-fn main() {}
+
+mod archive;
+mod below;
+mod cache;
+mod config;
+mod copy;
+mod ignore;
+mod instruction;
+mod parse;
+mod progress;
+mod run;
+mod siblings;
+mod source;
+mod stages;
+mod step;
+mod words;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use ignore::Ignore;
+use oci_layout::Layout;
+use progress::{Form, Progress};
+use serde_json::json;
+use siblings::Siblings;
+use source::Root;
+use stages::{Base, Graph};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use toolkit::{Out, usage};
+use wire::{Descriptor, Image, Platform, Reference};
+
+/// Build an image from a Dockerfile by running the other tools
+#[derive(Debug, Parser)]
+#[command(name = "dfile-build", version, about)]
+struct Args {
+    /// The Dockerfile, - for stdin [default: CONTEXT/Dockerfile]
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Give the image a name; may be repeated
+    #[arg(short, long, value_name = "NAME")]
+    tag: Vec<Reference>,
+    /// Set an ARG; without a value, from the environment
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    build_arg: Vec<String>,
+    /// Stop after this stage, by name or number
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Run every step again
+    #[arg(long)]
+    no_cache: bool,
+    /// Write the image ID to a file
+    #[arg(long, value_name = "FILE")]
+    iidfile: Option<PathBuf>,
+    /// Print only the image record, and the output of a step that fails
+    #[arg(short, long)]
+    quiet: bool,
+    /// How progress is shown
+    #[arg(long, value_enum, value_name = "FORM", default_value = "auto")]
+    progress: Form,
+    /// Print what would be built, as JSON, and build nothing
+    #[arg(long)]
+    plan: bool,
+    /// The image layout, instead of images/ below the root
+    #[arg(long, value_name = "DIR")]
+    layout: Option<PathBuf>,
+    /// Where images, layers and the kept state of failed steps are, instead of $DOCK_ROOT
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// The directory that COPY and ADD take from
+    context: PathBuf,
+}
+
+fn main() -> ExitCode {
+    toolkit::main(run)
+}
+
+fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    names_are_tags(&args.tag)?;
+    let build_args = build_args(&args.build_arg)?;
+    let platform = platform_args();
+    let (name, text) = read_dockerfile(&args)?;
+    let file = parse::parse(&text, &name).or_else(|error| named(error, &name))?;
+    let graph = Graph::of(&file, &build_args, &platform)?;
+    let target = graph.target(args.target.as_deref())?;
+    let needed = graph.needed(target)?;
+    if args.plan {
+        return print_plan(&graph, &needed, target, out);
+    }
+    let context = Root::open(&args.context, read_ignore(&args)?, false)?;
+    let root = toolkit::root_dir(args.root.as_deref());
+    let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
+    let layout = Layout::open_or_create(&layout)?;
+    let siblings = Siblings::new(root, layout.path().to_owned())?;
+    let progress = Progress::new(if args.quiet { Form::Quiet } else { args.progress });
+    // From the first step to the name, nobody may collect what we have made.
+    let _hold = layout.hold()?;
+    let latest = source_date_epoch()?;
+    let mut builder = step::Builder::new(
+        &graph,
+        &siblings,
+        &layout,
+        &context,
+        &build_args,
+        &platform,
+        progress,
+        args.no_cache,
+        latest,
+    );
+    if let Some(syntax) = &file.syntax {
+        builder.progress.note(&format!("note: # syntax={syntax} is not fetched: this program is the frontend"));
+    }
+    let image = builder.build(target)?;
+    note_unused(&builder, &graph);
+    if let Some(path) = &args.iidfile {
+        let id = layout.open_image(&image, None)?.id().to_string();
+        std::fs::write(path, id).with_context(|| format!("{}: write", path.display()))?;
+    }
+    name_and_print(&layout, &image, &args.tag, out)
+}
+
+fn names_are_tags(names: &[Reference]) -> anyhow::Result<()> {
+    match names.iter().find(|name| name.digest().is_some()) {
+        Some(name) => Err(usage(format!("{name}: a name cannot have a digest: it follows from the content"))),
+        None => Ok(()),
+    }
+}
+
+/// `NAME` alone takes the caller's value, and is nothing when there is none.
+fn build_args(given: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+    let mut args = BTreeMap::new();
+    for word in given {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (word.as_str(), std::env::var(word).ok()),
+        };
+        if name.is_empty() {
+            return Err(usage(format!("--build-arg {word}: want NAME=VALUE")));
+        }
+        if let Some(value) = value {
+            args.insert(name.to_owned(), value);
+        }
+    }
+    Ok(args)
+}
+
+/// The arguments of the reference's "automatic platform ARGs".
+fn platform_args() -> BTreeMap<String, String> {
+    let host = Platform::host();
+    let mut args = BTreeMap::new();
+    for side in ["TARGET", "BUILD"] {
+        args.insert(format!("{side}PLATFORM"), host.to_string());
+        args.insert(format!("{side}OS"), host.os.clone());
+        args.insert(format!("{side}ARCH"), host.architecture.clone());
+        args.insert(format!("{side}VARIANT"), host.variant.clone().unwrap_or_default());
+    }
+    args
+}
+
+/// The name for messages, and the text.
+fn read_dockerfile(args: &Args) -> anyhow::Result<(String, Vec<u8>)> {
+    if args.context == Path::new("-") {
+        return Err(usage("a context on stdin is not supported yet: name a directory, and -f - for the Dockerfile"));
+    }
+    let mut text = Vec::new();
+    let limit = parse::LONGEST;
+    let name = match &args.file {
+        Some(path) if path == Path::new("-") => {
+            std::io::stdin().take(limit).read_to_end(&mut text).context("<stdin>")?;
+            "<stdin>".to_owned()
+        }
+        given => {
+            let path = given.clone().unwrap_or_else(|| args.context.join("Dockerfile"));
+            let shown = given.as_ref().map_or_else(|| "Dockerfile".into(), |path| path.display().to_string());
+            let file = File::open(&path).with_context(|| format!("{}: open", path.display()))?;
+            file.take(limit).read_to_end(&mut text).with_context(|| format!("{}: read", path.display()))?;
+            shown
+        }
+    };
+    if text.len() as u64 >= limit {
+        bail!("{name}: longer than {limit} bytes");
+    }
+    Ok((name, text))
+}
+
+/// An error without a line still says which file.
+fn named<T>(error: anyhow::Error, name: &str) -> anyhow::Result<T> {
+    if error.to_string().starts_with(name) { Err(error) } else { Err(error.context(name.to_owned())) }
+}
+
+/// `<Dockerfile>.dockerignore` beats `.dockerignore` of the context.
+fn read_ignore(args: &Args) -> anyhow::Result<Ignore> {
+    let file = args.file.clone().unwrap_or_else(|| args.context.join("Dockerfile"));
+    let mut own = file.into_os_string();
+    own.push(".dockerignore");
+    for path in [PathBuf::from(own), args.context.join(".dockerignore")] {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => return Ignore::parse(&text).with_context(|| path.display().to_string()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error).with_context(|| format!("{}: read", path.display())),
+        }
+    }
+    Ok(Ignore::default())
+}
+
+fn source_date_epoch() -> anyhow::Result<Option<i64>> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => Ok(Some(text.parse().with_context(|| format!("SOURCE_DATE_EPOCH={text}"))?)),
+        Err(_) => Ok(None),
+    }
+}
+
+fn print_plan(graph: &Graph, needed: &[usize], target: usize, out: &mut Out) -> anyhow::Result<()> {
+    let base = |base: &Base| match base {
+        Base::Scratch => json!({"scratch": true}),
+        Base::Stage(index) => json!({"stage": index}),
+        Base::Image(name) => json!({"image": name}),
+    };
+    let stages = graph.stages.iter().enumerate().map(|(index, stage)| {
+        let steps = stage.steps.iter().map(|step| json!({"line": step.line, "instruction": step.original}));
+        json!({
+            "stage": index,
+            "name": stage.name,
+            "line": stage.line,
+            "from": base(&stage.base),
+            "needed": needed.contains(&index),
+            "steps": steps.collect::<Vec<_>>(),
+        })
+    });
+    let plan =
+        json!({"formatVersion": "1.0", "kind": "buildPlan", "target": target, "stages": stages.collect::<Vec<_>>()});
+    out.text(&plan.to_string())?;
+    out.text("\n")
+}
+
+fn note_unused(builder: &step::Builder<'_>, graph: &Graph) {
+    let used = |name: &String| builder.used_args.contains(name) || graph.globals.contains_key(name);
+    let unused: Vec<&str> = builder.args.keys().filter(|name| !used(name)).map(String::as_str).collect();
+    if !unused.is_empty() {
+        builder.progress.note(&format!("warning: no ARG declares --build-arg {}", unused.join(", ")));
+    }
+}
+
+/// Only now, with everything in place, does the image get its names.
+fn name_and_print(layout: &Layout, image: &Descriptor, names: &[Reference], out: &mut Out) -> anyhow::Result<()> {
+    let record = |reference: Option<String>| Image {
+        layout: layout.path().to_owned().into(),
+        reference,
+        descriptor: image.clone(),
+        rest: serde_json::Map::new(),
+    };
+    if names.is_empty() {
+        layout.add_unnamed(image.clone())?;
+        return out.record(&record(None).into());
+    }
+    for name in names {
+        let name = name.to_string();
+        layout.name(&name, image.clone())?;
+        out.record(&record(Some(name)).into())?;
+    }
+    Ok(())
+}

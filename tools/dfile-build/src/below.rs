@@ -1,0 +1,315 @@
+//! What an image holds where COPY is about to write: its directories and links, read from the headers of its
+//! layers. Nothing is unpacked, so `FROM scratch` builds need no privilege and no second copy on disk.
+
+use anyhow::{Context, bail};
+use layer_tar::codec;
+use oci_layout::{Layout, OpenImage};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+/// The kernel's limit for one path walk (path_resolution(7)).
+const MOST_LINKS: usize = 40;
+const MOST_ENTRIES: usize = 4_000_000;
+/// passwd and group.
+const LONGEST_FILE: u64 = 4 << 20;
+
+/// The merged tree of the layers, without content.
+#[derive(Debug, Default)]
+pub struct Below {
+    root: Directory,
+    layer: u32,
+    entries: usize,
+    pub passwd: Option<Vec<u8>>,
+    pub group: Option<Vec<u8>>,
+}
+
+type Directory = BTreeMap<OsString, (u32, Node)>;
+
+#[derive(Debug)]
+enum Node {
+    Directory(Directory),
+    Link(PathBuf),
+    Other,
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Directory,
+    Link,
+    Other,
+}
+
+impl Below {
+    /// Reads the layers of an image, the lowest first.
+    pub fn of_image(layout: &Layout, image: &OpenImage) -> anyhow::Result<Self> {
+        let mut below = Self::default();
+        for layer in &image.manifest.layers {
+            let blob = layout.read(layer)?;
+            below.add_layer(codec::decoder(blob)?).with_context(|| format!("layer {}", layer.digest))?;
+        }
+        Ok(below)
+    }
+
+    /// Lays one more layer on top.
+    pub fn add_layer(&mut self, tar: impl Read) -> anyhow::Result<()> {
+        self.layer += 1;
+        let mut archive = tar::Archive::new(tar);
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let path = inside(&entry.path()?)?;
+            let Some(name) = path.file_name() else { continue };
+            if name.as_bytes() == layer_tar::OPAQUE_NAME {
+                let layer = self.layer;
+                if let Some(directory) = self.directory(path.parent().unwrap_or(Path::new(""))) {
+                    forget_lower(directory, layer);
+                }
+                continue;
+            }
+            if let Some(hidden) = name.as_bytes().strip_prefix(layer_tar::WHITEOUT_PREFIX) {
+                let layer = self.layer;
+                if let Some(directory) = self.directory(path.parent().unwrap_or(Path::new(""))) {
+                    if directory.get(OsStr::from_bytes(hidden)).is_some_and(|(since, _)| *since < layer) {
+                        directory.remove(OsStr::from_bytes(hidden));
+                    }
+                }
+                continue;
+            }
+            let kind = entry.header().entry_type();
+            if kind.is_symlink() {
+                let target = entry.link_name()?.map(|target| target.into_owned()).unwrap_or_default();
+                self.put_link(&path, target)?;
+            } else if kind.is_dir() {
+                self.put(&path, Kind::Directory)?;
+            } else {
+                self.put(&path, Kind::Other)?;
+                let kept = match path.as_os_str().as_bytes() {
+                    b"etc/passwd" => Some(&mut self.passwd),
+                    b"etc/group" => Some(&mut self.group),
+                    _ => None,
+                };
+                if let Some(kept) = kept.filter(|_| kind.is_file()) {
+                    let mut content = Vec::new();
+                    entry.by_ref().take(LONGEST_FILE).read_to_end(&mut content)?;
+                    *kept = Some(content);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters what is written now, so that the next step sees it. A directory keeps what it has.
+    pub fn put(&mut self, path: &Path, kind: Kind) -> anyhow::Result<()> {
+        match kind {
+            Kind::Directory => self.insert(path, Node::Directory(Directory::new())),
+            Kind::Link | Kind::Other => self.insert(path, Node::Other),
+        }
+    }
+
+    pub fn put_link(&mut self, path: &Path, target: PathBuf) -> anyhow::Result<()> {
+        self.insert(path, Node::Link(target))
+    }
+
+    fn insert(&mut self, path: &Path, node: Node) -> anyhow::Result<()> {
+        self.entries += 1;
+        if self.entries > MOST_ENTRIES {
+            bail!("more than {MOST_ENTRIES} entries");
+        }
+        let layer = self.layer;
+        let Some(name) = path.file_name() else { return Ok(()) };
+        let mut at = &mut self.root;
+        for part in path.parent().unwrap_or(Path::new("")).iter() {
+            let (since, below) = at.entry(part.to_owned()).or_insert((layer, Node::Directory(Directory::new())));
+            if !matches!(below, Node::Directory(_)) {
+                *below = Node::Directory(Directory::new());
+            }
+            *since = layer;
+            match below {
+                Node::Directory(directory) => at = directory,
+                _ => bail!("not a directory"),
+            }
+        }
+        match (at.get_mut(name), node) {
+            (Some((since, Node::Directory(_))), Node::Directory(_)) => *since = layer,
+            (_, node) => drop(at.insert(name.to_owned(), (layer, node))),
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, path: &Path) -> Option<&mut Directory> {
+        let mut at = &mut self.root;
+        for part in path {
+            match at.get_mut(part) {
+                Some((_, Node::Directory(directory))) => at = directory,
+                _ => return None,
+            }
+        }
+        Some(at)
+    }
+
+    /// What stands at a path that has no link in it.
+    pub fn kind(&self, path: &Path) -> Option<Kind> {
+        let mut at = &self.root;
+        let mut kind = Some(Kind::Directory);
+        let mut parts = path.iter().peekable();
+        while let Some(part) = parts.next() {
+            match &at.get(part)?.1 {
+                Node::Directory(directory) => at = directory,
+                Node::Link(_) => kind = Some(Kind::Link),
+                Node::Other => kind = Some(Kind::Other),
+            }
+            if kind != Some(Kind::Directory) && parts.peek().is_some() {
+                return None;
+            }
+        }
+        kind
+    }
+
+    /// Follows every link in a path inside the image: `..` and absolute targets end at its root. Components
+    /// that are not there stay as they are written. The answer is relative to the root.
+    pub fn resolve(&self, path: &Path) -> anyhow::Result<PathBuf> {
+        let mut todo: Vec<OsString> = components(path);
+        let mut done = PathBuf::new();
+        let mut links = 0;
+        while let Some(part) = todo.pop() {
+            if part == ".." {
+                done.pop();
+                continue;
+            }
+            done.push(&part);
+            if let Some(target) = self.link(&done) {
+                links += 1;
+                if links > MOST_LINKS {
+                    bail!("{}: too many symbolic links", path.display());
+                }
+                done.pop();
+                if target.is_absolute() {
+                    done.clear();
+                }
+                todo.extend(components(target));
+            }
+        }
+        Ok(done)
+    }
+
+    fn link(&self, path: &Path) -> Option<&Path> {
+        let mut at = &self.root;
+        let mut parts = path.iter().peekable();
+        while let Some(part) = parts.next() {
+            match &at.get(part)?.1 {
+                Node::Directory(directory) => at = directory,
+                Node::Link(target) if parts.peek().is_none() => return Some(target),
+                _ => return None,
+            }
+        }
+        None
+    }
+}
+
+/// The components in reverse, ready to be popped.
+fn components(path: &Path) -> Vec<OsString> {
+    let part = |component: Component<'_>| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        _ => None,
+    };
+    path.components().rev().filter_map(part).collect()
+}
+
+fn forget_lower(directory: &mut Directory, layer: u32) {
+    directory.retain(|_, (since, node)| {
+        if let Node::Directory(inner) = node {
+            forget_lower(inner, layer);
+        }
+        *since == layer
+    });
+}
+
+/// The path of a tar entry without a leading `/` or `./`; `..` is never taken (CVE-2025-3445 and its many kin).
+pub fn inside(path: &Path) -> anyhow::Result<PathBuf> {
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => bail!("{}: the path has .. in it", path.display()),
+            _ => {}
+        }
+    }
+    Ok(clean)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(entries: &[(&str, Option<&str>)]) -> Below {
+        let mut below = Below { layer: 1, ..Below::default() };
+        for (path, link) in entries {
+            match link {
+                Some("") => below.put(Path::new(path), Kind::Other).unwrap(),
+                Some(target) => below.put_link(Path::new(path), target.into()).unwrap(),
+                None => below.put(Path::new(path), Kind::Directory).unwrap(),
+            }
+        }
+        below
+    }
+
+    #[test]
+    fn links_stay_inside() {
+        let below = tree(&[
+            ("run", None),
+            ("var/run", Some("/run")),
+            ("x", Some("../../../etc")),
+            ("a/b", Some("../var/run/c")),
+            ("loop", Some("loop")),
+            ("file", Some("")),
+        ]);
+        for (path, want) in [
+            ("var/run/x", "run/x"),
+            ("/var/run/../y", "y"),
+            ("x/passwd", "etc/passwd"),
+            ("a/b/d", "run/c/d"),
+            ("new/dir", "new/dir"),
+            ("../..", ""),
+        ] {
+            assert_eq!(below.resolve(Path::new(path)).unwrap(), Path::new(want), "{path}");
+        }
+        assert!(below.resolve(Path::new("loop/a")).is_err());
+        assert_eq!(below.kind(Path::new("run")), Some(Kind::Directory));
+        assert_eq!(below.kind(Path::new("var/run")), Some(Kind::Link));
+        assert_eq!(below.kind(Path::new("file")), Some(Kind::Other));
+        assert_eq!(below.kind(Path::new("file/x")), None);
+        assert_eq!(below.kind(Path::new("")), Some(Kind::Directory));
+    }
+
+    #[test]
+    fn whiteouts() {
+        use layer_tar::{Meta, write::TarWriter};
+        let layer = |make: &dyn Fn(&mut TarWriter<Vec<u8>>)| {
+            let mut tar = TarWriter::new(Vec::new(), None);
+            make(&mut tar);
+            tar.finish().unwrap()
+        };
+        let meta = Meta { mode: 0o755, ..Meta::default() };
+        let mut below = Below::default();
+        let lower = layer(&|tar| {
+            for name in ["d/a", "d/b", "e"] {
+                tar.file(Path::new(name), &meta, 1, &b"x"[..]).unwrap();
+            }
+            tar.file(Path::new("etc/passwd"), &meta, 3, &b"a:b"[..]).unwrap();
+        });
+        below.add_layer(&lower[..]).unwrap();
+        let upper = layer(&|tar| {
+            tar.file(Path::new("d/c"), &meta, 1, &b"x"[..]).unwrap();
+            tar.opaque(Path::new("d")).unwrap();
+            tar.whiteout(Path::new("e")).unwrap();
+        });
+        below.add_layer(&upper[..]).unwrap();
+        let there = |path: &str| below.kind(Path::new(path)).is_some();
+        assert_eq!(["d", "d/a", "d/b", "d/c", "e"].map(there), [true, false, false, true, false]);
+        assert_eq!(below.passwd.as_deref(), Some(&b"a:b"[..]));
+    }
+}

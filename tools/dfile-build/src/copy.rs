@@ -1,0 +1,213 @@
+//! COPY and ADD: sources found, places in the image decided, and one deterministic layer written.
+
+use crate::archive;
+use crate::below::{Below, Kind as Place};
+use crate::source::{Entry, Root, Source};
+use anyhow::{Context, bail};
+use layer_tar::write::TarWriter;
+use layer_tar::{Kind, Meta, Time};
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// What one COPY or ADD puts into the image.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    pub root: &'a Root,
+    pub sources: &'a [Source],
+    /// Here-documents: name and content.
+    pub inline: Vec<(String, String)>,
+    /// Absolute, without links put in; a trailing slash is kept.
+    pub destination: String,
+    pub owner: Option<(u32, u32)>,
+    pub unpack: bool,
+}
+
+/// The owner of `--chown`: names by the image's own passwd and group; a number without a group is its own group.
+pub fn owner(spec: &str, below: &Below) -> anyhow::Result<(u32, u32)> {
+    if let Ok(id) = spec.parse::<u32>()
+        && spec.bytes().all(|b| b.is_ascii_digit())
+    {
+        return Ok((id, id));
+    }
+    let user = bundle::users::resolve(spec, below.passwd.as_deref(), below.group.as_deref())
+        .with_context(|| format!("--chown={spec}"))?;
+    Ok((user.uid, user.gid))
+}
+
+/// Writes the layer of a plan and enters it in `below`. Answers whether it holds anything.
+pub fn write(plan: &Plan<'_>, below: &mut Below, to: impl Write, latest: Option<i64>) -> anyhow::Result<()> {
+    let newest = plan.sources.iter().flat_map(|source| &source.entries).map(|entry| entry.meta.mtime).max();
+    let mut layer = Layer {
+        tar: TarWriter::new(to, latest),
+        below,
+        owner: plan.owner,
+        made: newest.unwrap_or(Time::at(latest.unwrap_or(0))),
+        written: HashSet::new(),
+        shared: HashMap::new(),
+    };
+    let items = places(plan, layer.below)?;
+    for (path, item) in &items {
+        match item {
+            Item::Entry(entry) => layer.entry(path, entry, plan.root)?,
+            Item::Inline(content) => layer.inline(path, content)?,
+            Item::Archive(entry) => archive::unpack(&mut layer, plan.root, entry, path)?,
+        }
+    }
+    layer.tar.finish()?;
+    Ok(())
+}
+
+enum Item<'a> {
+    Entry(&'a Entry),
+    Inline(&'a str),
+    Archive(&'a Entry),
+}
+
+/// Where each file goes, each place once: a later source replaces an earlier one, as in docker.
+fn places<'a>(plan: &'a Plan<'_>, below: &Below) -> anyhow::Result<Vec<(PathBuf, Item<'a>)>> {
+    let resolved = below.resolve(Path::new(&plan.destination))?;
+    let there = below.kind(&resolved);
+    let into = plan.destination.ends_with('/') || there == Some(Place::Directory);
+    let files = plan.sources.iter().filter(|source| source.entries[0].kind != Kind::Directory).count();
+    if !into && (plan.sources.len() > 1 || files + plan.inline.len() > 1) {
+        bail!("several sources: the destination {:?} must end with / or be a directory", plan.destination);
+    }
+    let mut items = Places::default();
+    for source in plan.sources {
+        let first = &source.entries[0];
+        let target = if into { resolved.join(&source.name) } else { resolved.clone() };
+        if first.kind == Kind::Directory {
+            if there == Some(Place::Other) {
+                bail!("{}: is not a directory: cannot copy a directory there", plan.destination);
+            }
+            items.put(resolved.clone(), Item::Entry(first))?;
+            for entry in &source.entries[1..] {
+                let path = resolved.join(&entry.below);
+                if entry.kind == Kind::Directory && matches!(below.kind(&path), Some(Place::Link | Place::Other)) {
+                    bail!("/{}: is not a directory in the image: cannot copy a directory there", path.display());
+                }
+                items.put(path, Item::Entry(entry))?;
+            }
+        } else if plan.unpack && first.kind == Kind::File && archive::is_one(plan.root.read(&first.path)?, &first.path)?
+        {
+            items.list.push((resolved.clone(), Item::Archive(first)));
+        } else {
+            items.put(target, Item::Entry(first))?;
+        }
+    }
+    for (name, content) in &plan.inline {
+        let target = if into { resolved.join(name) } else { resolved.clone() };
+        items.put(target, Item::Inline(content))?;
+    }
+    for (path, item) in &items.list {
+        let is_directory = matches!(item, Item::Entry(entry) if entry.kind == Kind::Directory);
+        let not_archive = !matches!(item, Item::Archive(_));
+        if not_archive && !is_directory && below.kind(path) == Some(Place::Directory) {
+            bail!("/{}: is a directory in the image: cannot copy a file there", path.display());
+        }
+    }
+    Ok(items.list)
+}
+
+#[derive(Default)]
+struct Places<'a> {
+    list: Vec<(PathBuf, Item<'a>)>,
+    index: HashMap<PathBuf, usize>,
+}
+
+impl<'a> Places<'a> {
+    fn put(&mut self, path: PathBuf, item: Item<'a>) -> anyhow::Result<()> {
+        let is_directory = |item: &Item<'_>| matches!(item, Item::Entry(entry) if entry.kind == Kind::Directory);
+        match self.index.get(&path) {
+            Some(&at) if is_directory(&self.list[at].1) != is_directory(&item) => {
+                bail!("/{}: one source has a directory there and another a file", path.display());
+            }
+            Some(&at) => self.list[at].1 = item,
+            None => {
+                self.index.insert(path.clone(), self.list.len());
+                self.list.push((path, item));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A layer being written, with what is below it.
+pub struct Layer<'a, W: Write> {
+    pub tar: TarWriter<W>,
+    pub below: &'a mut Below,
+    pub owner: Option<(u32, u32)>,
+    /// The time of directories that no source has.
+    made: Time,
+    pub written: HashSet<PathBuf>,
+    shared: HashMap<(u64, u64), PathBuf>,
+}
+
+impl<W: Write> Layer<'_, W> {
+    /// A directory that must be there: made, with those above it, where it is not.
+    pub fn directory(&mut self, path: &Path) -> anyhow::Result<()> {
+        match self.below.kind(path) {
+            Some(Place::Directory) => return Ok(()),
+            Some(_) => bail!("/{}: is not a directory in the image", path.display()),
+            None => {}
+        }
+        if let Some(parent) = path.parent() {
+            self.directory(parent)?;
+        }
+        let (uid, gid) = self.owner.unwrap_or((0, 0));
+        let meta = Meta { mode: 0o755, uid, gid, mtime: self.made, ..Meta::default() };
+        self.tar.directory(path, &meta)?;
+        self.written.insert(path.to_owned());
+        self.below.put(path, Place::Directory)
+    }
+
+    fn entry(&mut self, path: &Path, entry: &Entry, root: &Root) -> anyhow::Result<()> {
+        if entry.below.as_os_str().is_empty() && entry.kind == Kind::Directory {
+            return self.directory(path);
+        }
+        if let Some(parent) = path.parent() {
+            self.directory(parent)?;
+        }
+        let mut meta = entry.meta.clone();
+        if let Some((uid, gid)) = self.owner {
+            (meta.uid, meta.gid) = (uid, gid);
+        }
+        self.written.insert(path.to_owned());
+        match entry.kind {
+            Kind::Directory => self.tar.directory(path, &meta)?,
+            Kind::Symlink => {
+                meta.mode = 0o777;
+                self.tar.symlink(path, &meta, &entry.target)?;
+                use std::os::unix::ffi::OsStrExt;
+                let target = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.target));
+                return self.below.put_link(path, target);
+            }
+            Kind::File => {
+                let known = entry.shared.and_then(|inode| self.shared.get(&inode));
+                if let Some(first) = known {
+                    self.tar.hard_link(path, &meta, first)?;
+                } else {
+                    let file = root.read(&entry.path)?;
+                    self.tar.file(path, &meta, entry.size, file)?;
+                    entry.shared.map(|inode| self.shared.insert(inode, path.to_owned()));
+                }
+            }
+            Kind::Fifo => self.tar.fifo(path, &meta)?,
+            Kind::Char => self.tar.char_device(path, &meta, entry.device)?,
+            Kind::Block => self.tar.block_device(path, &meta, entry.device)?,
+            Kind::Socket => return Ok(()),
+        }
+        self.below.put(path, if entry.kind == Kind::Directory { Place::Directory } else { Place::Other })
+    }
+
+    fn inline(&mut self, path: &Path, content: &str) -> anyhow::Result<()> {
+        if let Some(parent) = path.parent() {
+            self.directory(parent)?;
+        }
+        let (uid, gid) = self.owner.unwrap_or((0, 0));
+        let meta = Meta { mode: 0o644, uid, gid, mtime: self.made, ..Meta::default() };
+        self.tar.file(path, &meta, content.len() as u64, content.as_bytes())?;
+        self.below.put(path, Place::Other)
+    }
+}

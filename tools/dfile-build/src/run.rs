@@ -1,0 +1,175 @@
+//! RUN: the pipeline that anybody can type, one process a step:
+//!
+//! ```sh
+//! img-unpack --overlay IMAGE box | ctr-spec --entrypoint '' -- /bin/sh -c 'make install' | ctr-spawn
+//! layer-diff --layout L <box/bundle.json | img-append --base IMAGE --layers-from -
+//! ```
+
+use crate::instruction::Run;
+use crate::progress;
+use crate::siblings;
+use crate::step::{Builder, State};
+use anyhow::{Context, bail};
+use rustix::fs::FlockOperation;
+use serde_json::json;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use toolkit::WithHint;
+use wire::Record;
+
+impl Builder<'_> {
+    pub(crate) fn run(&mut self, state: &mut State, run: &Run, original: &str) -> anyhow::Result<()> {
+        let argv = state.config.argv(&run.command);
+        let args = state.visible_args();
+        let key = self.key(state, &json!(["run", argv, run.script, args]));
+        if self.from_cache(state, &key) {
+            return Ok(());
+        }
+        let image = self.record(state).context("FROM scratch has nothing that could run")?;
+        let mut workshop = Workshop::open(self.siblings.root(), key.short())?;
+        let bundle = self.unpack(&image, &workshop)?;
+        let bundle = self.specify(state, run, &argv, &args, bundle, &workshop)?;
+        self.spawn(&bundle, original, &mut workshop)?;
+        let mut diff = self.siblings.on_layout("layer-diff");
+        let layer = siblings::transform(&mut diff, Some(&bundle))?;
+        let entry = json!({"created_by": history(&args, &argv)});
+        let mut append = self.append(state, Some(entry), &key)?;
+        let record = siblings::transform(append.args(["--layers-from", "-"]), Some(&layer))?;
+        self.advance(state, record)?;
+        self.progress.done();
+        Ok(())
+    }
+
+    fn unpack(&self, image: &Record, workshop: &Workshop) -> anyhow::Result<Record> {
+        let mut command = self.siblings.on_layout("img-unpack");
+        command.arg("--root").arg(self.siblings.root()).arg("--overlay").arg(workshop.bundle());
+        siblings::transform(&mut command, Some(image))
+    }
+
+    /// The environment is what the image says and the ARGs in scope, and nothing of ours (CVE-2021-3602).
+    fn specify(
+        &mut self,
+        state: &State,
+        run: &Run,
+        argv: &[String],
+        args: &[(String, String)],
+        bundle: Record,
+        workshop: &Workshop,
+    ) -> anyhow::Result<Record> {
+        let mut command = self.siblings.command("ctr-spec");
+        command.args(["--entrypoint", "", "--workdir", state.config.working_dir()]);
+        for (name, value) in self.proxies().iter().chain(args).chain(&state.config.env()) {
+            command.arg("--env").arg(format!("{name}={value}"));
+        }
+        if !state.config.user().is_empty() {
+            command.args(["--user", state.config.user()]);
+        }
+        if let Some((name, text)) = &run.script {
+            let script = workshop.path().join("script");
+            fs::write(&script, text).with_context(|| format!("{}: write", script.display()))?;
+            fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+            command.arg("--volume").arg(format!("{}:/dev/pipes/{name}:ro", script.display()));
+        }
+        siblings::transform(command.arg("--").args(argv), Some(&bundle))
+    }
+
+    fn spawn(&self, bundle: &Record, original: &str, workshop: &mut Workshop) -> anyhow::Result<()> {
+        let (reader, writer) = io::pipe().context("pipe2")?;
+        let mut command = self.siblings.command("ctr-spawn");
+        command.arg(workshop.bundle()).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
+        let mut child = command.spawn().context("ctr-spawn: execve")?;
+        // The pipe ends when nobody writes any more, so our own ends go.
+        drop(command);
+        let kept = self.progress.copy(reader);
+        let status = child.wait()?;
+        debug_assert!(matches!(bundle, Record::Bundle(_)));
+        if status.success() {
+            return Ok(());
+        }
+        progress::print(&kept);
+        workshop.keep();
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+        let line = original.lines().next().unwrap_or_default();
+        let enter = format!("the state is kept; enter it with: ctr-spawn -t {} -- sh", workshop.bundle().display());
+        Err(anyhow::anyhow!("{line}: exit code {code}")).hint(|| enter)
+    }
+}
+
+/// BuildKit's words: arguments in front, then the command as it is executed.
+fn history(args: &[(String, String)], argv: &[String]) -> String {
+    let mut words = vec!["RUN".to_owned()];
+    if !args.is_empty() {
+        words.push(format!("|{}", args.len()));
+        words.extend(args.iter().map(|(name, value)| format!("{name}={value}")));
+    }
+    words.extend_from_slice(argv);
+    format!("{} # buildkit", words.join(" "))
+}
+
+/// The directory in which one RUN happens, below `cache/failed`. It goes with the value; the state of a RUN
+/// that failed stays until another RUN starts. A lock tells what is in use from what somebody left behind.
+#[derive(Debug)]
+struct Workshop {
+    path: PathBuf,
+    kept: bool,
+    _lock: File,
+}
+
+impl Workshop {
+    fn open(root: &Path, name: &str) -> anyhow::Result<Self> {
+        let failed = root.join("cache").join("failed");
+        private_dir(&failed)?;
+        sweep(&failed);
+        let path = failed.join(format!("{name}-{}", std::process::id()));
+        private_dir(&path)?;
+        let lock = File::open(&path).with_context(|| format!("{}: open", path.display()))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
+            .with_context(|| format!("{}: flock", path.display()))?;
+        Ok(Self { path, kept: false, _lock: lock })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn bundle(&self) -> PathBuf {
+        self.path.join("box")
+    }
+
+    fn keep(&mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Workshop {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// Removes what no living build has locked.
+fn sweep(failed: &Path) {
+    let Ok(entries) = fs::read_dir(failed) else { return };
+    for entry in entries.flatten() {
+        let Ok(dir) = File::open(entry.path()) else { continue };
+        if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+/// Only its owner looks into it.
+pub fn private_dir(path: &Path) -> anyhow::Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("{}: mkdir", path.display()))?;
+    if !path.is_dir() {
+        bail!("{}: is not a directory", path.display());
+    }
+    Ok(())
+}

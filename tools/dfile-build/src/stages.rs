@@ -1,0 +1,215 @@
+//! The stages of a file, what each starts from, and which of them the target needs.
+
+use crate::instruction::Instruction;
+use crate::parse::{File, Statement, at};
+use anyhow::{Context, bail};
+use std::collections::BTreeMap;
+
+/// From one FROM to the next.
+#[derive(Debug)]
+pub struct Stage {
+    pub name: Option<String>,
+    pub line: usize,
+    pub original: String,
+    pub base: Base,
+    pub platform: Option<String>,
+    pub steps: Vec<Step>,
+}
+
+/// What FROM and COPY --from name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    Scratch,
+    Stage(usize),
+    Image(String),
+}
+
+/// One instruction of a stage.
+#[derive(Debug, Clone)]
+pub struct Step {
+    pub line: usize,
+    pub original: String,
+    pub instruction: Instruction,
+}
+
+/// The whole file, understood.
+#[derive(Debug)]
+pub struct Graph {
+    /// The name of the Dockerfile for messages.
+    pub file: String,
+    pub escape: char,
+    pub stages: Vec<Stage>,
+    /// ARG before the first FROM: seen by FROM, and by an `ARG name` without a value.
+    pub globals: BTreeMap<String, String>,
+}
+
+impl Graph {
+    /// `args` are those of the command line, `platform` the TARGET… and BUILD… arguments.
+    pub fn of(
+        file: &File,
+        args: &BTreeMap<String, String>,
+        platform: &BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
+        let mut graph =
+            Self { file: file.name.clone(), escape: file.escape, stages: Vec::new(), globals: BTreeMap::new() };
+        for statement in &file.statements {
+            at(graph.add(statement, args, platform), &file.name, statement.line)?;
+        }
+        if graph.stages.is_empty() {
+            bail!("{}: no FROM: a Dockerfile needs at least one stage", graph.file);
+        }
+        Ok(graph)
+    }
+
+    fn add(
+        &mut self,
+        statement: &Statement,
+        args: &BTreeMap<String, String>,
+        platform: &BTreeMap<String, String>,
+    ) -> anyhow::Result<()> {
+        let instruction = Instruction::of(statement, self.escape)?;
+        let globals = self.globals.clone();
+        let lookup = |name: &str| globals.get(name).or_else(|| platform.get(name)).cloned();
+        match (instruction, self.stages.last_mut()) {
+            (from @ Instruction::From { .. }, _) => {
+                let Instruction::From { image, platform, name } = from.expanded(self.escape, &lookup)? else {
+                    bail!("FROM");
+                };
+                if image.is_empty() {
+                    bail!("FROM: the image name is empty once its variables are put in");
+                }
+                let duplicate = |stage: &Stage| name.is_some() && stage.name == name;
+                if let Some(earlier) = self.stages.iter().find(|stage| duplicate(stage)) {
+                    bail!("stage name {:?} is taken by line {}", name.unwrap_or_default(), earlier.line);
+                }
+                let base = match image.as_str() {
+                    "scratch" => Base::Scratch,
+                    // A number is an image here, unlike in COPY --from.
+                    word => self.named(word).map_or_else(|| Base::Image(word.into()), Base::Stage),
+                };
+                self.stages.push(Stage {
+                    name,
+                    line: statement.line,
+                    original: statement.original.clone(),
+                    base,
+                    platform,
+                    steps: Vec::new(),
+                });
+            }
+            (Instruction::Arg(list), None) => {
+                for (name, default) in list {
+                    let default = default.map(|word| crate::words::expand(&word, self.escape, &lookup)).transpose()?;
+                    if let Some(value) = args.get(&name).cloned().or(default) {
+                        self.globals.insert(name, value);
+                    }
+                }
+            }
+            (_, None) => bail!("{} before the first FROM: only ARG may stand there", statement.name),
+            (instruction, Some(stage)) => {
+                stage.steps.push(Step { line: statement.line, original: statement.original.clone(), instruction });
+            }
+        }
+        Ok(())
+    }
+
+    fn named(&self, name: &str) -> Option<usize> {
+        let name = name.to_ascii_lowercase();
+        self.stages.iter().position(|stage| stage.name.as_deref() == Some(&name))
+    }
+
+    /// What `COPY --from=word` of a stage means: an earlier stage by name or number, else an image.
+    pub fn source(&self, word: &str, stage: usize) -> anyhow::Result<Base> {
+        if word == "scratch" {
+            bail!("--from=scratch: there is nothing in it");
+        }
+        let found = self.named(word).or_else(|| word.parse().ok().filter(|_| word.bytes().all(|b| b.is_ascii_digit())));
+        match found {
+            Some(index) if index < stage => Ok(Base::Stage(index)),
+            Some(_) if self.named(word).is_none() => bail!("--from={word}: there is no earlier stage {word}"),
+            Some(index) if index == stage => bail!("--from={word}: a stage cannot copy from itself"),
+            Some(_) => bail!("--from={word}: that stage comes later"),
+            None => Ok(Base::Image(word.into())),
+        }
+    }
+
+    /// The stage of `--target`, by default the last one.
+    pub fn target(&self, wanted: Option<&str>) -> anyhow::Result<usize> {
+        let Some(wanted) = wanted else { return Ok(self.stages.len() - 1) };
+        let number = || wanted.parse().ok().filter(|index| *index < self.stages.len());
+        self.named(wanted).or_else(number).with_context(|| {
+            let names: Vec<&str> = self.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
+            format!("--target {wanted}: no such stage; the file has: {}", names.join(", "))
+        })
+    }
+
+    /// The stages that the target is made of, in the order of the file. Every COPY --from is checked, also in
+    /// stages that are left out.
+    pub fn needed(&self, target: usize) -> anyhow::Result<Vec<usize>> {
+        let mut needed = vec![false; self.stages.len()];
+        needed[target] = true;
+        for index in (0..self.stages.len()).rev() {
+            let stage = &self.stages[index];
+            let mut sources = vec![stage.base.clone()];
+            for step in &stage.steps {
+                if let Instruction::Copy(copy) = &step.instruction
+                    && let Some(from) = &copy.from
+                {
+                    sources.push(at(self.source(from, index), &self.file, step.line)?);
+                }
+            }
+            if needed[index] {
+                for source in sources {
+                    if let Base::Stage(earlier) = source {
+                        needed[earlier] = true;
+                    }
+                }
+            }
+        }
+        Ok((0..self.stages.len()).filter(|index| needed[*index]).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::parse;
+
+    fn graph(text: &str) -> anyhow::Result<Graph> {
+        let args = BTreeMap::from([("V".to_owned(), "9".to_owned())]);
+        Graph::of(&parse(text.as_bytes(), "Dockerfile")?, &args, &BTreeMap::new())
+    }
+
+    #[test]
+    fn only_what_the_target_needs() {
+        let text =
+            "FROM a AS one\nFROM b AS two\nCOPY --from=one /x /\nFROM one AS three\nFROM scratch\nCOPY --from=1 /x /\n";
+        let graph = graph(text).unwrap();
+        assert_eq!(graph.needed(graph.target(None).unwrap()).unwrap(), [0, 1, 3]);
+        assert_eq!(graph.needed(graph.target(Some("Three")).unwrap()).unwrap(), [0, 2]);
+        assert_eq!(graph.needed(graph.target(Some("0")).unwrap()).unwrap(), [0]);
+        assert!(graph.target(Some("none")).unwrap_err().to_string().contains("one, two, three"));
+    }
+
+    #[test]
+    fn arguments_before_from() {
+        let graph = graph("ARG V=1 W=2\nARG X=$V-$W\nFROM a:$X AS b\nFROM b\n").unwrap();
+        assert_eq!(graph.stages[0].base, Base::Image("a:9-2".into()));
+        assert_eq!(graph.stages[1].base, Base::Stage(0));
+    }
+
+    #[test]
+    fn mistakes() {
+        for (text, want) in [
+            ("RUN x", "Dockerfile:1: RUN before the first FROM"),
+            ("", "no FROM"),
+            ("FROM a AS x\nFROM b AS X", "Dockerfile:2: stage name \"x\" is taken by line 1"),
+            ("FROM $none", "Dockerfile:1: FROM: the image name is empty"),
+            ("FROM a\nCOPY --from=0 a b", "Dockerfile:2: --from=0: there is no earlier stage 0"),
+            ("FROM a AS x\nCOPY --from=x a b", "copy from itself"),
+            ("FROM a\nCOPY --from=x a b\nFROM b AS x", "comes later"),
+        ] {
+            let error = graph(text).and_then(|graph| graph.needed(graph.target(None)?)).unwrap_err();
+            assert!(format!("{error:#}").contains(want), "{text}: {error:#}");
+        }
+    }
+}

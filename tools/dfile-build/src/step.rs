@@ -1,0 +1,543 @@
+//! One stage after the other, one instruction after the other. A step that makes files asks the cache, else
+//! makes an image with one more layer; what only changes the configuration waits for the next layer or the end.
+
+use crate::below::{Below, Kind as Place};
+use crate::cache::{self, Key};
+use crate::config::{Config, absolute};
+use crate::copy;
+use crate::ignore::Ignore;
+use crate::instruction::{Copy, Instruction};
+use crate::parse::{Statement, at};
+use crate::progress::Progress;
+use crate::siblings::{self, Siblings};
+use crate::source::Root;
+use crate::stages::{Base, Graph, Step};
+use anyhow::{Context, bail};
+use layer_tar::write::TarWriter;
+use layer_tar::{Meta, Time};
+use oci_layout::Layout;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+use wire::{Descriptor, Digest, Image, Platform, Record};
+
+/// Arguments that RUN sees without an ARG, and that change neither cache nor history.
+const PROXIES: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// What stays the same for a whole build.
+#[derive(Debug)]
+pub struct Builder<'a> {
+    pub graph: &'a Graph,
+    pub siblings: &'a Siblings,
+    pub layout: &'a Layout,
+    pub context: &'a Root,
+    /// `--build-arg`
+    pub args: &'a BTreeMap<String, String>,
+    /// TARGET… and BUILD… arguments.
+    pub platform_args: &'a BTreeMap<String, String>,
+    pub progress: Progress,
+    pub no_cache: bool,
+    /// `SOURCE_DATE_EPOCH`
+    pub latest: Option<i64>,
+    built: Vec<Option<State>>,
+    below: Option<(Option<Digest>, Below)>,
+    trees: HashMap<String, Root>,
+    scratch: Option<TempDir>,
+    pub used_args: BTreeSet<String>,
+}
+
+/// Where a stage stands.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// The image so far; none before the first layer of `FROM scratch`.
+    image: Option<Descriptor>,
+    pub config: Config,
+    /// History entries that no image has yet.
+    pending: Vec<Value>,
+    /// ARGs in scope, in the order of their declaration.
+    pub args: Vec<(String, Option<String>)>,
+    platform: Option<Platform>,
+}
+
+impl State {
+    /// ENV beats ARG of the same name.
+    pub fn lookup(&self, name: &str) -> Option<String> {
+        let env = self.config.env().into_iter().find(|(own, _)| own == name).map(|(_, value)| value);
+        env.or_else(|| self.args.iter().rev().find(|(own, _)| own == name).and_then(|(_, value)| value.clone()))
+    }
+
+    /// ARGs with a value that no ENV hides.
+    pub fn visible_args(&self) -> Vec<(String, String)> {
+        let env = self.config.env();
+        let mut visible: Vec<(String, String)> = Vec::new();
+        for (name, value) in &self.args {
+            if let Some(value) = value
+                && !env.iter().any(|(own, _)| own == name)
+            {
+                visible.retain(|(own, _)| own != name);
+                visible.push((name.clone(), value.clone()));
+            }
+        }
+        visible
+    }
+
+    fn parent(&self) -> String {
+        self.image.as_ref().map_or_else(|| "scratch".into(), |image| image.digest.to_string())
+    }
+}
+
+impl<'a> Builder<'a> {
+    #[expect(clippy::too_many_arguments, reason = "each is one fact about the build")]
+    pub fn new(
+        graph: &'a Graph,
+        siblings: &'a Siblings,
+        layout: &'a Layout,
+        context: &'a Root,
+        args: &'a BTreeMap<String, String>,
+        platform_args: &'a BTreeMap<String, String>,
+        progress: Progress,
+        no_cache: bool,
+        latest: Option<i64>,
+    ) -> Self {
+        let built = graph.stages.iter().map(|_| None).collect();
+        let (trees, used_args) = (HashMap::new(), BTreeSet::new());
+        Self {
+            graph,
+            siblings,
+            layout,
+            context,
+            args,
+            platform_args,
+            progress,
+            no_cache,
+            latest,
+            built,
+            trees,
+            used_args,
+            below: None,
+            scratch: None,
+        }
+    }
+
+    /// Builds the stages that the target needs; the answer is the target's image.
+    pub fn build(&mut self, target: usize) -> anyhow::Result<Descriptor> {
+        for index in self.graph.needed(target)? {
+            let state = self.stage(index)?;
+            self.built[index] = Some(state);
+        }
+        self.image_of(target)
+    }
+
+    fn stage(&mut self, index: usize) -> anyhow::Result<State> {
+        let graph = self.graph;
+        let stage = &graph.stages[index];
+        let name = match (&stage.name, graph.stages.len()) {
+            (Some(name), _) => format!("{name} "),
+            (None, 1) => String::new(),
+            (None, _) => format!("stage-{index} "),
+        };
+        let makes_files = |step: &&Step| {
+            matches!(step.instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Workdir(_))
+        };
+        let total = 1 + stage.steps.iter().filter(makes_files).count();
+        self.progress.begin(&format!("[{name}1/{total}] {}", stage.original));
+        let mut state = at(self.start(&stage.base, stage.platform.as_deref()), &graph.file, stage.line)?;
+        let triggers = at(self.triggers(&mut state, stage.line), &graph.file, stage.line)?;
+        let mut number = 1;
+        for step in triggers.iter().chain(&stage.steps) {
+            if makes_files(&step) {
+                number += 1;
+                self.progress.begin(&format!("[{name}{number}/{}] {}", total.max(number), step.original));
+            }
+            if let Err(error) = self.step(&mut state, step, index) {
+                self.progress.failed(&format!("{error:#}"));
+                return at(Err(error), &graph.file, step.line);
+            }
+        }
+        Ok(state)
+    }
+
+    /// FROM.
+    fn start(&mut self, base: &Base, platform: Option<&str>) -> anyhow::Result<State> {
+        let platform = platform.map(str::parse::<Platform>).transpose()?;
+        let mut state =
+            State { image: None, config: Config::scratch(), pending: Vec::new(), args: Vec::new(), platform };
+        match base {
+            Base::Scratch => self.progress.cached(),
+            Base::Stage(earlier) => {
+                state = self.built[*earlier].clone().context("the stage is not built")?;
+                self.progress.cached();
+            }
+            Base::Image(name) => {
+                let image = self.base_image(name, state.platform.as_ref())?;
+                state.config = Config::of_image(&image.config);
+                state.image = Some(image.descriptor);
+            }
+        }
+        Ok(state)
+    }
+
+    /// From the store when it is there, else pulled.
+    fn base_image(&self, name: &str, platform: Option<&Platform>) -> anyhow::Result<oci_layout::OpenImage> {
+        let stored = self.layout.find(name).and_then(|found| self.layout.open_image(&found, platform));
+        if let Ok(image) = stored {
+            self.progress.cached();
+            return Ok(image);
+        }
+        let mut command = self.siblings.on_layout("img-pull");
+        if let Some(platform) = platform {
+            command.arg("--platform").arg(platform.to_string());
+        }
+        let Record::Image(image) = siblings::transform(command.arg("--").arg(name), None)? else {
+            bail!("img-pull: not an image record");
+        };
+        self.progress.done();
+        Ok(self.layout.open_image(&image.descriptor, platform)?)
+    }
+
+    /// ONBUILD of the base runs as if it stood after FROM.
+    fn triggers(&self, state: &mut State, line: usize) -> anyhow::Result<Vec<Step>> {
+        let parse = |text: &String| {
+            let statement = Statement::from_line(text, line, self.graph.escape)?;
+            let instruction = Instruction::of(&statement, self.graph.escape)?;
+            Ok(Step { line, original: statement.original, instruction })
+        };
+        state.config.take_onbuild().iter().map(parse).collect()
+    }
+
+    fn step(&mut self, state: &mut State, step: &Step, stage: usize) -> anyhow::Result<()> {
+        let snapshot = state.clone();
+        let lookup = |name: &str| snapshot.lookup(name);
+        let instruction = step.instruction.expanded(self.graph.escape, &lookup)?;
+        match &instruction {
+            Instruction::Arg(list) => {
+                for (name, default) in list {
+                    self.arg(state, name, default.as_ref());
+                }
+                Ok(())
+            }
+            Instruction::Run(run) => self.run(state, run, &step.original),
+            Instruction::Copy(copy) => self.copy(state, copy, stage),
+            Instruction::Workdir(_) => self.workdir(state, &instruction),
+            other => {
+                let line = state.config.apply(other)?;
+                state.pending.push(json!({"created_by": line, "empty_layer": true}));
+                Ok(())
+            }
+        }
+    }
+
+    /// The command line beats the default; without a default, an ARG before the first FROM counts.
+    fn arg(&mut self, state: &mut State, name: &str, default: Option<&String>) {
+        let given = self.args.get(name);
+        if given.is_some() {
+            self.used_args.insert(name.into());
+        }
+        let value = given
+            .or(default)
+            .or_else(|| self.graph.globals.get(name))
+            .or_else(|| self.platform_args.get(name))
+            .cloned();
+        let line = match default.map(|default| given.unwrap_or(default)) {
+            Some(value) => format!("ARG {name}={value}"),
+            None => format!("ARG {name}"),
+        };
+        if !PROXIES.contains(&name) {
+            state.pending.push(json!({"created_by": line, "empty_layer": true}));
+        }
+        state.args.push((name.into(), value));
+    }
+
+    /// Build arguments that RUN sees although nobody declared them.
+    pub fn proxies(&mut self) -> Vec<(String, String)> {
+        let found: Vec<_> = self.args.iter().filter(|(name, _)| PROXIES.contains(&name.as_str())).collect();
+        self.used_args.extend(found.iter().map(|(name, _)| (*name).clone()));
+        found.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// The key of a step: everything before it, and `inputs`.
+    pub fn key(&self, state: &State, inputs: &Value) -> Key {
+        Key::of(&json!({
+            "parent": state.parent(),
+            "config": state.config.members,
+            "author": state.config.author,
+            "pending": state.pending,
+            "platform": state.platform.clone().unwrap_or_else(Platform::host).to_string(),
+            "epoch": self.latest,
+            "step": inputs,
+        }))
+    }
+
+    /// Takes the step from the cache when it can.
+    pub fn from_cache(&mut self, state: &mut State, key: &Key) -> bool {
+        if self.no_cache {
+            return false;
+        }
+        let Some(image) = cache::find(self.layout, key) else { return false };
+        state.image = Some(image);
+        state.pending.clear();
+        self.progress.cached();
+        true
+    }
+
+    /// `img-append` on the image so far, ready for the layer.
+    pub fn append(&self, state: &State, entry: Option<Value>, key: &Key) -> anyhow::Result<Command> {
+        let history: Vec<&Value> = state.pending.iter().chain(&entry).collect();
+        let mut change = json!({"config": state.config.members, "history": history});
+        if let Some(author) = &state.config.author {
+            change["author"] = author.as_str().into();
+        }
+        let mut command = self.siblings.on_layout("img-append");
+        match &state.image {
+            Some(image) => command.arg("--base").arg(image.digest.to_string()),
+            None => command.args(["--base", "scratch"]),
+        };
+        if let (None, Some(platform)) = (&state.image, &state.platform) {
+            command.arg("--platform").arg(platform.to_string());
+        }
+        let change = change.to_string();
+        // The kernel takes no single argument of 128 KiB (execve(2), MAX_ARG_STRLEN).
+        if change.len() > 100_000 {
+            bail!("the configuration of the image is longer than 100000 bytes");
+        }
+        command.args(["--change-json", &change, "--pin", key.as_str()]);
+        Ok(command)
+    }
+
+    /// Takes the record of a new image into the state.
+    pub fn advance(&self, state: &mut State, record: Record) -> anyhow::Result<()> {
+        let Record::Image(image) = record else { bail!("img-append: not an image record") };
+        state.image = Some(image.descriptor);
+        state.pending.clear();
+        Ok(())
+    }
+
+    /// The image of a built stage: what is pending becomes one more image, without a layer.
+    fn image_of(&mut self, stage: usize) -> anyhow::Result<Descriptor> {
+        let mut state = self.built[stage].clone().context("the stage is not built")?;
+        let changed = !state.pending.is_empty() || state.image.is_none();
+        if changed {
+            let key = self.key(&state, &json!("end"));
+            let found = if self.no_cache { None } else { cache::find(self.layout, &key) };
+            match found {
+                Some(image) => state.image = Some(image),
+                None => {
+                    let record = siblings::transform(&mut self.append(&state, None, &key)?, None)?;
+                    self.advance(&mut state, record)?;
+                }
+            }
+            state.pending.clear();
+            self.built[stage] = Some(state.clone());
+        }
+        state.image.context("no image")
+    }
+
+    pub fn record(&self, state: &State) -> anyhow::Result<Record> {
+        let descriptor = state.image.clone().context("the image is empty")?;
+        let layout = self.layout.path().to_owned().into();
+        Ok(Image { layout, reference: None, descriptor, rest: serde_json::Map::new() }.into())
+    }
+
+    /// What the image holds, read once and then kept up to date by what is written.
+    fn take_below(&mut self, state: &State) -> anyhow::Result<Below> {
+        let digest = state.image.as_ref().map(|image| image.digest.clone());
+        match (self.below.take(), &state.image) {
+            (Some((known, below)), _) if known == digest => Ok(below),
+            (_, None) => Ok(Below::default()),
+            (_, Some(image)) => Below::of_image(self.layout, &self.layout.open_image(image, None)?),
+        }
+    }
+
+    fn keep_below(&mut self, state: &State, below: Below) {
+        self.below = Some((state.image.as_ref().map(|image| image.digest.clone()), below));
+    }
+
+    /// WORKDIR makes its directory, when it is not there.
+    fn workdir(&mut self, state: &mut State, instruction: &Instruction) -> anyhow::Result<()> {
+        let line = state.config.apply(instruction)?;
+        let path = state.config.working_dir().to_owned();
+        let key = self.key(state, &json!(["workdir", path]));
+        let parent = state.image.clone();
+        if !self.no_cache
+            && let Some(image) = cache::find(self.layout, &key)
+        {
+            self.progress.cached();
+            // The parent itself: the directory was there.
+            if parent.as_ref().is_some_and(|parent| parent.digest == image.digest) {
+                state.pending.push(json!({"created_by": line, "empty_layer": true}));
+            } else {
+                state.image = Some(image);
+                state.pending.clear();
+            }
+            return Ok(());
+        }
+        let mut below = self.take_below(state)?;
+        let resolved = below.resolve(Path::new(&path))?;
+        match below.kind(&resolved) {
+            Some(Place::Directory) => {
+                if let Some(parent) = &parent {
+                    self.layout.pin(key.as_str(), parent)?;
+                }
+                state.pending.push(json!({"created_by": line, "empty_layer": true}));
+            }
+            Some(_) => bail!("WORKDIR {path}: is not a directory in the image"),
+            None => {
+                let owner = match state.config.user() {
+                    "" => (0, 0),
+                    user => copy::owner(user, &below).unwrap_or((0, 0)),
+                };
+                let mut command = self.append(state, Some(json!({"created_by": line})), &key)?;
+                let latest = self.latest;
+                let record = siblings::fed(command.args(["--layer", "-"]), |pipe| {
+                    make_directories(&mut below, &resolved, owner, latest, pipe)
+                })?;
+                self.advance(state, record)?;
+            }
+        }
+        self.keep_below(state, below);
+        self.progress.done();
+        Ok(())
+    }
+
+    fn copy(&mut self, state: &mut State, copy: &Copy, stage: usize) -> anyhow::Result<()> {
+        let tree = copy.from.as_ref().map(|from| self.tree(from, stage)).transpose()?;
+        let result = self.copy_from(state, copy, tree.as_deref());
+        result
+    }
+
+    fn copy_from(&mut self, state: &mut State, copy: &Copy, tree: Option<&str>) -> anyhow::Result<()> {
+        let word = if copy.add { "ADD" } else { "COPY" };
+        // The tree leaves the map while it is read, because the builder is changed meanwhile.
+        let own = tree.and_then(|tree| self.trees.remove(tree));
+        let root = own.as_ref().unwrap_or(self.context);
+        let result = self.copy_root(state, copy, root, word);
+        if let (Some(tree), Some(own)) = (tree, own) {
+            self.trees.insert(tree.into(), own);
+        }
+        result
+    }
+
+    fn copy_root(&mut self, state: &mut State, copy: &Copy, root: &Root, word: &str) -> anyhow::Result<()> {
+        let mut sources = Vec::new();
+        for source in &copy.sources {
+            let found = root.find(source).with_context(|| word.to_owned())?;
+            if found.is_empty() {
+                self.progress.note(&format!("warning: {word} {source}: the pattern matches nothing"));
+            }
+            sources.extend(found);
+        }
+        let destination = directory_kept(state.config.working_dir(), &copy.destination);
+        if sources.len() + copy.inline.len() > 1 && !destination.ends_with('/') && copy.sources.len() > 1 {
+            bail!("{word}: more than one source: the destination {destination:?} must end with /");
+        }
+        let digests = sources.iter().map(|source| root.digest(source)).collect::<anyhow::Result<Vec<_>>>()?;
+        let names: Vec<_> = sources.iter().map(|source| source.name.to_string_lossy().into_owned()).collect();
+        let inline: Vec<_> = copy.inline.iter().map(|d| (d.name.clone(), d.content.clone())).collect();
+        let key = self.key(state, &json!([word, names, digests, inline, destination, copy.chown]));
+        if self.from_cache(state, &key) {
+            return Ok(());
+        }
+        let mut below = self.take_below(state)?;
+        let owner = copy.chown.as_deref().map(|spec| copy::owner(spec, &below)).transpose()?;
+        let entry = json!({"created_by": history(copy, word)});
+        let mut command = self.append(state, Some(entry), &key)?;
+        let plan = copy::Plan { root, sources: &sources, inline, destination, owner, unpack: copy.add };
+        let latest = self.latest;
+        let record = siblings::fed(command.args(["--layer", "-"]), |pipe| copy::write(&plan, &mut below, pipe, latest))
+            .with_context(|| word.to_owned())?;
+        self.advance(state, record)?;
+        self.keep_below(state, below);
+        self.progress.done();
+        Ok(())
+    }
+
+    /// The unpacked tree of a stage or image, for COPY --from.
+    fn tree(&mut self, from: &str, stage: usize) -> anyhow::Result<String> {
+        let descriptor = match self.graph.source(from, stage)? {
+            Base::Stage(earlier) => self.image_of(earlier)?,
+            Base::Image(name) => self.base_image(&name, None)?.descriptor,
+            Base::Scratch => bail!("--from=scratch"),
+        };
+        let key = descriptor.digest.to_string();
+        if !self.trees.contains_key(&key) {
+            let number = self.trees.len();
+            let bundle = self.scratch()?.join(number.to_string());
+            let state = State {
+                image: Some(descriptor),
+                config: Config::default(),
+                pending: Vec::new(),
+                args: Vec::new(),
+                platform: None,
+            };
+            let mut command = self.siblings.on_layout("img-unpack");
+            siblings::transform(command.arg("--flat").arg(&bundle), Some(&self.record(&state)?))?;
+            self.trees.insert(key.clone(), Root::open(&bundle.join("rootfs"), Ignore::default(), true)?);
+        }
+        Ok(key)
+    }
+
+    /// A directory of this build, gone at its end.
+    fn scratch(&mut self) -> anyhow::Result<&Path> {
+        if self.scratch.is_none() {
+            let cache = self.siblings.root().join("cache");
+            crate::run::private_dir(&cache)?;
+            let dir = tempfile::Builder::new().prefix("build-").tempdir_in(&cache);
+            self.scratch = Some(dir.with_context(|| format!("{}: mkdtemp", cache.display()))?);
+        }
+        Ok(self.scratch.as_ref().context("no directory")?.path())
+    }
+}
+
+fn make_directories(
+    below: &mut Below,
+    path: &Path,
+    (uid, gid): (u32, u32),
+    latest: Option<i64>,
+    to: impl std::io::Write,
+) -> anyhow::Result<()> {
+    let mut tar = TarWriter::new(to, latest);
+    let meta = Meta { mode: 0o755, uid, gid, mtime: Time::at(latest.unwrap_or(0)), ..Meta::default() };
+    let mut missing: Vec<&Path> = path.ancestors().take_while(|above| below.kind(above).is_none()).collect();
+    missing.reverse();
+    for directory in missing {
+        tar.directory(directory, &meta)?;
+        below.put(directory, Place::Directory)?;
+    }
+    tar.finish()?;
+    Ok(())
+}
+
+/// The destination as an absolute path that still ends with a slash when it names a directory.
+fn directory_kept(working_dir: &str, destination: &str) -> String {
+    let path = absolute(working_dir, destination);
+    let is_directory = destination.is_empty()
+        || destination.ends_with('/')
+        || matches!(destination.rsplit('/').next(), Some("." | ".."));
+    if is_directory && path != "/" { format!("{path}/") } else { path }
+}
+
+fn history(copy: &Copy, word: &str) -> String {
+    let mut line = word.to_owned();
+    if let Some(owner) = &copy.chown {
+        line.push_str(&format!(" --chown={owner}"));
+    }
+    let inline = copy.inline.iter().map(|document| format!("<<{}", document.name));
+    for source in copy.sources.iter().cloned().chain(inline) {
+        line.push(' ');
+        line.push_str(&source);
+    }
+    format!("{line} {} # buildkit", copy.destination)
+}
