@@ -72,7 +72,7 @@ impl Filter {
                     (false, false) => name.contains(middle),
                 }
             }
-            Name::Status => crate::table::word(found.status) == value,
+            Name::Status => crate::status::word(found.status) == value,
         }
     }
 }

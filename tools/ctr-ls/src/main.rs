@@ -14,10 +14,11 @@
 //! `kill -0` alone can be fooled, for process IDs come again; field 22 of /proc/PID/stat cannot.
 //! Read proc(5), pid_namespaces(7).
 
+mod docker;
 mod filter;
-mod table;
+mod status;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use bundle::{Containers, Found};
 use clap::{Parser, ValueEnum};
 use filter::Filter;
@@ -73,6 +74,10 @@ enum Format {
     Json,
     /// Docker's columns
     Table,
+    /// One object a line, as docker inspect has it
+    Docker,
+    /// The ID of the image it was made from
+    Image,
 }
 
 fn main() -> ExitCode {
@@ -87,8 +92,14 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     match args.format {
         _ if args.quiet => listed.iter().try_for_each(|found| out.text(&(id(found) + "\n"))),
         Format::Json => listed.iter().try_for_each(|found| out.record(&Record::Container(found.record()))),
-        Format::Table => out.text(&table::render(&listed, args.no_trunc)),
+        Format::Table => out.text(&status::render(&listed, args.no_trunc)),
+        Format::Docker => listed.iter().try_for_each(|found| out.text(&format!("{}\n", docker::object(found)?))),
+        Format::Image => listed.iter().try_for_each(|found| out.text(&(image_id(found)? + "\n"))),
     }
+}
+
+fn image_id(found: &Found) -> anyhow::Result<String> {
+    found.meta.image_id.clone().with_context(|| format!("{}: made from no image that is known", found.meta.name))
 }
 
 /// Exactly those, in the order given.

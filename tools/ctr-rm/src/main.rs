@@ -82,7 +82,7 @@ fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args:
     let found = match containers.find(operand) {
         Err(bundle::Error::NoContainer(_)) if bundle::names::is_id(operand) && unfinished(root, operand).exists() => {
             let path = unfinished(root, operand);
-            return tree::remove(&path).with_context(|| path.display().to_string());
+            return bundle::remove_tree(&path).with_context(|| path.display().to_string());
         }
         Err(bundle::Error::NoContainer(_)) if args.force => return Ok(()),
         found => found?,

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Options {
     /// Set an environment variable; NAME alone takes its value from ctr-spec's own environment
     #[arg(short, long = "env", value_name = "NAME[=VALUE]")]

@@ -11,6 +11,7 @@ const LEAST_MEMORY: i64 = 6 << 20;
 const CPU_PERIOD: u64 = 100_000;
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Options {
     /// Limit memory: bytes, or with b, k, m, g
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]

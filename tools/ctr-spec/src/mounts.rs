@@ -8,6 +8,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Options {
     /// Show a directory or file of the host, or a named volume, in the container
     #[arg(short, long = "volume", value_name = "SOURCE:PATH[:OPTIONS]")]

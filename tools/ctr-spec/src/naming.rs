@@ -11,6 +11,7 @@ use std::path::Path;
 use wire::Reference;
 
 #[derive(Debug, Args)]
+#[group(skip)]
 pub struct Options {
     /// The container's name [default: a random one]
     #[arg(long)]

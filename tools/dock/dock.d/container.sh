@@ -85,4 +85,4 @@ make() {
     trap - EXIT INT TERM
 }
 
-abandon() { [ -n "$DOCK_DRY" ] || [ ! -e "$bundle" ] || ctr-rm --force "$id" >/dev/null 2>&1 || rm -rf -- "$bundle"; }
+abandon() { [ -n "$DOCK_DRY" ] || [ ! -e "$bundle" ] || ctr-rm --force "$id" >/dev/null; }

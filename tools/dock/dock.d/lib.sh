@@ -51,4 +51,11 @@ dock_root() {
     else printf '%s\n' "${XDG_DATA_HOME:-$HOME/.local/share}/dock"; fi
 }
 
-have_image() { img-inspect "$1" >/dev/null 2>&1; }
+have_image() { img-inspect "$@" >/dev/null 2>&1; }
+
+# One more stage: the ID of the image whose record comes down the pipe.
+image_id() { stage img-inspect; stage sed 's/^{"Id":"\([^"]*\)".*/\1/'; }
+
+# One more stage: objects, one a line, become the JSON array that docker prints.
+# shellcheck disable=SC2016 # a sed script
+array() { stage sed '1s/^/[/; $!s/$/,/; $s/$/]/'; }

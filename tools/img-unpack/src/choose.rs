@@ -26,7 +26,7 @@ impl Chosen {
             layout: self.layout.path().into(),
             reference: self.reference.clone(),
             descriptor: self.descriptor.clone(),
-            rest: Map::new(),
+            rest: Map::from_iter([("imageID".into(), self.image.id().to_string().into())]),
         }
     }
 }

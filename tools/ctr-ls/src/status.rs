@@ -10,17 +10,8 @@ const COMMAND_WIDTH: usize = 20;
 
 pub fn render(listed: &[Found], whole: bool) -> String {
     let now = Timestamp::now();
-    let mut rows = vec![COLUMNS.map(str::to_owned)];
-    rows.extend(listed.iter().map(|found| row(found, whole, now)));
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
-    let mut text = String::new();
-    for row in &rows {
-        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}   "));
-        text.push_str(padded.collect::<String>().trim_end());
-        text.push('\n');
-    }
-    text
+    let rows: Vec<_> = listed.iter().map(|found| row(found, whole, now)).collect();
+    table::columns(COLUMNS, &rows)
 }
 
 fn row(found: &Found, whole: bool, now: Timestamp) -> [String; 7] {
@@ -36,11 +27,7 @@ fn row(found: &Found, whole: bool, now: Timestamp) -> [String; 7] {
 
 fn command(words: &[String], whole: bool) -> String {
     let line: String = words.join(" ").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let cut = match line.char_indices().nth(COMMAND_WIDTH - 1) {
-        Some((end, _)) if !whole && line.chars().count() > COMMAND_WIDTH => format!("{}…", &line[..end]),
-        _ => line,
-    };
-    format!("\"{cut}\"")
+    format!("\"{}\"", if whole { line } else { table::clip(&line, COMMAND_WIDTH) })
 }
 
 fn status(found: &Found, now: Timestamp) -> String {
@@ -74,53 +61,14 @@ pub fn word(status: Status) -> &'static str {
 /// A time in the past in docker's words.
 fn since(at: &str, now: Timestamp) -> String {
     match at.parse::<Timestamp>() {
-        Ok(at) => duration((now.as_second() - at.as_second()).max(0)),
+        Ok(at) => table::duration(u64::try_from(now.as_second() - at.as_second()).unwrap_or(0)),
         Err(_) => "some time".into(),
-    }
-}
-
-fn duration(seconds: i64) -> String {
-    let hours = (seconds + 1800) / 3600;
-    match (seconds, seconds / 60, hours) {
-        (0, ..) => "Less than a second".into(),
-        (1, ..) => "1 second".into(),
-        (..60, ..) => format!("{seconds} seconds"),
-        (_, 1, _) => "About a minute".into(),
-        (_, minutes @ ..60, _) => format!("{minutes} minutes"),
-        (.., 1) => "About an hour".into(),
-        (.., ..48) => format!("{hours} hours"),
-        (.., ..336) => format!("{} days", hours / 24),
-        (.., ..1440) => format!("{} weeks", hours / 24 / 7),
-        (.., ..17520) => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", seconds / 3600 / 24 / 365),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn docker_words_for_times() {
-        for (seconds, want) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (119, "About a minute"),
-            (120, "2 minutes"),
-            (3599, "59 minutes"),
-            (3600, "About an hour"),
-            (5400, "2 hours"),
-            (47 * 3600, "47 hours"),
-            (48 * 3600, "2 days"),
-            (14 * 86400, "2 weeks"),
-            (60 * 86400, "2 months"),
-            (800 * 86400, "2 years"),
-        ] {
-            assert_eq!(duration(seconds), want, "{seconds}");
-        }
-    }
 
     #[test]
     fn commands_are_quoted_and_cut() {
