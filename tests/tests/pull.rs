@@ -1,0 +1,390 @@
+//! img-pull against a real registry that skopeo filled, and against one that lies.
+
+use dock_tests::liar::{Honest, Liar, MANIFEST, digest, reply};
+use dock_tests::registry::Registry;
+use dock_tests::{Room, needs};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+
+/// The layout is whole, and nothing lies around.
+#[track_caller]
+fn clean(room: &Room, layout: &str) {
+    room.sh(&format!("img-fsck {layout}")).ok();
+    assert_eq!(room.sh(&format!("ls {layout}/.dock/tmp | wc -l")).ok(), "0", "temp files in {layout}");
+}
+
+/// A refused pull names nothing.
+#[track_caller]
+fn untouched(room: &Room, layout: &str) {
+    clean(room, layout);
+    assert_eq!(index(room, layout), json!([]));
+}
+
+fn index(room: &Room, layout: &str) -> Value {
+    let text = std::fs::read_to_string(room.path(layout).join("index.json")).expect("index.json");
+    serde_json::from_str::<Value>(&text).expect("JSON")["manifests"].clone()
+}
+
+fn record(line: &str) -> Value {
+    serde_json::from_str(line).expect(line)
+}
+
+/// A layout by hand: one image with a plain, a gzip and a zstd layer.
+fn push_three_compressions(room: &Room, host: &str, name: &str) {
+    room.sh(&format!(
+        r#"set -e; mkdir -p h/blobs/sha256; printf '{{"imageLayoutVersion":"1.0.0"}}' >h/oci-layout
+        for n in 1 2 3; do echo "$n" >f$n; tar --owner=0 --group=0 --mtime=@0 -cf $n.tar f$n; done
+        diffs=$(for n in 1 2 3; do sha256sum <$n.tar | cut -c1-64; done)
+        gzip -n 2.tar; zstd -q --rm 3.tar
+        desc() {{ d=$(sha256sum <"$1" | cut -c1-64); cp "$1" h/blobs/sha256/$d; printf '{{"mediaType":"%s","digest":"sha256:%s","size":%s}}' "$2" $d $(stat -c %s "$1"); }}
+        set -- $diffs
+        printf '{{"architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":["sha256:%s","sha256:%s","sha256:%s"]}}}}' $1 $2 $3 >config
+        t=application/vnd.oci.image
+        printf '{{"schemaVersion":2,"config":%s,"layers":[%s,%s,%s]}}' "$(desc config $t.config.v1+json)" \
+            "$(desc 1.tar $t.layer.v1.tar)" "$(desc 2.tar.gz $t.layer.v1.tar+gzip)" "$(desc 3.tar.zst $t.layer.v1.tar+zstd)" >manifest
+        printf '{{"schemaVersion":2,"manifests":[%s]}}' "$(desc manifest $t.manifest.v1+json)" >h/index.json
+        skopeo copy -q --preserve-digests --dest-tls-verify=false oci:h docker://{host}/{name}"#
+    ))
+    .ok();
+}
+
+#[test]
+fn a_tag_and_its_digest_are_the_same_image_and_the_blobs_are_skopeos() {
+    needs!("docker-registry", "skopeo", "umoci");
+    let (room, registry) = (Room::new(), Registry::start());
+    let host = registry.host();
+    room.push_layered(&host, "team/app:1");
+    let by_tag = record(&room.sh(&format!("img-pull --layout mine {host}/team/app:1")).ok());
+    assert_eq!(by_tag["ref"], format!("{host}/team/app:1"));
+    let digest = by_tag["descriptor"]["digest"].as_str().unwrap();
+    let by_digest = record(&room.sh(&format!("img-pull --layout mine {host}/team/app@{digest}")).ok());
+    assert_eq!(by_digest["ref"], format!("{host}/team/app@{digest}"));
+    assert_eq!(by_digest["descriptor"]["digest"], by_tag["descriptor"]["digest"]);
+    clean(&room, "mine");
+    // Every blob, byte for byte, as skopeo stores it.
+    room.sh(&format!("skopeo copy -q --src-tls-verify=false docker://{host}/team/app:1 oci:theirs:x")).ok();
+    room.sh("diff -r mine/blobs/sha256 theirs/blobs/sha256").ok();
+    // And others read the layout.
+    let seen = record(&room.sh(&format!("skopeo inspect oci:mine:{host}/team/app:1")).ok());
+    assert_eq!(seen["Digest"], digest);
+    room.sh("umoci ls --layout mine").ok();
+}
+
+#[test]
+fn layers_plain_gzip_and_zstd() {
+    needs!("docker-registry", "skopeo", "zstd");
+    let (room, registry) = (Room::new(), Registry::start());
+    push_three_compressions(&room, &registry.host(), "mixed:1");
+    room.sh(&format!("img-pull --layout l {}/mixed:1", registry.host())).ok();
+    room.sh("for b in h/blobs/sha256/*; do cmp $b l/blobs/sha256/${b##*/} || exit; done").ok();
+    clean(&room, "l");
+}
+
+#[test]
+fn an_index_gives_the_platform_that_was_asked_for() {
+    needs!("docker-registry", "skopeo", "umoci", "curl");
+    let (room, registry) = (Room::new(), Registry::start());
+    let host = registry.host();
+    let mut entries = vec![
+        json!({"mediaType": MANIFEST, "digest": digest(b"{}"), "size": 2, "platform": {"os": "unknown", "architecture": "unknown"}}),
+    ];
+    for (arch, variant) in [("arm64", Some("v8")), ("amd64", None)] {
+        room.sh(&format!(
+            "umoci init --layout {arch} && umoci new --image {arch}:x && umoci config --image {arch}:x --architecture {arch} \
+             && skopeo copy -q --dest-tls-verify=false oci:{arch}:x docker://{host}/multi:{arch}"
+        ))
+        .ok();
+        room.sh(&format!("skopeo inspect --raw --tls-verify=false docker://{host}/multi:{arch} >raw")).ok();
+        let manifest = std::fs::read(room.path("raw")).unwrap();
+        let mut platform = json!({"os": "linux", "architecture": arch});
+        if let Some(variant) = variant {
+            platform["variant"] = variant.into();
+        }
+        entries.push(
+            json!({"mediaType": MANIFEST, "digest": digest(&manifest), "size": manifest.len(), "platform": platform}),
+        );
+    }
+    let put = |name: &str, entries: &[Value]| {
+        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).to_string();
+        room.write("index.json", &index);
+        room.sh(&format!("curl -sf -X PUT -H 'Content-Type: {INDEX}' --data-binary @index.json http://{host}/v2/multi/manifests/{name}")).ok();
+        digest(index.as_bytes())
+    };
+    // The registry insists that manifests exist; the attestation does not, so it is put in by a second entry.
+    entries[0]["digest"] = entries[1]["digest"].clone();
+    entries[0]["size"] = entries[1]["size"].clone();
+    let source = put("latest", &entries);
+
+    let here = record(&room.sh(&format!("img-pull --layout l --platform linux/amd64 {host}/multi")).ok());
+    assert_eq!(here["descriptor"]["digest"], entries[2]["digest"]);
+    assert_eq!(here["descriptor"]["platform"], json!({"os": "linux", "architecture": "amd64"}));
+    assert_eq!(here["descriptor"]["annotations"]["dev.dock.source.digest"], source.as_str());
+    let there = record(&room.sh(&format!("img-pull --layout l2 --platform linux/arm64 {host}/multi")).ok());
+    assert_eq!(there["descriptor"]["digest"], entries[1]["digest"]);
+    // By the digest of the index, too; and its name is that reference.
+    let pinned = record(&room.sh(&format!("img-pull --layout l --platform linux/amd64 {host}/multi@{source}")).ok());
+    assert_eq!(pinned["ref"], format!("{host}/multi@{source}"));
+    clean(&room, "l");
+    clean(&room, "l2");
+
+    room.sh(&format!("img-pull --layout l3 --platform linux/s390x {host}/multi"))
+        .fails(1, "no image for platform linux/s390x; the index offers linux/arm64/v8, linux/amd64");
+    room.sh(&format!("img-pull --layout l3 --platform linux/s390x {host}/multi:arm64"))
+        .fails(1, "the image is for linux/arm64, not for linux/s390x");
+    assert_eq!(index(&room, "l3"), json!([]));
+}
+
+#[test]
+fn one_failing_reference_does_not_stop_the_others() {
+    needs!("docker-registry", "skopeo", "umoci");
+    let (room, registry) = (Room::new(), Registry::start());
+    let host = registry.host();
+    room.push_busybox(&host, "bb:1");
+    let ran = room.sh(&format!("img-pull --layout l {host}/none:1 {host}/bb:1"));
+    assert_eq!(ran.code, 1, "{ran:#?}");
+    assert!(ran.stderr.contains("none:1: GET") && ran.stderr.contains("MANIFEST_UNKNOWN"), "{ran:#?}");
+    assert!(ran.stderr.ends_with("img-pull: 1 of 2 images were not pulled\n"), "{ran:#?}");
+    assert_eq!(record(&ran.stdout)["ref"], format!("{host}/bb:1"));
+    clean(&room, "l");
+    room.sh("img-pull --layout l 'UPPER/x:'").fails(2, "not an image reference");
+    room.sh("img-pull --layout l").fails(2, "REF");
+}
+
+#[test]
+fn the_lines_of_docker_pull() {
+    needs!("docker-registry", "skopeo", "umoci");
+    let (room, registry) = (Room::new(), Registry::start());
+    let host = registry.host();
+    room.push_busybox(&host, "team/bb:1");
+    let first = room.sh(&format!("img-pull --layout l --format docker {host}/team/bb:1")).ok();
+    let lines: Vec<&str> = first.lines().collect();
+    assert_eq!(lines[0], "1: Pulling from team/bb");
+    assert!(lines[1].len() == 27 && lines[1].ends_with(": Pull complete"), "{first}");
+    assert!(lines[2].starts_with("Digest: sha256:"), "{first}");
+    assert_eq!(lines[3], format!("Status: Downloaded newer image for {host}/team/bb:1"));
+    assert_eq!(lines[4], format!("{host}/team/bb:1"));
+    let again = room.sh(&format!("img-pull --layout l --format docker {host}/team/bb:1")).ok();
+    assert!(again.contains(&format!("\nStatus: Image is up to date for {host}/team/bb:1\n")), "{again}");
+    let quiet = room.sh(&format!("img-pull --layout l --format docker -q {host}/team/bb:1")).ok();
+    assert_eq!(quiet, format!("{host}/team/bb:1"));
+}
+
+/// Every lie is one line, exit code 1, and a store in which nothing is named.
+#[test]
+fn lies_of_a_registry() {
+    let honest = Arc::new(Honest::image(10_000));
+    let wrong = digest(b"something else");
+    let other = |status: &'static str, headers: &'static [(&str, &str)], body: &'static [u8]| {
+        let honest = Arc::clone(&honest);
+        move |head: &str| if head.contains("/manifests/") { reply(status, headers, body) } else { honest.answer(head) }
+    };
+    let layer = |answer: fn(&Honest) -> Vec<u8>| {
+        let honest = Arc::clone(&honest);
+        move |head: &str| {
+            if head.contains(&honest.layer_digest) { answer(&honest) } else { honest.answer(head) }
+        }
+    };
+    type Lie = Box<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+    let lies: Vec<(&str, Lie, &str)> = vec![
+        ("a layer of other bytes", Box::new(layer(|h| reply("200 OK", &[], &vec![0; h.layer.len()]))), "hash to"),
+        ("a shorter layer", Box::new(layer(|h| reply("200 OK", &[], &h.layer[1..]))), "9999 bytes"),
+        ("a longer layer", Box::new(layer(|h| {
+            [b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", &h.layer[..], b"more"].concat()
+        })), "more than 10000 bytes"),
+        ("a layer that is never whole", Box::new(layer(|h| {
+            [b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n", &h.layer[..0]].concat()
+        })), "GET"),
+        ("no layer", Box::new(layer(|_| reply("404 Not Found", &[], br#"{"errors":[{"code":"BLOB_UNKNOWN","message":"a\u001b[31mb"}]}"#))), "404 BLOB_UNKNOWN: a [31mb"),
+        ("a manifest of 5 MiB", Box::new(|head: &str| {
+            if head.contains("/manifests/") { reply("200 OK", &[("Content-Type", MANIFEST)], &vec![b' '; 5 << 20]) } else { Vec::new() }
+        }), "more than 4194304 bytes"),
+        ("html", Box::new(other("200 OK", &[("Content-Type", "text/html")], b"<html>")), "manifest: "),
+        ("schema 1", Box::new(other("200 OK", &[], br#"{"schemaVersion":1,"fsLayers":[]}"#)), "schema 1"),
+        ("manifest and index at once (CVE-2021-41190)", Box::new(other("200 OK", &[], br#"{"manifests":[],"layers":[],"config":{}}"#)), "both manifests and layers"),
+        ("an index that is called a manifest", Box::new(other("200 OK", &[("Content-Type", MANIFEST)], br#"{"manifests":[]}"#)), "and is not"),
+        ("a digest that leads out of the store (CVE-2024-3727)", Box::new(other("200 OK", &[], br#"{"config":{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"sha256:../../x","size":1},"layers":[]}"#)), "is not a digest"),
+        ("something else than an image", Box::new(other("200 OK", &[], br#"{"config":{"mediaType":"application/vnd.cncf.helm.config.v1+json","digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","size":2},"layers":[]}"#)), "not an image"),
+        ("a redirect to nowhere", Box::new(other("307 Temporary Redirect", &[("Location", "file:///etc/passwd")], b"")), "not a URL"),
+        ("redirects for ever", Box::new(other("302 Found", &[("Location", "/v2/app/manifests/1")], b"")), "too many redirects"),
+        ("a realm that is no URL", Box::new(other("401 Unauthorized", &[("WWW-Authenticate", "Bearer realm=\"gopher://x\"")], b"")), "token realm"),
+        ("a realm over plain http elsewhere (CVE-2019-10214)", Box::new(other("401 Unauthorized", &[("WWW-Authenticate", "Bearer realm=\"http://192.0.2.1/token\"")], b"")), "plain http leaves this machine"),
+        ("a challenge that nobody knows", Box::new(other("401 Unauthorized", &[("WWW-Authenticate", "Negotiate")], b"")), "401 Unauthorized"),
+        ("a wrong Docker-Content-Digest", Box::new({
+            let (honest, wrong) = (Arc::clone(&honest), wrong.clone());
+            move |head: &str| reply("200 OK", &[("Content-Type", MANIFEST), ("Docker-Content-Digest", &wrong)], &honest.clone().manifest).into_iter().filter(|_| head.contains("/manifests/")).collect()
+        }), "the bytes have digest"),
+    ];
+    for (lie, answer, error) in lies {
+        let room = Room::new();
+        let liar = Liar::start(move |head, _| answer(head));
+        let ran = room.sh(&format!("img-pull --layout l {}/app:1", liar.host()));
+        assert!(ran.code == 1 && ran.stdout.is_empty(), "{lie}: {ran:#?}");
+        ran.fails(1, error);
+        untouched(&room, "l");
+    }
+    // By digest: whatever else comes is refused.
+    let room = Room::new();
+    let liar = Liar::start({
+        let honest = Arc::clone(&honest);
+        move |head, _| honest.answer(head)
+    });
+    room.sh(&format!("img-pull --layout l {}/app@{wrong}", liar.host())).fails(1, "the bytes have digest");
+    untouched(&room, "l");
+}
+
+/// The token goes to the registry, the password to the token server, and neither one to where the blobs are
+/// (CVE-2020-15157 and its kin).
+#[test]
+fn credentials_stay_at_their_origin() {
+    let room = Room::new();
+    let honest = Arc::new(Honest::image(1000));
+    let store = Liar::start({
+        let honest = Arc::clone(&honest);
+        move |head, _| honest.answer(head)
+    });
+    let tokens = Liar::start(|_, _| reply("200 OK", &[], br#"{"token":"t0ken"}"#));
+    let registry = Liar::start({
+        let (store, realm) = (store.host(), format!("http://{}/token", tokens.host()));
+        move |head, _| {
+            let path = head.split(' ').nth(1).unwrap();
+            if !head.contains("\r\nauthorization: bearer t0ken\r\n") {
+                let challenge = format!(r#"Bearer realm="{realm}",service="s",scope="repository:all:push,pull""#);
+                return reply("401 Unauthorized", &[("WWW-Authenticate", &challenge)], b"");
+            }
+            match path.contains("/blobs/") {
+                true => reply("307 Temporary Redirect", &[("Location", &format!("http://{store}{path}"))], b""),
+                false => honest.answer(head),
+            }
+        }
+    });
+    let host = registry.host();
+    // "user:pass" for the registry; another registry's entry is nobody's business.
+    room.write(
+        ".docker/config.json",
+        format!(
+            r#"{{"auths":{{"{host}":{{"auth":"dXNlcjpwYXNz"}},"{}":{{"auth":"b3RoZXI6b3RoZXI="}}}}}}"#,
+            store.host()
+        ),
+    );
+    room.sh(&format!("img-pull --layout l {host}/app:1")).ok();
+    clean(&room, "l");
+    let asked = tokens.seen();
+    assert!(asked.iter().all(|head| head.contains("authorization: basic dxnlcjpwyxnz\r\n")), "{asked:#?}");
+    assert!(
+        asked[0].contains("scope=repository%3aapp%3apull") || asked[0].contains("scope=repository:app:pull"),
+        "our own scope: {asked:#?}"
+    );
+    assert!(
+        !store.seen().is_empty() && store.seen().iter().all(|head| !head.contains("authorization")),
+        "{:#?}",
+        store.seen()
+    );
+    assert!(registry.seen().iter().all(|head| !head.contains("basic")), "a password where a token was asked for");
+    assert_eq!(asked.len(), 1, "one token serves the whole pull");
+}
+
+#[test]
+fn a_helper_gives_the_password_and_a_missing_one_is_told() {
+    let honest = Honest::image(1000);
+    let registry = Liar::start(move |head, _| match head.contains("\r\nauthorization: basic bwu6c2vjcmv0\r\n") {
+        true => honest.answer(head),
+        false => reply("401 Unauthorized", &[("WWW-Authenticate", "Basic realm=\"r\"")], b""),
+    });
+    let (room, host) = (Room::new(), registry.host());
+    room.sh(&format!("img-pull --layout l {host}/app:1")).fails(1, "wants a user and a password");
+    room.write(".docker/config.json", format!(r#"{{"credHelpers":{{"{host}":"test"}}}}"#));
+    let ran = room.sh(&format!("img-pull --layout l {host}/app:1"));
+    assert!(ran.code == 1 && ran.stderr.contains("docker-credential-test: No such file"), "{ran:#?}");
+    let helper = format!(
+        "#!/bin/sh\n[ \"$1\" = get ] && [ \"$(cat)\" = {host} ] && echo '{{\"Username\":\"me\",\"Secret\":\"secret\"}}'\n"
+    );
+    room.write("bin/docker-credential-test", helper);
+    room.sh(&format!("chmod +x bin/* && PATH=$PWD/bin:$PATH img-pull --layout l {host}/app:1")).ok();
+    clean(&room, "l");
+    // A name that would be a path runs nothing.
+    room.write(".docker/config.json", r#"{"credsStore":"../bin/x"}"#);
+    let ran = room.sh(&format!("img-pull --layout l2 {host}/app:1"));
+    assert!(ran.code == 1 && ran.stderr.contains("no name of a credential helper"), "{ran:#?}");
+}
+
+#[test]
+fn what_fails_in_passing_is_tried_again() {
+    let room = Room::new();
+    let honest = Honest::image(1000);
+    let registry = Liar::start(move |head, count| match count {
+        0 => reply("429 Too Many Requests", &[("Retry-After", "0")], b""),
+        1 => reply("503 Service Unavailable", &[("Retry-After", "0")], b""),
+        2 | 4 => honest.answer(head),
+        3 => Vec::new(),
+        _ => honest.answer(head),
+    });
+    room.sh(&format!("img-pull --layout l {}/app:1", registry.host())).ok();
+    clean(&room, "l");
+    let never = Liar::start(|_, _| reply("500 Internal Server Error", &[("Retry-After", "0")], b""));
+    room.sh(&format!("img-pull --layout l {}/app:1", never.host())).fails(1, "500 Internal Server Error");
+    assert_eq!(never.seen().len(), 3, "three tries");
+    let limit = Liar::start(|_, _| reply("404 Not Found", &[], b""));
+    room.sh(&format!("img-pull --layout l {}/app:1", limit.host())).fails(1, "404 Not Found");
+    assert_eq!(limit.seen().len(), 1, "what is not there is not there");
+}
+
+/// The line is cut in the middle of a layer; the rest is asked for, and only the rest.
+#[test]
+fn a_cut_layer_is_taken_up_where_it_ended() {
+    for ranges in [true, false] {
+        let room = Room::new();
+        let honest = Honest::image(300_000);
+        let registry = Liar::start(move |head, _| {
+            if !head.contains(&honest.layer_digest) {
+                return honest.answer(head);
+            }
+            let from = head
+                .split("\r\nrange: bytes=")
+                .nth(1)
+                .map(|rest| rest.split('-').next().unwrap().parse::<usize>().unwrap());
+            match (from, ranges) {
+                (None, _) => [b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n", &honest.layer[..200_000]].concat(),
+                (Some(from), true) => {
+                    let range = format!("bytes {from}-299999/300000");
+                    reply("206 Partial Content", &[("Content-Range", &range)], &honest.layer[from..])
+                }
+                (Some(_), false) => reply("200 OK", &[], &honest.layer),
+            }
+        });
+        room.sh(&format!("img-pull --layout l {}/app:1", registry.host())).ok();
+        clean(&room, "l");
+        let asked: Vec<String> =
+            registry.seen().into_iter().filter(|head| head.contains("range: bytes=200000-")).collect();
+        assert_eq!(asked.len(), 1, "{:#?}", registry.seen());
+    }
+}
+
+#[test]
+fn a_killed_pull_leaves_a_clean_store_and_the_next_one_finishes() {
+    let room = Room::new();
+    let honest = Arc::new(Honest::image(2_000_000));
+    let stuck = Liar::start({
+        let honest = Arc::clone(&honest);
+        move |head, _| {
+            if head.contains(&honest.layer_digest) {
+                // Half a layer, and then a connection that stays open.
+                std::thread::sleep(Duration::from_secs(20));
+            }
+            honest.answer(head)
+        }
+    });
+    let ran = room.sh(&format!(
+        "img-pull --layout l {}/app:1 & pid=$!
+         for i in $(seq 100); do [ \"$(ls l/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && break; sleep 0.05; done
+         kill -9 $pid; wait $pid; echo $?",
+        stuck.host()
+    ));
+    assert_eq!(ran.ok(), "137");
+    assert_eq!(index(&room, "l"), json!([]));
+    let whole = Liar::start(move |head, _| honest.answer(head));
+    room.sh(&format!("img-pull --layout l {}/app:1", whole.host())).ok();
+    clean(&room, "l");
+}
