@@ -1,5 +1,5 @@
 use crate::error::{At, Error, Result};
-use crate::image::parse_document;
+use crate::image::{member, parse_document};
 use crate::layout::Layout;
 use rustix::fs::FlockOperation;
 use serde_json::Value;
@@ -118,9 +118,9 @@ pub(crate) fn children(descriptor: &Descriptor, bytes: &[u8]) -> Result<Vec<Desc
         match document.get(name) {
             None | Some(Value::Null) => {}
             Some(Value::Array(_)) => {
-                found.extend(crate::image::member::<Vec<Descriptor>>(descriptor, &document, name)?)
+                found.extend(member::<Vec<Descriptor>>(descriptor, &document, name)?);
             }
-            Some(_) => found.push(crate::image::member(descriptor, &document, name)?),
+            Some(_) => found.push(member(descriptor, &document, name)?),
         }
     }
     Ok(found)

@@ -7,16 +7,21 @@ use serde_json::{Map, Value, json};
 
 type Config = Map<String, Value>;
 
-/// Applies the instructions in their order.
-pub fn apply(config: &mut Config, instructions: &[String]) -> anyhow::Result<()> {
+/// Applies the instructions in their order. The author, whom MAINTAINER names, is no part of `config`.
+pub fn apply(config: &mut Config, instructions: &[String]) -> anyhow::Result<Option<String>> {
     let mut cmd_is_new = false;
+    let mut author = None;
     for instruction in instructions {
         let text = instruction.trim();
         let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
-        one(config, &word.to_ascii_uppercase(), rest.trim(), &mut cmd_is_new)
-            .with_context(|| format!("--change {instruction:?}"))?;
+        match word.to_ascii_uppercase().as_str() {
+            "MAINTAINER" if !rest.trim().is_empty() => author = Some(rest.trim().to_owned()),
+            word => {
+                one(config, word, rest.trim(), &mut cmd_is_new).with_context(|| format!("--change {instruction:?}"))?
+            }
+        }
     }
-    Ok(())
+    Ok(author)
 }
 
 fn one(config: &mut Config, word: &str, rest: &str, cmd_is_new: &mut bool) -> anyhow::Result<()> {
@@ -84,9 +89,8 @@ fn one(config: &mut Config, word: &str, rest: &str, cmd_is_new: &mut bool) -> an
             let check = healthcheck(config, rest)?;
             config.insert("Healthcheck".into(), check);
         }
-        "MAINTAINER" => bail!("the author is no part of the configuration: use --author"),
         _ => bail!(
-            "{word} is not one of CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL ONBUILD SHELL STOPSIGNAL USER VOLUME WORKDIR"
+            "{word} is not one of CMD ENTRYPOINT ENV EXPOSE HEALTHCHECK LABEL MAINTAINER ONBUILD SHELL STOPSIGNAL USER VOLUME WORKDIR"
         ),
     }
     Ok(())
@@ -109,7 +113,7 @@ fn command(config: &Config, rest: &str) -> Value {
     words.into()
 }
 
-fn environment<'a>(config: &'a Config) -> impl Fn(&str) -> Option<String> + 'a {
+fn environment(config: &Config) -> impl Fn(&str) -> Option<String> + '_ {
     |name| {
         let variables = config.get("Env")?.as_array()?;
         let found =
@@ -213,12 +217,10 @@ fn healthcheck(config: &Config, rest: &str) -> anyhow::Result<Value> {
         }
         rest = after.trim_start();
     }
-    let Some((word, command)) =
-        rest.split_once(char::is_whitespace).filter(|(word, _)| word.eq_ignore_ascii_case("CMD"))
+    let Some((_, command)) = rest.split_once(char::is_whitespace).filter(|(word, _)| word.eq_ignore_ascii_case("CMD"))
     else {
         bail!("HEALTHCHECK wants NONE or CMD, not {rest:?}");
     };
-    debug_assert!(word.eq_ignore_ascii_case("CMD"));
     let test = match exec_form(command.trim()) {
         Some(words) => [vec!["CMD".to_owned()], words].concat(),
         None => vec!["CMD-SHELL".into(), command.trim().into()],
@@ -323,7 +325,7 @@ mod tests {
             "EXPOSE 9-8",
             "EXPOSE 1/icmp",
             "SHELL /bin/sh",
-            "MAINTAINER me",
+            "MAINTAINER",
             "HEALTHCHECK --interval=x CMD y",
             "HEALTHCHECK y",
             "ONBUILD FROM x",

@@ -89,7 +89,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     names_are_tags(&args.tag)?;
     let base = find_base(&args)?;
     let layout = Layout::open_or_create(&place(&args, base.as_ref()))?;
-    let facts = facts(&args)?;
+    let mut facts = facts(&args)?;
     // From the first blob to the entry in the index nobody may collect what we wrote.
     let _hold = layout.hold()?;
     let mut draft = match base {
@@ -104,7 +104,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     for record in layer_records(args.layers_from.as_deref())? {
         draft.push_layer(layer::take(&layout, &record)?);
     }
-    change::apply(&mut draft.config, &args.change)?;
+    let maintainer = change::apply(&mut draft.config, &args.change)?;
+    facts.author = facts.author.or(maintainer);
     let replacement = args.change_json.as_deref().map(read_json).transpose()?.unwrap_or_default();
     let manifest = draft.finish(&layout, &facts, replacement)?;
     let name = keep(&layout, &manifest, &args)?;

@@ -84,9 +84,8 @@ fn expand<'a>(rest: &'a str, variable: &dyn Fn(&str) -> Option<String>) -> anyho
     let value = variable(name).filter(|value| !value.is_empty() || !modifier.starts_with(':'));
     let text = match (modifier.get(..2), value) {
         (None, value) if modifier.is_empty() => value.unwrap_or_default(),
-        (Some(":-"), None) => unquote(&modifier[2..], variable)?,
         (Some(":-"), Some(value)) => value,
-        (Some(":+"), Some(_)) => unquote(&modifier[2..], variable)?,
+        (Some(":-"), None) | (Some(":+"), Some(_)) => unquote(&modifier[2..], variable)?,
         (Some(":+"), None) => String::new(),
         _ => bail!("${{{inner}}}: want ${{NAME}}, ${{NAME:-WORD}} or ${{NAME:+WORD}}"),
     };

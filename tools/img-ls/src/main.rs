@@ -130,7 +130,10 @@ fn record(layout: &Layout, row: &Row) -> Record {
         rest.insert("size".into(), size(image).into());
     }
     let reference = name(&row.entry).map(Into::into);
-    Record::Image(Image { layout: layout.path().into(), reference, descriptor: row.entry.clone(), rest })
+    // The record has the name in a member of its own.
+    let mut descriptor = row.entry.clone();
+    descriptor.annotations.shift_remove(annotation::REF_NAME);
+    Record::Image(Image { layout: layout.path().into(), reference, descriptor, rest })
 }
 
 /// What the layers take in the layout.
