@@ -63,14 +63,12 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let layout = Layout::open_or_create(&toolkit::layout_dir(args.layout.as_deref()))?;
     let hold = layout.hold()?;
     let loaded = load(&layout, &label, from);
-    let mut problems = Vec::new();
-    if let Ok(images) = &loaded {
-        for image in images {
-            name(&layout, image, args.force, args.format, out, &mut problems)?;
-        }
+    let (mut problems, mut spare) = (Vec::new(), loaded.is_err());
+    for image in loaded.iter().flatten() {
+        spare |= name(&layout, image, args.force, args.format, out, &mut problems)?;
     }
     drop(hold);
-    if loaded.is_err() || !problems.is_empty() {
+    if spare {
         // What nothing names after all goes, unless somebody is writing: then the next collection takes it.
         layout.try_collect()?;
     }
@@ -124,7 +122,8 @@ fn load(layout: &Layout, label: &str, mut from: impl Read + Send) -> anyhow::Res
     Ok(found.images)
 }
 
-/// Names one image. A name that points to another image stays where it is (CVE-2026-50195).
+/// Names one image, and says whether blobs of it may be left over. A name that points to another image stays
+/// where it is (CVE-2026-50195).
 fn name(
     layout: &Layout,
     image: &Image,
@@ -132,17 +131,22 @@ fn name(
     format: Format,
     out: &mut Out,
     problems: &mut Vec<String>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
+    let mut spare = false;
     if image.names.is_empty() {
         layout.add_unnamed(image.descriptor.clone())?;
-        return report(layout, image, None, image.descriptor.clone(), format, out);
+        report(layout, image, None, image.descriptor.clone(), format, out)?;
     }
     for name in &image.names {
         let full = name.to_string();
         let there = layout.index()?.into_iter().find(|entry| entry.annotation(annotation::REF_NAME) == Some(&full));
         let descriptor = match there {
-            Some(there) if same(layout, &there, image) => there,
+            Some(there) if same(layout, &there, image) => {
+                spare |= there.digest != image.descriptor.digest;
+                there
+            }
             Some(there) if !force => {
+                spare = true;
                 problems.push(format!(
                     "{}: the name is that of another image ({}) already; --force moves it",
                     name.familiar(),
@@ -159,7 +163,7 @@ fn name(
         };
         report(layout, image, Some(name), descriptor, format, out)?;
     }
-    Ok(())
+    Ok(spare)
 }
 
 /// By manifest, or by image ID: the same image that came from a registry keeps its manifest.
