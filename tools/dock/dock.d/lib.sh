@@ -32,15 +32,16 @@ quote() {
 }
 
 # A pipe is put together as one line of shell, stage by stage; go shows that line and evaluates the very same.
+# go exec: this shell becomes the line's only tool, so that signals reach it.
 line=
 stage() { quote "$@"; line=${line:+$line | }$quoted; }
 append() { line="$line $1"; }
 go() {
-    set -- "$line"
+    set -- "$line" "${1-}"
     line=
     [ -z "$DOCK_DRY" ] || { printf '%s\n' "$1"; return 0; }
     [ -z "$DOCK_TRACE" ] || say "$1"
-    eval "$1"
+    eval "$2 $1"
 }
 run() { stage "$@"; go; }
 
