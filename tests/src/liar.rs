@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What is sent back, as bytes on the wire; the connection closes after it.
 pub type Answer = Vec<u8>;
@@ -60,8 +61,15 @@ fn serve(mut stream: TcpStream, log: &Mutex<Vec<String>>, answer: &dyn Fn(&str, 
         log.push(head.clone());
         log.len() - 1
     };
-    let _ = stream.write_all(&answer(&head, count));
+    let answer = answer(&head, count);
+    let _ = stream.write_all(&answer);
+    if answer.windows(HOLD.len()).any(|part| part == HOLD.as_bytes()) {
+        std::thread::sleep(Duration::from_secs(30));
+    }
 }
+
+/// A header of an answer after which the connection stays open and silent.
+pub const HOLD: &str = "X-Then: hold";
 
 /// A whole answer.
 pub fn reply(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {

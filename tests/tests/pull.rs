@@ -1,11 +1,10 @@
 //! img-pull against a real registry that skopeo filled, and against one that lies.
 
-use dock_tests::liar::{Honest, Liar, MANIFEST, digest, reply};
+use dock_tests::liar::{HOLD, Honest, Liar, MANIFEST, digest, reply};
 use dock_tests::registry::Registry;
 use dock_tests::{Room, needs};
 use serde_json::{Value, json};
 use std::sync::Arc;
-use std::time::Duration;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
@@ -370,16 +369,16 @@ fn a_killed_pull_leaves_a_clean_store_and_the_next_one_finishes() {
         let honest = Arc::clone(&honest);
         move |head, _| {
             if head.contains(&honest.layer_digest) {
-                // Half a layer, and then a connection that stays open.
-                std::thread::sleep(Duration::from_secs(20));
+                let start = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{HOLD}\r\n\r\n", honest.layer.len());
+                return [start.as_bytes(), &honest.layer[..1_000_000]].concat();
             }
             honest.answer(head)
         }
     });
     let ran = room.sh(&format!(
         "img-pull --layout l {}/app:1 & pid=$!
-         for i in $(seq 100); do [ \"$(ls l/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && break; sleep 0.05; done
-         kill -9 $pid; wait $pid; echo $?",
+         for i in $(seq 100); do [ \"$(ls l/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && [ -n \"$(ls l/.dock/tmp)\" ] && break; sleep 0.05; done
+         ls l/.dock/tmp | grep -q . && kill -9 $pid; wait $pid; echo $?",
         stuck.host()
     ));
     assert_eq!(ran.ok(), "137");
