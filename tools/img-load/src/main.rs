@@ -18,17 +18,23 @@ mod intake;
 mod reader;
 
 use anyhow::{Context, bail};
+use bzip2::read::MultiBzDecoder;
 use clap::{Parser, ValueEnum};
 use images::Image;
 use layer_tar::codec;
+use liblzma::bufread::XzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
 use oci_layout::Layout;
 use std::fs::File;
-use std::io::{Cursor, IsTerminal, Read, stdin};
+use std::io::{BufReader, Cursor, IsTerminal, Read, stdin};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use toolkit::{Out, WithHint, usage};
+use toolkit::{Out, usage};
 use wire::{Descriptor, Record, annotation};
+
+/// What a .xz file may make us remember: four times what xz -9 needs.
+const XZ_MEMORY: u64 = 256 << 20;
 
 /// Load a docker or OCI archive into an image layout
 #[derive(Debug, Parser)]
@@ -98,19 +104,8 @@ fn open(path: Option<PathBuf>) -> anyhow::Result<(String, File)> {
 }
 
 /// Everything is in the store, verified, and nothing has a name yet.
-fn load(layout: &Layout, label: &str, mut from: impl Read + Send) -> anyhow::Result<Vec<Image>> {
-    let mut start = Vec::new();
-    from.by_ref().take(6).read_to_end(&mut start).with_context(|| label.to_owned())?;
-    if start.is_empty() {
-        bail!("{label}: no archive: it is empty");
-    }
-    for (magic, program) in [(&b"\xfd7zXZ\0"[..], "xz"), (b"BZh", "bzip2")] {
-        if start.starts_with(magic) {
-            return Err(anyhow::anyhow!("{label}: compressed with {program}, which is not read here"))
-                .hint(|| format!("{program} -dc FILE | img-load"));
-        }
-    }
-    let tar = codec::decoder(Cursor::new(start).chain(from)).with_context(|| label.to_owned())?;
+fn load(layout: &Layout, label: &str, from: impl Read + Send) -> anyhow::Result<Vec<Image>> {
+    let tar = plain(from).with_context(|| label.to_owned())?;
     let archive = intake::Archive::read(layout, tar).with_context(|| label.to_owned())?;
     let found = images::find(layout, &archive).with_context(|| label.to_owned())?;
     if found.images.is_empty() {
@@ -120,6 +115,25 @@ fn load(layout: &Layout, label: &str, mut from: impl Read + Send) -> anyhow::Res
         eprintln!("img-load: {label}: skipped: {absent}");
     }
     Ok(found.images)
+}
+
+/// The tar in whatever it is compressed with: people keep archives as .tar.gz, .tar.xz, .tar.zst.
+fn plain<'a>(mut from: impl Read + Send + 'a) -> anyhow::Result<Box<dyn Read + Send + 'a>> {
+    let mut start = Vec::new();
+    from.by_ref().take(6).read_to_end(&mut start)?;
+    if start.is_empty() {
+        bail!("no archive: it is empty");
+    }
+    let (xz, bzip2) = (start.starts_with(b"\xfd7zXZ\0"), start.starts_with(b"BZh"));
+    let whole = Cursor::new(start).chain(from);
+    if xz {
+        let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
+        return Ok(Box::new(XzDecoder::new_stream(BufReader::with_capacity(256 << 10, whole), stream)));
+    }
+    if bzip2 {
+        return Ok(Box::new(MultiBzDecoder::new(whole)));
+    }
+    Ok(codec::decoder(whole)?)
 }
 
 /// Names one image, and says whether blobs of it may be left over. A name that points to another image stays
