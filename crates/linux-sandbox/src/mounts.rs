@@ -13,6 +13,7 @@ use rustix::mount::{
     fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
 };
 use serde::Serialize;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What holds for a mount whatever file system it shows.
@@ -195,8 +196,14 @@ impl OverlayRoot {
 
     fn forget_volatile(&self) {
         let dirty = self.dirty();
-        for path in dirty.ancestors().take(2) {
-            let _ = std::fs::remove_dir(path);
+        // overlayfs makes these directories without any permission, which stops everybody but root.
+        let above: Vec<&Path> = dirty.ancestors().skip(1).take(3).collect();
+        for dir in above.iter().rev() {
+            let _ = std::fs::set_permissions(dir, PermissionsExt::from_mode(0o700));
+        }
+        let _ = std::fs::remove_file(&dirty);
+        for dir in &above[..2] {
+            let _ = std::fs::remove_dir(dir);
         }
     }
 

@@ -78,9 +78,14 @@ pub(crate) fn close_on_exec_from_3() -> Result<()> {
 
 /// Every signal's action back to default and the mask empty: exec keeps "ignored" and the mask.
 pub(crate) fn default_signals() {
+    // Not signal(3): glibc keeps 32 and 33 to itself and would leave them ignored if our caller ignores them.
+    let default = [0_u64; 4]; // SIG_DFL, no flags, no restorer, empty mask, as the kernel lays them out
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL installs no handler. KILL, STOP and glibc's own two answer EINVAL, which is right.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: SIG_DFL installs no handler; the kernel reads 32 bytes, which are there. KILL and STOP answer
+        // EINVAL, which is right.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), std::ptr::null::<u64>(), 8_usize);
+        }
     }
     // SAFETY: an all-zero sigset_t is made a valid empty set by sigemptyset before use.
     unsafe {
