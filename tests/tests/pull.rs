@@ -387,3 +387,45 @@ fn a_killed_pull_leaves_a_clean_store_and_the_next_one_finishes() {
     room.sh(&format!("img-pull --layout l {}/app:1", whole.host())).ok();
     clean(&room, "l");
 }
+
+/// TLS with a certificate authority of one's own, in a network namespace where the registry is not loopback.
+#[test]
+fn https_with_a_private_authority() {
+    needs!(root, "docker-registry", "skopeo", "umoci", "openssl", "ip", "curl");
+    let room = Room::new();
+    room.sh(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
+             -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem
+         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=registry -keyout r.key -out r.csr
+         printf 'subjectAltName=IP:10.9.9.9' >san && openssl x509 -req -in r.csr -CA ca.pem -CAkey ca.key -days 2 -extfile san -out r.pem
+         printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: \"10.9.9.9:5000\", tls: {certificate: %s/r.pem, key: %s/r.key}}\n' $PWD $PWD $PWD >config.yml
+         umoci init --layout made && umoci new --image made:x",
+    )
+    .ok();
+    room.write(
+        "inside",
+        "ip link set lo up && ip addr add 10.9.9.9/32 dev lo || exit
+         docker-registry serve config.yml >log 2>&1 & pid=$!
+         trap 'kill $pid' EXIT
+         for i in $(seq 100); do curl -sk https://10.9.9.9:5000/v2/ && break; sleep 0.05; done
+         skopeo copy -q --dest-tls-verify=false oci:made:x docker://10.9.9.9:5000/app:1 || exit
+         SSL_CERT_FILE=ca.pem img-pull --layout l 10.9.9.9:5000/app:1 >good 2>&1; echo $?
+         img-pull --layout l2 10.9.9.9:5000/app:1 2>stranger; echo $?
+         SSL_CERT_FILE=config.yml img-pull --layout l2 10.9.9.9:5000/app:1 2>empty; echo $?
+         img-pull --layout l2 --plain-http 10.9.9.9:5000/app:1 2>plain; echo $?",
+    );
+    let codes = room.sh("unshare --net sh ./inside").ok();
+    let said = |name: &str| std::fs::read_to_string(room.path(name)).unwrap();
+    assert_eq!(
+        codes.split_whitespace().collect::<String>().trim_start_matches("{}"),
+        "0111",
+        "{} {}",
+        said("good"),
+        said("log")
+    );
+    assert_eq!(record(&said("good"))["ref"], "10.9.9.9:5000/app:1");
+    assert!(said("stranger").contains("UnknownIssuer"), "{}", said("stranger"));
+    assert!(said("empty").contains("no certificate in the file"), "{}", said("empty"));
+    assert!(said("plain").contains("400 Bad Request"), "{}", said("plain"));
+    clean(&room, "l");
+}
