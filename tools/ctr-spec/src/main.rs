@@ -94,6 +94,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let root = toolkit::root_dir(args.root.as_deref());
     let containers = bundle::Containers::new(&root, &toolkit::run_dir());
     let id = containers.id_of(dir);
+    naming::check(&args.naming, id.is_some())?;
     let image = bundle::read_image_config(dir)?;
     let mut config = bundle::read_config(dir)?;
 
@@ -113,9 +114,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
 
     mounts::make_sources(&to_make)?;
     bundle::save(dir, &record, &config)?;
-    match &id {
-        Some(id) => naming::register(&containers, id, &record, &image, &config, &args.naming)?,
-        None => naming::refuse(&args.naming)?,
+    if let Some(id) = &id {
+        naming::register(&containers, id, &record, &image, &config, &args.naming)?;
     }
     out.record(&Record::Bundle(record))
 }

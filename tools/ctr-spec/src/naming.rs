@@ -26,12 +26,12 @@ pub struct Options {
     add_host: Vec<String>,
 }
 
-/// Only containers below the root are listed by name.
-pub fn refuse(options: &Options) -> anyhow::Result<()> {
-    if options.name.is_some() || !options.label.is_empty() {
+/// Only a container below the root is listed, and so has a name.
+pub fn check(options: &Options, container: bool) -> anyhow::Result<()> {
+    if !container && (options.name.is_some() || !options.label.is_empty()) {
         return Err(toolkit::usage("--name and --label are for a bundle in $DOCK_ROOT/containers/<ID>"));
     }
-    Ok(())
+    options.name.as_deref().map_or(Ok(()), |name| Ok(bundle::names::check(name).map(drop)?))
 }
 
 /// Writes `container.json` under the lock of all names.

@@ -1,0 +1,340 @@
+//! The wrapper: docker's commands, messages and exit codes, under both shells that have to do.
+
+use dock_tests::{Ran, Room, bin, needs, top};
+use std::fs;
+
+const SHELLS: [&str; 2] = ["dash", "busybox sh"];
+
+/// A room with an image `busybox` (busybox and its applets, CMD sh) and a `dock` that `shell` runs.
+struct Dock {
+    room: Room,
+    shell: &'static str,
+}
+
+impl Dock {
+    fn new(shell: &'static str) -> Self {
+        let room = Room::new();
+        let dock = Self { room, shell };
+        dock.room.sh("mkdir -p t/bin t/etc t/tmp && cp \"$(command -v busybox)\" t/bin/busybox &&
+            for a in sh echo cat ls id env true false sleep hostname mount grep pwd rm mkdir kill; do ln -s busybox t/bin/$a; done &&
+            printf 'root:x:0:0:root:/root:/bin/sh\nwww:x:33:34::/srv:/bin/sh\n' >t/etc/passwd &&
+            printf 'root:x:0:\nwww:x:34:\nmore:x:50:www\n' >t/etc/group &&
+            tar -C t -cf t.tar . &&
+            img-append --base scratch --layer t.tar -c 'CMD [\"sh\"]' -c 'ENV FROM_IMAGE=1' -t busybox >/dev/null")
+            .ok();
+        dock
+    }
+
+    /// Runs a script in which `dock` is tools/dock/dock under the shell of choice.
+    fn sh(&self, script: &str) -> Ran {
+        let dock = top().join("tools/dock/dock");
+        // Its tools lie elsewhere while a debug build is tested: on the PATH, behind its own directory.
+        let dock = format!("dock() {{ {} {} \"$@\"; }}\n", self.shell, dock.display());
+        self.room.command(self.shell, &(dock + script))
+    }
+
+    fn containers(&self) -> usize {
+        fs::read_dir(self.room.path("root/containers"))
+            .map_or(0, |all| all.flatten().filter(|e| e.path().is_dir()).count())
+    }
+}
+
+fn in_both(test: impl Fn(&Dock)) {
+    for shell in SHELLS {
+        test(&Dock::new(shell));
+    }
+}
+
+#[test]
+fn run_passes_output_input_and_exit_codes() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        assert_eq!(dock.sh("dock run --rm busybox echo 'hello  world' \"it's\"").ok(), "hello  world it's");
+        assert_eq!(dock.sh("echo in | dock run --rm -i busybox cat").ok(), "in");
+        assert_eq!(dock.sh("echo in | dock run --rm busybox cat").ok(), "", "stdin only with -i");
+        for (command, code) in
+            [("true", 0), ("false", 1), ("sh -c 'exit 42'", 42), ("nothing-of-that-name", 127), ("/etc", 126)]
+        {
+            let ran = dock.sh(&format!("dock run --rm busybox {command}"));
+            assert_eq!(ran.code, code, "{ran:#?}");
+        }
+        let ran = dock.sh("dock run --rm busybox sh -c 'sh -c \"kill -9 \\$\\$\"; exit $?'");
+        assert_eq!(ran.code, 137, "{ran:#?}");
+        let ran = dock.sh("dock run --rm busybox sh -c 'echo out; echo err >&2'");
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("out\n", "err\n"));
+        assert_eq!(dock.containers(), 0, "--rm leaves nothing");
+    });
+}
+
+#[test]
+fn run_options_reach_the_container() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        for (options, command, want) in [
+            ("-e A='b  c' -e HOME=/h", "sh -c 'echo \"$A $HOME $FROM_IMAGE\"'", "b  c /h 1"),
+            ("-w /new/dir", "pwd", "/new/dir"),
+            ("-u www", "sh -c 'id -u; id -G; echo $HOME'", "33\n34 50\n/srv"),
+            ("-u 12:13", "sh -c 'id -u; id -G; echo $HOME'", "12\n13\n/"),
+            ("-h box", "sh -c 'hostname; echo $HOSTNAME; cat /etc/hostname'", "box\nbox\nbox"),
+            ("--entrypoint /bin/echo", "a b", "a b"),
+            ("--read-only", "sh -c 'echo x 2>/dev/null >/f || echo no'", "no"),
+            ("--read-only --tmpfs /tmp", "sh -c 'echo x >/tmp/f && cat /tmp/f'", "x"),
+            ("--cap-drop all", "grep CapEff /proc/self/status", "CapEff:\t0000000000000000"),
+            ("--security-opt no-new-privileges", "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1"),
+            ("--ulimit nofile=99", "sh -c 'ulimit -n'", "99"),
+            ("--network none", "ls /sys/class/net", "lo"),
+            ("--add-host db:10.9.8.7", "grep 10.9 /etc/hosts", "10.9.8.7\tdb"),
+        ] {
+            assert_eq!(dock.sh(&format!("dock run --rm {options} busybox {command}")).ok(), want, "{options}");
+        }
+        assert_eq!(dock.sh("dock run --rm -v \"$PWD/made:/d\" -v named:/n busybox sh -c 'echo 1 >/d/f; echo 2 >/n/f' && cat made/f root/volumes/named/_data/f").ok(), "1\n2");
+        let ran = dock.sh("dock run --rm -v \"$PWD/made:/d:ro\" busybox sh -c 'echo 1 2>/dev/null >/d/g || echo no'");
+        assert_eq!(ran.ok(), "no");
+    });
+}
+
+#[test]
+fn a_failure_after_creation_leaves_nothing() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        for (words, message) in [
+            ("-u nobody busybox true", "unable to find user nobody: no matching entries in passwd file"),
+            ("-m 1m busybox true", "Minimum memory limit allowed is 6MB"),
+            ("--name 'a b' busybox true", "Invalid container name (a b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
+            ("--sysctl kernel.core_pattern=x busybox true", "sysctl 'kernel.core_pattern=x' is not allowed"),
+        ] {
+            dock.sh(&format!("dock run {words}")).fails(125, message);
+        }
+        let ran = dock.sh("dock run --pull never nothing true");
+        assert_eq!(ran.code, 125, "{ran:#?}");
+        assert!(ran.stderr.contains("No such image: nothing:latest"), "{ran:#?}");
+        for (words, message) in [
+            ("run --no-such-flag busybox", "unknown flag: --no-such-flag\nSee 'dock run --help'.\n"),
+            ("run --name", "flag needs an argument: --name\nSee 'dock run --help'.\n"),
+        ] {
+            let ran = dock.sh(&format!("dock {words}"));
+            assert_eq!((ran.code, ran.stderr.as_str()), (125, message));
+        }
+        assert_eq!(dock.containers(), 0);
+    });
+}
+
+#[test]
+fn a_missing_image_is_named_as_docker_names_it() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        // Port 1 refuses at once: no network is needed to fail.
+        let ran = dock.sh("dock run 127.0.0.1:1/none true");
+        assert_eq!(ran.code, 125);
+        assert!(ran.stderr.starts_with("Unable to find image '127.0.0.1:1/none:latest' locally\n"), "{ran:#?}");
+        assert_eq!(dock.containers(), 0);
+    });
+}
+
+#[test]
+fn containers_are_created_listed_inspected_and_removed() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        let id = dock.sh("dock create --name web -l tier=front busybox sleep 5").ok();
+        assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+        assert_eq!(dock.sh("dock ps -q").ok(), "");
+        let table = dock.sh("dock ps -a").ok();
+        let lines: Vec<_> = table.lines().collect();
+        assert_eq!(
+            lines[0].split_whitespace().collect::<Vec<_>>().join(" "),
+            "CONTAINER ID IMAGE COMMAND CREATED STATUS PORTS NAMES"
+        );
+        assert!(
+            lines[1].starts_with(&id[..12]) && lines[1].contains("\"sleep 5\"") && lines[1].contains(" Created "),
+            "{table}"
+        );
+        assert!(lines[1].ends_with("web"), "{table}");
+        for (filter, want) in [
+            ("name=we", 1),
+            ("label=tier", 1),
+            ("label=tier=back", 0),
+            ("ancestor=busybox", 1),
+            ("status=exited", 0),
+            ("id=zz", 0),
+        ] {
+            assert_eq!(dock.sh(&format!("dock ps -aq --filter {filter}")).ok().lines().count(), want, "{filter}");
+        }
+        let taken = format!(
+            "Conflict. The container name \"/web\" is already in use by container \"{id}\". You have to remove (or rename) that container to be able to reuse that name."
+        );
+        dock.sh("dock run --name web busybox true").fails(125, &taken);
+        let inspected: serde_json::Value = serde_json::from_str(&dock.sh("dock inspect web").ok()).unwrap();
+        assert_eq!(inspected[0]["Name"], "/web");
+        assert_eq!(inspected[0]["State"]["Status"], "created");
+        assert_eq!(inspected[0]["Config"]["Labels"]["tier"], "front");
+        assert_eq!(dock.sh("dock run --cidfile cid busybox sh -c 'exit 3'").code, 3);
+        let other = fs::read_to_string(dock.room.path("cid")).unwrap();
+        assert!(dock.sh("dock ps -a --filter status=exited").ok().contains("Exited (3)"));
+        dock.sh("dock run --cidfile cid busybox true")
+            .fails(125, "container ID file found, make sure the other container isn't running or delete cid");
+        assert_eq!(dock.sh(&format!("dock rm web {}", &other[..10])).ok(), format!("web\n{}", &other[..10]));
+        dock.sh("dock rm web").fails(1, "No such container: web");
+        let ran = dock.sh("dock inspect web");
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (1, "[]\n", "Error: No such object: web\n"));
+        assert_eq!(dock.containers(), 0);
+    });
+}
+
+#[test]
+fn a_running_container_is_refused_and_forced() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        let script = "dock run --name busy busybox sleep 60 & keeper=$!
+            n=0; until [ -n \"$(dock ps -q)\" ] || [ $n -gt 100 ]; do sleep 0.1; n=$((n+1)); done
+            dock ps; dock rm busy; echo \"rm $?\"; dock rm -f busy; echo \"rm -f $?\"
+            wait $keeper; echo \"keeper $?\"; dock ps -aq";
+        let ran = dock.sh(script);
+        assert!(ran.stdout.contains(" Up ") && ran.stdout.contains("busy"), "{ran:#?}");
+        assert!(ran.stderr.contains("cannot remove container \"/busy\": container is running: stop the container before removing or force remove"), "{ran:#?}");
+        assert!(ran.stdout.ends_with("rm 1\nbusy\nrm -f 0\nkeeper 137\n"), "{ran:#?}");
+        assert_eq!(dock.containers(), 0);
+    });
+}
+
+#[test]
+fn images_are_listed_tagged_saved_loaded_and_removed() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        let images = dock.sh("dock images").ok();
+        assert_eq!(
+            images.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" "),
+            "REPOSITORY TAG IMAGE ID CREATED SIZE"
+        );
+        assert_eq!(dock.sh("dock tag busybox app:1 && dock image ls").ok().lines().count(), 3);
+        let id = dock.sh("dock images -q --no-trunc busybox").ok();
+        dock.sh("dock save -o all.tar busybox app:1 && dock rmi -f busybox app:1 >/dev/null").ok();
+        assert_eq!(dock.sh("dock images -q").ok(), "");
+        let loaded = dock.sh("dock load -i all.tar").ok();
+        assert!(loaded.contains("Loaded image: busybox:latest") && loaded.contains("Loaded image: app:1"), "{loaded}");
+        assert_eq!(dock.sh("dock images -q --no-trunc busybox").ok(), id);
+        let inspected: serde_json::Value = serde_json::from_str(&dock.sh("dock inspect busybox app:1").ok()).unwrap();
+        assert_eq!((&inspected[0]["Id"], inspected.as_array().unwrap().len()), (&id.clone().into(), 2));
+        assert!(dock.sh("dock history busybox").ok().contains("CMD [\"sh\"]"));
+        dock.sh("dock tag none a:b").fails(1, "No such image: none:latest");
+        let ran = dock.sh("dock tag busybox");
+        assert_eq!(ran.code, 1);
+        assert!(ran.stderr.starts_with("dock: 'dock tag' requires at least 2 argument(s)."), "{ran:#?}");
+    });
+}
+
+#[test]
+fn import_export_diff_and_commit() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        let id = dock.sh("dock import -c 'CMD [\"echo\",\"imported\"]' t.tar mine:1").ok();
+        assert!(id.starts_with("sha256:") && id.len() == 71, "{id}");
+        assert_eq!(dock.sh("dock run --rm mine:1").ok(), "imported");
+        dock.sh("dock run --name work busybox sh -c 'echo new >/new; rm /etc/group; mkdir /d'").ok();
+        let changes = dock.sh("dock diff work").ok();
+        for change in ["A /new", "D /etc/group", "A /d", "C /etc"] {
+            assert!(changes.lines().any(|line| line == change), "{change}: {changes}");
+        }
+        let id = dock.sh("dock commit -m 'a word' -a me -c 'CMD [\"cat\",\"/new\"]' work done:2").ok();
+        assert!(id.starts_with("sha256:") && id.len() == 71, "{id}");
+        assert_eq!(dock.sh("dock run --rm done:2").ok(), "new");
+        assert_eq!(dock.sh("dock run --rm done:2 sh -c 'ls /etc/group 2>/dev/null || echo gone'").ok(), "gone");
+        assert!(dock.sh("dock history done:2").ok().contains("a word"));
+        let names = dock.sh("dock export work | tar -t").ok();
+        assert!(names.lines().any(|n| n.trim_start_matches("./") == "new") && !names.contains("etc/group"), "{names}");
+        dock.sh("dock export -o e.tar work && tar -tf e.tar >/dev/null && dock rm work && dock export work")
+            .fails(1, "No such container: work");
+    });
+}
+
+#[test]
+fn build_makes_an_image() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        dock.room.write("ctx/Dockerfile", "FROM busybox\nRUN echo built >/built\nCMD [\"cat\",\"/built\"]\n");
+        dock.sh("dock build -q -t own:1 ctx").ok();
+        assert_eq!(dock.sh("dock run --rm own:1").ok(), "built");
+    });
+}
+
+#[test]
+fn traced_lines_can_be_pasted() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        let words = "run --name traced -e 'A=it'\\''s  \"quoted\"' busybox sh -c 'echo \"$A\"; echo \"[$0]\"' 'a
+b'";
+        let traced = dock.sh(&format!("dock --trace {words}"));
+        assert_eq!(traced.stdout, "it's  \"quoted\"\n[a\nb]\n", "{traced:#?}");
+        assert_eq!(traced.code, 0);
+        dock.sh("dock rm traced").ok();
+        // Pasted into a shell without dock, the lines do the same.
+        let pasted = dock.room.command(dock.shell, &traced.stderr);
+        assert_eq!((pasted.stdout.as_str(), pasted.code), (traced.stdout.as_str(), 0), "{pasted:#?}");
+        assert_eq!(dock.sh("dock ps -a --format json").ok().lines().count(), 1);
+    });
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_prints_a_script() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        let before = dock.sh("find root -type f | sort").ok();
+        for words in [
+            "run --rm --cidfile c busybox echo hi",
+            "pull x",
+            "rmi busybox",
+            "import t.tar x",
+            "build -t x .",
+            "load -i t.tar",
+        ] {
+            let printed = dock.sh(&format!("dock -n {words}")).ok();
+            assert!(!printed.is_empty(), "{words}");
+        }
+        assert_eq!(dock.sh("find root -type f | sort").ok(), before);
+        assert!(!dock.room.path("c").exists());
+        let script = dock.sh("dock -n run --name dry busybox echo hi").ok();
+        let ran = dock.room.command(dock.shell, &script);
+        assert_eq!(ran.ok(), "hi");
+    });
+}
+
+#[test]
+fn help_is_made_from_the_commands() {
+    needs!("dash", "busybox");
+    for shell in SHELLS {
+        let dock = Dock { room: Room::new(), shell };
+        let help = dock.sh("dock help").ok();
+        for entry in fs::read_dir(top().join("tools/dock/dock.d")).unwrap().flatten() {
+            let name = entry.file_name().into_string().unwrap();
+            let text = fs::read_to_string(entry.path()).unwrap();
+            assert!(text.lines().count() <= 100, "{name} is longer than a command should be");
+            if name.contains('.') {
+                continue;
+            }
+            assert!(text.contains("\n# Summary: ") && text.contains("\n# Usage: dock "), "{name} has no header");
+            assert!(help.contains(&format!("\n  {name} ")), "{name}");
+            let own = dock.sh(&format!("dock {name} --help")).ok();
+            assert!(own.starts_with(&format!("Usage:  dock {name}")) && !own.contains("shellcheck"), "{own}");
+        }
+        let ran = dock.sh("dock nonsense");
+        assert_eq!((ran.code, ran.stderr.lines().next()), (1, Some("dock: unknown command: dock nonsense")));
+        for evil in ["../dock", "lib.sh", "''", "container.sh"] {
+            assert_eq!(dock.sh(&format!("dock {evil}")).code, 1, "{evil}");
+        }
+        assert!(dock.sh("dock --version").ok().starts_with("dock version "));
+    }
+}
+
+#[test]
+fn dock_is_found_through_links_and_without_its_directory() {
+    needs!("dash", "busybox");
+    assert!(bin().is_dir());
+    for shell in SHELLS {
+        let dock = Dock { room: Room::new(), shell };
+        let file = top().join("tools/dock/dock");
+        let script = format!(
+            "mkdir a && ln -s {} a/one && ln -s one a/two && {shell} a/two help >/dev/null && PATH=$PWD/a:$PATH {shell} a/one version",
+            file.display()
+        );
+        assert!(dock.room.command(shell, &script).ok().starts_with("dock:\n Version: "));
+    }
+}

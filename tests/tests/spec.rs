@@ -1,0 +1,269 @@
+//! ctr-spec, ctr-ls and ctr-rm: options become config.json, which runc reads too; containers are directories.
+
+use dock_tests::{Room, is_root, needs};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+/// A room with a flat bundle `box` and an overlay bundle `over`, of an image with an entrypoint and a user.
+fn room() -> Room {
+    let room = Room::new();
+    room.sh(
+        r#"set -e
+        mkdir -p t/bin t/etc && cp "$(command -v busybox)" t/bin/busybox
+        for a in sh echo cat id grep ls; do ln -s busybox t/bin/$a; done
+        printf 'root:x:0:0::/root:/bin/sh\nwww:x:33:34::/srv:/bin/sh\n1000:x:0:0::/root:/bin/sh\n' >t/etc/passwd
+        printf 'www:x:34:\nmore:x:50:www\n' >t/etc/group
+        tar -C t -cf t.tar .
+        img-append --base scratch --layer t.tar -t img -c 'ENTRYPOINT ["/bin/echo","e"]' -c 'CMD ["c"]' -c 'ENV A=1 B=2' -c 'USER www' -c 'LABEL run.oci.handler=evil of.image=yes' >/dev/null
+        img-unpack img box >/dev/null
+        img-unpack --overlay img over >/dev/null"#,
+    )
+    .ok();
+    room
+}
+
+fn config(room: &Room, bundle: &str) -> Value {
+    serde_json::from_slice(&fs::read(room.path(bundle).join("config.json")).expect("config.json")).expect("JSON")
+}
+
+#[test]
+fn each_option_edits_its_members_and_nothing_else() {
+    needs!(root, "busybox");
+    let room = room();
+    let fresh = config(&room, "box");
+    for (options, pointer, want) in [
+        ("-e A=3 -e C", "/process/env/2", json!("A=3")),
+        ("-w /d", "/process/cwd", json!("/d")),
+        ("-u 7:8", "/process/user", json!({"uid": 7, "gid": 8, "additionalGids": [8]})),
+        ("-u root", "/process/user", json!({"uid": 0, "gid": 0, "additionalGids": [0]})),
+        ("-h other", "/hostname", json!("other")),
+        ("-t", "/process/terminal", json!(true)),
+        ("--entrypoint /x", "/process/args", json!(["/x"])),
+        ("--entrypoint ''", "/process/args", json!([])),
+        ("-m 64m", "/linux/resources/memory", json!({"limit": 67_108_864, "swap": 134_217_728})),
+        ("-m 64m --memory-swap -1", "/linux/resources/memory/swap", json!(-1)),
+        ("--cpus 1.5", "/linux/resources/cpu", json!({"quota": 150_000, "period": 100_000})),
+        ("-c 512", "/linux/resources/cpu/shares", json!(512)),
+        ("--cpuset-cpus 0-1,3", "/linux/resources/cpu/cpus", json!("0-1,3")),
+        ("--pids-limit 9", "/linux/resources/pids/limit", json!(9)),
+        ("--pids-limit 0", "/linux/resources/pids/limit", json!(-1)),
+        ("--ulimit nofile=5:6", "/process/rlimits", json!([{"type": "RLIMIT_NOFILE", "soft": 5, "hard": 6}])),
+        ("--read-only", "/root/readonly", json!(true)),
+        ("--cap-drop all --cap-add chown", "/process/capabilities/bounding", json!(["CAP_CHOWN"])),
+        ("--cap-add net_admin", "/process/capabilities/bounding/9", json!("CAP_NET_ADMIN")),
+        ("--security-opt no-new-privileges", "/process/noNewPrivileges", json!(true)),
+        ("--oom-score-adj -5", "/process/oomScoreAdj", json!(-5)),
+        ("--sysctl net.ipv4.ip_forward=1", "/linux/sysctl", json!({"net.ipv4.ip_forward": "1"})),
+        ("--network host", "/linux/namespaces/1/type", json!("ipc")),
+        ("--pid host", "/linux/namespaces/0/type", json!("network")),
+        ("-v /etc:/e:ro", "/mounts/3", json!({"destination": "/e", "type": "bind", "source": "/etc", "options": ["rbind", "ro", "rprivate"]})),
+        ("--shm-size 1m", "/mounts/5/options/4", json!("size=1048576")),
+    ] {
+        room.sh("rm -rf box && img-unpack img box").ok();
+        room.sh(&format!("ctr-spec {options} box >/dev/null")).ok();
+        let edited = config(&room, "box");
+        assert_eq!(edited.pointer(pointer), Some(&want), "{options}: {edited}");
+        // What the option is not about is what it was.
+        for member in ["ociVersion", "/process/noNewPrivileges", "/linux/maskedPaths", "/linux/readonlyPaths"] {
+            let pointer = format!("/{}", member.trim_start_matches('/'));
+            if !options.contains("no-new") {
+                assert_eq!(edited.pointer(&pointer), fresh.pointer(&pointer), "{options}");
+            }
+        }
+        assert!(!edited.to_string().contains("null"), "no empty members: {edited}");
+    }
+}
+
+#[test]
+fn unknown_members_survive_and_arguments_replace_cmd_only() {
+    needs!(root, "busybox");
+    let room = room();
+    let mut config_json = config(&room, "box");
+    config_json["linux"]["later"] = json!({"x": [1]});
+    config_json["annotations"] = json!({"mine": "kept"});
+    room.write("box/config.json", config_json.to_string());
+    room.sh("ctr-spec box -e C=3 -- one 'two words' >/dev/null").ok();
+    let edited = config(&room, "box");
+    assert_eq!(edited["linux"]["later"], json!({"x": [1]}));
+    assert_eq!(edited["annotations"], json!({"mine": "kept"}));
+    assert_eq!(edited["process"]["args"], json!(["/bin/echo", "e", "one", "two words"]));
+    room.sh("ctr-spec box -- only >/dev/null").ok();
+    assert_eq!(config(&room, "box")["process"]["args"], json!(["/bin/echo", "e", "only"]), "not joined to the last ones");
+}
+
+#[test]
+fn environment_follows_docker() {
+    needs!(root, "busybox");
+    let room = room();
+    room.write("vars", "# comment\n\nX= spaced \nFROM_HERE\nNOT_HERE\nA=file\n");
+    room.sh("FROM_HERE=yes ctr-spec box --env-file vars -e A=option -e B >/dev/null").ok();
+    let env = config(&room, "box")["process"]["env"].clone();
+    let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    assert_eq!(env, json!([path, "HOSTNAME=box", "A=option", "HOME=/srv", "X= spaced ", "FROM_HERE=yes"]));
+    room.write("bad", "A B=1\n");
+    room.sh("ctr-spec box --env-file bad").fails(1, "variable 'A B' contains whitespaces");
+    room.sh("ctr-spec box -t >/dev/null").ok();
+    assert_eq!(config(&room, "box")["process"]["env"][2], "TERM=xterm", "only with a terminal");
+}
+
+#[test]
+fn users_are_found_in_the_bundle_and_home_follows() {
+    needs!(root, "busybox");
+    let room = room();
+    for bundle in ["box", "over"] {
+        let user = &config(&room, bundle)["process"]["user"];
+        assert_eq!(user, &json!({"uid": 33, "gid": 34, "additionalGids": [34, 50]}), "USER of the image, {bundle}");
+        room.sh(&format!("ctr-spec -u root {bundle} >/dev/null")).ok();
+        assert!(config(&room, bundle).to_string().contains("HOME=/root"), "{bundle}");
+    }
+    room.sh("ctr-spec -u 0 -e HOME=/mine box >/dev/null").ok();
+    assert!(config(&room, "box").to_string().contains("HOME=/mine"));
+    // The container's own change of passwd counts.
+    room.write("over/upper/etc/passwd", "www:x:77:78::/new:/bin/sh\n");
+    room.sh("ctr-spec -u www over >/dev/null").ok();
+    assert_eq!(config(&room, "over")["process"]["user"]["uid"], 77);
+    room.sh("ctr-spec -u root over").fails(1, "unable to find user root: no matching entries in passwd file");
+}
+
+#[test]
+fn cve_2024_40635_users_out_of_range_and_cve_2026_46680_digits_as_names() {
+    needs!(root, "busybox");
+    let room = room();
+    for user in ["4294967296", "2147483648", "0:4294967296"] {
+        room.sh(&format!("ctr-spec -u {user} box")).fails(1, "uids and gids must be in range 0-2147483647");
+    }
+    room.sh("ctr-spec -u 1000 box >/dev/null").ok();
+    assert_eq!(config(&room, "box")["process"]["user"]["uid"], 1000);
+}
+
+#[test]
+fn cve_2024_9676_passwd_as_link_or_fifo() {
+    needs!(root, "busybox");
+    let room = room();
+    let passwd = room.path("box/rootfs/etc/passwd");
+    fs::remove_file(&passwd).unwrap();
+    room.write("host-passwd", "www:x:0:0::/root:/bin/sh\n");
+    symlink(room.path("host-passwd"), &passwd).unwrap();
+    room.sh("ctr-spec -u www box").fails(1, "unable to find user www");
+    fs::remove_file(&passwd).unwrap();
+    room.sh("mkfifo box/rootfs/etc/passwd && timeout 5 ctr-spec -u www box").fails(1, "not a regular file");
+}
+
+#[test]
+fn cve_2026_53488_labels_of_an_image_are_data() {
+    needs!(root, "busybox");
+    let room = room();
+    assert!(!fs::read_to_string(room.path("box/config.json")).unwrap().contains("run.oci"));
+}
+
+#[test]
+fn wrong_command_lines_are_refused_and_change_nothing() {
+    needs!(root, "busybox");
+    let room = room();
+    let before = fs::read_to_string(room.path("box/config.json")).unwrap();
+    for (options, code, message) in [
+        ("-m 5m", 1, "Minimum memory limit allowed is 6MB"),
+        ("-m lots", 1, "invalid size: 'lots'"),
+        ("--memory-swap 1g", 1, "You should always set the Memory limit when using Memoryswap limit, see usage"),
+        ("--cpus 0", 1, "want 0.01 or more processors"),
+        ("--cap-add SYS_GOD", 1, "unknown capability: \"SYS_GOD\""),
+        ("-v a/b:/c", 1, "includes invalid characters for a local volume name"),
+        ("-v /a:/b:rx", 1, "invalid mode: rx"),
+        ("-v /a:/b -v /c:/b", 1, "Duplicate mount point: /b"),
+        ("--tmpfs x", 1, "mount path must be absolute"),
+        ("-w rel", 1, "the working directory 'rel' is invalid, it needs to be an absolute path"),
+        ("--ulimit x=1", 1, "invalid ulimit type: x"),
+        ("--sysctl kernel.core_pattern=x", 1, "sysctl 'kernel.core_pattern=x' is not allowed"),
+        ("--network web", 2, "--network web: want none or host"),
+        ("--security-opt seccomp=x", 2, "want no-new-privileges"),
+        ("-h 'a b'", 1, "invalid hostname format: a b"),
+        ("--add-host db", 1, "bad format for add-host"),
+        ("--name x1", 2, "--name and --label are for a bundle in $DOCK_ROOT/containers/<ID>"),
+        ("--privileged", 2, "unexpected argument '--privileged'"),
+    ] {
+        let ran = room.sh(&format!("ctr-spec {options} box")).fails(code, message);
+        assert_eq!(ran.stdout, "", "{options}");
+        assert_eq!(fs::read_to_string(room.path("box/config.json")).unwrap(), before, "{options}");
+    }
+    room.sh("ctr-spec </dev/null").fails(1, "no bundle record on <stdin>");
+    room.sh("ctr-spec nowhere").fails(1, "nowhere");
+    room.sh("ctr-spec box >/dev/full").fails(1, "<stdout>");
+}
+
+#[test]
+fn runc_reads_what_is_written() {
+    needs!(root, "busybox", "runc");
+    let room = room();
+    room.sh("ctr-spec -u www -e A=runc -w /etc -h spec --read-only --ulimit nofile=77 -m 64m --pids-limit 20 --entrypoint /bin/sh --tmpfs /tmp -v \"$PWD/t:/data:ro\" box -- -c 'id -u; echo $A $HOME $HOSTNAME; ulimit -n; busybox pwd; ls /data; echo x 2>/dev/null >/f || echo ro' >/dev/null").ok();
+    let id = format!("dock-test-{}", std::process::id());
+    let out = room.sh(&format!("runc --root \"$PWD/runc\" run --bundle box {id} </dev/null")).ok();
+    assert_eq!(out, "33\nrunc /srv spec\n77\n/etc\nbin\netc\nro");
+}
+
+/// A bundle below the root is a container: it has a name, is listed and removed.
+fn container(room: &Room, digit: &str, options: &str) -> String {
+    let id = digit.repeat(64);
+    room.sh(&format!("img-unpack --overlay img root/containers/{id} | ctr-spec {options}")).ok();
+    id
+}
+
+#[test]
+fn containers_are_listed_newest_first_and_by_prefix() {
+    needs!(root, "busybox");
+    let room = room();
+    let a = container(&room, "a", "--name first -l k=v");
+    let b = container(&room, "b", "");
+    let list = room.sh("ctr-ls -a").ok();
+    let records: Vec<Value> = list.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(records.iter().map(|r| r["id"].as_str().unwrap()).collect::<Vec<_>>(), [&b, &a]);
+    assert_eq!(records[1]["labels"], json!({"run.oci.handler": "evil", "of.image": "yes", "k": "v"}));
+    assert_eq!(records[1]["command"], json!(["/bin/echo", "e", "c"]));
+    assert!(records[0]["name"].as_str().unwrap().contains('_'), "a random name");
+    assert_eq!(room.sh("ctr-ls -q aa").ok(), a[..12]);
+    assert_eq!(room.sh("ctr-ls -lq --no-trunc").ok(), b);
+    assert_eq!(room.sh("ctr-ls -n 1 -q").ok(), b[..12]);
+    assert_eq!(room.sh("ctr-ls").ok(), "", "none runs");
+    room.sh("ctr-ls nothing").fails(1, "No such container: nothing");
+    room.sh("ctr-ls --filter volume=x").fails(2, "invalid filter 'volume'");
+    // Stale state: its process is gone, or is another one by now.
+    let me = std::process::id();
+    let state = json!({"ociVersion": "1.0.2", "id": a, "status": "running", "pid": me, "bundle": "/x", "annotations": {"dev.dock.pid.start": "1"}});
+    room.write(&format!("run/containers/{a}/state.json"), state.to_string());
+    assert!(room.sh("ctr-ls first").ok().contains(r#""status":"exited""#), "the same process ID is not the same process");
+}
+
+#[test]
+fn removal_stays_inside_the_container() {
+    needs!(root, "busybox");
+    let room = room();
+    let id = container(&room, "c", "--name gone -v /data -v kept:/k");
+    room.write("outside/file", "");
+    symlink(room.path("outside"), room.path(&format!("root/containers/{id}/upper/link"))).unwrap();
+    let work = room.path(&format!("root/containers/{id}/work/work"));
+    fs::create_dir(&work).unwrap();
+    fs::set_permissions(&work, fs::Permissions::from_mode(0)).unwrap();
+    assert_eq!(room.sh("ctr-rm -v gone").ok(), "gone");
+    assert!(room.path("outside/file").exists());
+    assert!(!room.path(&format!("root/containers/{id}")).exists());
+    let volumes: Vec<_> = fs::read_dir(room.path("root/volumes")).unwrap().flatten().map(|e| e.file_name()).collect();
+    assert_eq!(volumes, ["kept"], "volumes without a name go, named ones stay");
+    room.sh("ctr-rm gone").fails(1, "No such container: gone");
+    room.sh("ctr-rm -f gone").ok();
+    room.sh("ctr-rm </dev/null").fails(1, "no container record on <stdin>");
+    let id = container(&room, "d", "");
+    assert_eq!(room.sh("ctr-ls -a | ctr-rm").ok(), id);
+}
+
+#[test]
+fn an_ordinary_user_removes_his_own() {
+    needs!(root, "busybox", "setpriv");
+    assert!(is_root());
+    let room = Room::of_user(1234);
+    let id = "e".repeat(64);
+    let script = format!(
+        "mkdir -p root/containers/{id}/work/work && cd root/containers/{id} && echo '{{\"id\":\"{id}\",\"name\":\"mine\",\"created\":\"\",\"command\":[]}}' >container.json && chmod 000 work/work && ctr-rm mine"
+    );
+    assert_eq!(room.sh(&script).ok(), "mine");
+    assert!(!room.path(&format!("root/containers/{id}")).exists());
+}
