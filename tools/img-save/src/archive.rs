@@ -5,12 +5,34 @@ use crate::choose::Chosen;
 use anyhow::Context;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use tar::{Builder, EntryType, Header};
 use wire::{Descriptor, Digest, Reference, annotation, media_type};
 
 /// What containerd and docker read an image's whole name from.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+/// A sink that puts its name before its errors: a full disk is told from a damaged blob.
+#[derive(Debug)]
+pub struct Labelled<W>(pub String, pub W);
+
+impl<W> Labelled<W> {
+    fn label<T>(&self, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.0)))
+    }
+}
+
+impl<W: Write> Write for Labelled<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.1.write(bytes);
+        self.label(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.1.flush();
+        self.label(flushed)
+    }
+}
 
 /// Writes everything to `to`.
 pub fn write(images: &[Chosen], docker: bool, to: &mut impl Write) -> anyhow::Result<()> {
@@ -42,7 +64,7 @@ pub fn write(images: &[Chosen], docker: bool, to: &mut impl Write) -> anyhow::Re
     for (path, (image, blob)) in first.iter().chain(&later) {
         let reader = image.layout.read(blob).with_context(|| image.operand.clone())?;
         let header = header(path, EntryType::Regular, reader.size())?;
-        tar.append(&header, reader).with_context(|| path.clone())?;
+        tar.append(&header, reader)?;
     }
     tar.finish()?;
     Ok(())
@@ -54,7 +76,7 @@ fn blob_path(digest: &Digest) -> String {
 
 fn document(tar: &mut Builder<impl Write>, name: &str, value: &Value) -> anyhow::Result<()> {
     let bytes = value.to_string().into_bytes();
-    tar.append(&header(name, EntryType::Regular, bytes.len() as u64)?, &bytes[..]).context(name.to_owned())
+    Ok(tar.append(&header(name, EntryType::Regular, bytes.len() as u64)?, &bytes[..])?)
 }
 
 fn header(path: &str, kind: EntryType, size: u64) -> anyhow::Result<Header> {

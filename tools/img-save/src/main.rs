@@ -15,11 +15,13 @@ mod archive;
 mod choose;
 
 use anyhow::Context;
+use archive::Labelled;
+use choose::Chosen;
 use clap::{Parser, ValueEnum};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use tempfile::NamedTempFile;
 use toolkit::Out;
 
 /// Save images of a layout as one docker or OCI archive
@@ -63,25 +65,22 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let _holds = images.iter().map(|image| image.layout.hold()).collect::<Result<Vec<_>, _>>()?;
     let docker = args.format == Format::Docker;
     if let Some(path) = file {
-        return to_file(&path, |to| archive::write(&images, docker, to)).with_context(|| path.display().to_string());
+        return to_file(&path, &images, docker);
     }
     toolkit::widen_pipe(std::io::stdout());
-    archive::write(&images, docker, &mut out.bytes()).context("<stdout>")
+    archive::write(&images, docker, &mut Labelled("<stdout>".into(), out.bytes()))
 }
 
 /// Temp, fsync, rename: FILE is the old one or the whole new one.
-fn to_file(
-    path: &Path,
-    write: impl FnOnce(&mut BufWriter<&mut NamedTempFile>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+fn to_file(path: &Path, images: &[Chosen], docker: bool) -> anyhow::Result<()> {
+    let label = path.display().to_string();
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temp = tempfile::Builder::new().prefix(".img-save-").tempfile_in(dir)?;
-    let mut to = BufWriter::with_capacity(1 << 20, &mut temp);
-    write(&mut to)?;
+    let mut temp = tempfile::Builder::new().prefix(".img-save-").tempfile_in(dir).with_context(|| label.clone())?;
+    let mut to = Labelled(label.clone(), BufWriter::with_capacity(1 << 20, &mut temp));
+    archive::write(images, docker, &mut to)?;
     to.flush()?;
     drop(to);
-    temp.as_file().sync_all()?;
-    temp.persist(path)?;
-    std::fs::File::open(dir)?.sync_all()?;
-    Ok(())
+    temp.as_file().sync_all().with_context(|| label.clone())?;
+    temp.persist(path).map_err(|error| error.error).with_context(|| label.clone())?;
+    File::open(dir).and_then(|dir| dir.sync_all()).context(label)
 }
