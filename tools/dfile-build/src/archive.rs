@@ -28,7 +28,7 @@ pub fn is_one(mut file: File, path: &Path) -> anyhow::Result<bool> {
     }
     file.seek(SeekFrom::Start(0))?;
     // What does not decompress is a file like any other.
-    Ok(codec::decoder(file).and_then(|stream| head(stream)).is_ok_and(|start| is_header(&start)))
+    Ok(codec::decoder(file).and_then(head).is_ok_and(|start| is_header(&start)))
 }
 
 fn head(stream: impl Read) -> std::io::Result<Vec<u8>> {

@@ -10,7 +10,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-/// The kernel's limit for one path walk (path_resolution(7)).
+/// The kernel's limit for one path walk (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
 const MOST_ENTRIES: usize = 4_000_000;
 /// passwd and group.
@@ -71,16 +71,16 @@ impl Below {
             }
             if let Some(hidden) = name.as_bytes().strip_prefix(layer_tar::WHITEOUT_PREFIX) {
                 let layer = self.layer;
-                if let Some(directory) = self.directory(path.parent().unwrap_or(Path::new(""))) {
-                    if directory.get(OsStr::from_bytes(hidden)).is_some_and(|(since, _)| *since < layer) {
-                        directory.remove(OsStr::from_bytes(hidden));
-                    }
+                if let Some(directory) = self.directory(path.parent().unwrap_or(Path::new("")))
+                    && directory.get(OsStr::from_bytes(hidden)).is_some_and(|(since, _)| *since < layer)
+                {
+                    directory.remove(OsStr::from_bytes(hidden));
                 }
                 continue;
             }
             let kind = entry.header().entry_type();
             if kind.is_symlink() {
-                let target = entry.link_name()?.map(|target| target.into_owned()).unwrap_or_default();
+                let target = entry.link_name()?.map(std::borrow::Cow::into_owned).unwrap_or_default();
                 self.put_link(&path, target)?;
             } else if kind.is_dir() {
                 self.put(&path, Kind::Directory)?;
@@ -121,7 +121,7 @@ impl Below {
         let layer = self.layer;
         let Some(name) = path.file_name() else { return Ok(()) };
         let mut at = &mut self.root;
-        for part in path.parent().unwrap_or(Path::new("")).iter() {
+        for part in path.parent().unwrap_or(Path::new("")) {
             let (since, below) = at.entry(part.to_owned()).or_insert((layer, Node::Directory(Directory::new())));
             if !matches!(below, Node::Directory(_)) {
                 *below = Node::Directory(Directory::new());

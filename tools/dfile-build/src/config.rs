@@ -82,7 +82,9 @@ impl Config {
     pub fn apply(&mut self, instruction: &Instruction) -> anyhow::Result<String> {
         Ok(match instruction {
             Instruction::Env(list) => {
-                list.iter().for_each(|(name, value)| self.set_env(name, value));
+                for (name, value) in list {
+                    self.set_env(name, value);
+                }
                 format!("ENV {}", joined(list))
             }
             Instruction::Label(list) => {

@@ -8,6 +8,7 @@ use layer_tar::write::TarWriter;
 use layer_tar::{Kind, Meta, Time};
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// What one COPY or ADD puts into the image.
@@ -179,7 +180,6 @@ impl<W: Write> Layer<'_, W> {
             Kind::Symlink => {
                 meta.mode = 0o777;
                 self.tar.symlink(path, &meta, &entry.target)?;
-                use std::os::unix::ffi::OsStrExt;
                 let target = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.target));
                 return self.below.put_link(path, target);
             }

@@ -81,7 +81,7 @@ struct Args {
     /// The image layout, instead of images/ below the root
     #[arg(long, value_name = "DIR")]
     layout: Option<PathBuf>,
-    /// Where images, layers and the kept state of failed steps are, instead of $DOCK_ROOT
+    /// Where images, layers and the kept state of failed steps are, instead of $`DOCK_ROOT`
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// The directory that COPY and ADD take from
@@ -92,6 +92,7 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     names_are_tags(&args.tag)?;
     let build_args = build_args(&args.build_arg)?;

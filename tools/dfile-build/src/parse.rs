@@ -243,7 +243,8 @@ mod tests {
 
     #[test]
     fn lines_become_statements() {
-        let table: [(&str, &[(usize, &str, &str)]); 10] = [
+        type Want<'a> = &'a [(usize, &'a str, &'a str)];
+        let table: [(&str, Want<'_>); 10] = [
             ("FROM a\nRUN b\n", &[(1, "FROM", "a"), (2, "RUN", "b")]),
             ("\u{feff}from a\r\nrun b\r\n", &[(1, "FROM", "a"), (2, "RUN", "b")]),
             ("RUN a \\\n  b \\  \n  c", &[(1, "RUN", "a   b   c")]),

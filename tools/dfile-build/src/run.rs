@@ -26,20 +26,20 @@ impl Builder<'_> {
         let argv = state.config.argv(&run.command);
         let args = state.visible_args();
         let key = self.key(state, &json!(["run", argv, run.script, args]));
-        if self.from_cache(state, &key) {
+        if self.take_cached(state, &key) {
             return Ok(());
         }
         let image = self.record(state).context("FROM scratch has nothing that could run")?;
         let mut workshop = Workshop::open(self.siblings.root(), key.short())?;
         let bundle = self.unpack(&image, &workshop)?;
-        let bundle = self.specify(state, run, &argv, &args, bundle, &workshop)?;
+        let bundle = self.specify(state, run, &argv, &args, &bundle, &workshop)?;
         self.spawn(&bundle, original, &mut workshop)?;
         let mut diff = self.siblings.on_layout("layer-diff");
         let layer = siblings::transform(&mut diff, Some(&bundle))?;
         let entry = json!({"created_by": history(&args, &argv)});
-        let mut append = self.append(state, Some(entry), &key)?;
+        let mut append = self.append(state, Some(&entry), &key)?;
         let record = siblings::transform(append.args(["--layers-from", "-"]), Some(&layer))?;
-        self.advance(state, record)?;
+        state.advance(record)?;
         self.progress.done();
         Ok(())
     }
@@ -57,7 +57,7 @@ impl Builder<'_> {
         run: &Run,
         argv: &[String],
         args: &[(String, String)],
-        bundle: Record,
+        bundle: &Record,
         workshop: &Workshop,
     ) -> anyhow::Result<Record> {
         let mut command = self.siblings.command("ctr-spec");
@@ -74,7 +74,7 @@ impl Builder<'_> {
             fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
             command.arg("--volume").arg(format!("{}:/dev/pipes/{name}:ro", script.display()));
         }
-        siblings::transform(command.arg("--").args(argv), Some(&bundle))
+        siblings::transform(command.arg("--").args(argv), Some(bundle))
     }
 
     fn spawn(&self, bundle: &Record, original: &str, workshop: &mut Workshop) -> anyhow::Result<()> {

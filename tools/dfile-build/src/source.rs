@@ -1,5 +1,5 @@
 //! Where COPY reads: a directory by its descriptor. Every look-up is one `openat2` that cannot leave it
-//! (openat2(2), RESOLVE_IN_ROOT); links met inside a copied directory are copied as links.
+//! (openat2(2), `RESOLVE_IN_ROOT`); links met inside a copied directory are copied as links.
 
 use crate::ignore::{Ignore, Pattern, has_wildcard};
 use anyhow::{Context, bail};
@@ -173,7 +173,7 @@ impl Root {
             _ => Vec::new(),
         };
         let keep = self.keep_owner;
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the kernel gives 0..1e9")]
+        #[expect(clippy::cast_possible_truncation, reason = "the kernel gives 0..1e9")]
         let mtime = Time { seconds: stat.st_mtime, nanos: stat.st_mtime_nsec as u32 };
         let meta = Meta {
             mode: stat.st_mode & 0o7777,
@@ -203,7 +203,7 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let fd = rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), how)
-            .with_context(|| format!("openat2({:?}, {:?})", self.real, path))?;
+            .with_context(|| format!("openat2({}, {})", self.real.display(), path.display()))?;
         if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
             bail!("{}: is not a regular file any more", path.display());
         }
@@ -213,12 +213,12 @@ impl Root {
     /// The digest of everything that a copy takes from a source. Times are not part of it, as in docker.
     pub fn digest(&self, source: &Source) -> anyhow::Result<String> {
         let mut hash = Sha256::new();
+        hash.update(source.name.as_bytes());
         for entry in &source.entries {
             let Meta { mode, uid, gid, xattrs, .. } = &entry.meta;
-            let line = format!(
-                "{:?}\0{:?}\0{mode:o}\0{uid}\0{gid}\0{}\0{xattrs:?}\0{:?}\0",
-                entry.below, entry.kind, entry.size, entry.device
-            );
+            let line =
+                format!("\0{:?}\0{mode:o}\0{uid}\0{gid}\0{}\0{xattrs:?}\0{:?}\0", entry.kind, entry.size, entry.device);
+            hash.update(entry.below.as_os_str().as_bytes());
             hash.update(line.as_bytes());
             hash.update(&entry.target);
             if entry.kind == Kind::File {

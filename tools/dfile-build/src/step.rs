@@ -94,6 +94,14 @@ impl State {
         visible
     }
 
+    /// The record of a new image: the state is now that image.
+    pub fn advance(&mut self, record: Record) -> anyhow::Result<()> {
+        let Record::Image(image) = record else { bail!("img-append: not an image record") };
+        self.image = Some(image.descriptor);
+        self.pending.clear();
+        Ok(())
+    }
+
     fn parent(&self) -> String {
         self.image.as_ref().map_or_else(|| "scratch".into(), |image| image.digest.to_string())
     }
@@ -282,7 +290,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Takes the step from the cache when it can.
-    pub fn from_cache(&mut self, state: &mut State, key: &Key) -> bool {
+    pub fn take_cached(&mut self, state: &mut State, key: &Key) -> bool {
         if self.no_cache {
             return false;
         }
@@ -294,8 +302,8 @@ impl<'a> Builder<'a> {
     }
 
     /// `img-append` on the image so far, ready for the layer.
-    pub fn append(&self, state: &State, entry: Option<Value>, key: &Key) -> anyhow::Result<Command> {
-        let history: Vec<&Value> = state.pending.iter().chain(&entry).collect();
+    pub fn append(&self, state: &State, entry: Option<&Value>, key: &Key) -> anyhow::Result<Command> {
+        let history: Vec<&Value> = state.pending.iter().chain(entry).collect();
         let mut change = json!({"config": state.config.members, "history": history});
         if let Some(author) = &state.config.author {
             change["author"] = author.as_str().into();
@@ -317,14 +325,6 @@ impl<'a> Builder<'a> {
         Ok(command)
     }
 
-    /// Takes the record of a new image into the state.
-    pub fn advance(&self, state: &mut State, record: Record) -> anyhow::Result<()> {
-        let Record::Image(image) = record else { bail!("img-append: not an image record") };
-        state.image = Some(image.descriptor);
-        state.pending.clear();
-        Ok(())
-    }
-
     /// The image of a built stage: what is pending becomes one more image, without a layer.
     fn image_of(&mut self, stage: usize) -> anyhow::Result<Descriptor> {
         let mut state = self.built[stage].clone().context("the stage is not built")?;
@@ -332,12 +332,11 @@ impl<'a> Builder<'a> {
         if changed {
             let key = self.key(&state, &json!("end"));
             let found = if self.no_cache { None } else { cache::find(self.layout, &key) };
-            match found {
-                Some(image) => state.image = Some(image),
-                None => {
-                    let record = siblings::transform(&mut self.append(&state, None, &key)?, None)?;
-                    self.advance(&mut state, record)?;
-                }
+            if let Some(image) = found {
+                state.image = Some(image)
+            } else {
+                let record = siblings::transform(&mut self.append(&state, None, &key)?, None)?;
+                state.advance(record)?;
             }
             state.pending.clear();
             self.built[stage] = Some(state.clone());
@@ -399,12 +398,12 @@ impl<'a> Builder<'a> {
                     "" => (0, 0),
                     user => copy::owner(user, &below).unwrap_or((0, 0)),
                 };
-                let mut command = self.append(state, Some(json!({"created_by": line})), &key)?;
+                let mut command = self.append(state, Some(&json!({"created_by": line})), &key)?;
                 let latest = self.latest;
                 let record = siblings::fed(command.args(["--layer", "-"]), |pipe| {
                     make_directories(&mut below, &resolved, owner, latest, pipe)
                 })?;
-                self.advance(state, record)?;
+                state.advance(record)?;
             }
         }
         self.keep_below(state, below);
@@ -414,8 +413,8 @@ impl<'a> Builder<'a> {
 
     fn copy(&mut self, state: &mut State, copy: &Copy, stage: usize) -> anyhow::Result<()> {
         let tree = copy.from.as_ref().map(|from| self.tree(from, stage)).transpose()?;
-        let result = self.copy_from(state, copy, tree.as_deref());
-        result
+
+        self.copy_from(state, copy, tree.as_deref())
     }
 
     fn copy_from(&mut self, state: &mut State, copy: &Copy, tree: Option<&str>) -> anyhow::Result<()> {
@@ -444,21 +443,20 @@ impl<'a> Builder<'a> {
             bail!("{word}: more than one source: the destination {destination:?} must end with /");
         }
         let digests = sources.iter().map(|source| root.digest(source)).collect::<anyhow::Result<Vec<_>>>()?;
-        let names: Vec<_> = sources.iter().map(|source| source.name.to_string_lossy().into_owned()).collect();
         let inline: Vec<_> = copy.inline.iter().map(|d| (d.name.clone(), d.content.clone())).collect();
-        let key = self.key(state, &json!([word, names, digests, inline, destination, copy.chown]));
-        if self.from_cache(state, &key) {
+        let key = self.key(state, &json!([word, digests, inline, destination, copy.chown]));
+        if self.take_cached(state, &key) {
             return Ok(());
         }
         let mut below = self.take_below(state)?;
         let owner = copy.chown.as_deref().map(|spec| copy::owner(spec, &below)).transpose()?;
         let entry = json!({"created_by": history(copy, word)});
-        let mut command = self.append(state, Some(entry), &key)?;
+        let mut command = self.append(state, Some(&entry), &key)?;
         let plan = copy::Plan { root, sources: &sources, inline, destination, owner, unpack: copy.add };
         let latest = self.latest;
         let record = siblings::fed(command.args(["--layer", "-"]), |pipe| copy::write(&plan, &mut below, pipe, latest))
             .with_context(|| word.to_owned())?;
-        self.advance(state, record)?;
+        state.advance(record)?;
         self.keep_below(state, below);
         self.progress.done();
         Ok(())
@@ -532,7 +530,8 @@ fn directory_kept(working_dir: &str, destination: &str) -> String {
 fn history(copy: &Copy, word: &str) -> String {
     let mut line = word.to_owned();
     if let Some(owner) = &copy.chown {
-        line.push_str(&format!(" --chown={owner}"));
+        line.push_str(" --chown=");
+        line.push_str(owner);
     }
     let inline = copy.inline.iter().map(|document| format!("<<{}", document.name));
     for source in copy.sources.iter().cloned().chain(inline) {

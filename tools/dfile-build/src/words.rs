@@ -20,12 +20,10 @@ pub fn first(text: &str, escape: char) -> (&str, &str) {
         match quote {
             _ if escaped => escaped = false,
             Some(open) if c == open => quote = None,
-            Some('\'') => {}
-            _ if c == escape => escaped = true,
-            Some(_) => {}
+            _ if c == escape && quote != Some('\'') => escaped = true,
             None if c == '"' || c == '\'' => quote = Some(c),
             None if c.is_whitespace() => return (&text[..at], &text[at..]),
-            None => {}
+            _ => {}
         }
     }
     (text, "")
@@ -233,18 +231,15 @@ fn replace(value: &str, pattern: &str, by: &str, all: bool) -> String {
     let mut rest = value;
     while let Some(c) = rest.chars().next() {
         let ends = rest.char_indices().map(|(at, c)| at + c.len_utf8()).rev();
-        match ends.into_iter().find(|&end| glob(pattern, &rest[..end])) {
-            Some(end) => {
-                out.push_str(by);
-                rest = &rest[end..];
-                if !all {
-                    break;
-                }
+        if let Some(end) = ends.into_iter().find(|&end| glob(pattern, &rest[..end])) {
+            out.push_str(by);
+            rest = &rest[end..];
+            if !all {
+                break;
             }
-            None => {
-                out.push(c);
-                rest = &rest[c.len_utf8()..];
-            }
+        } else {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
         }
     }
     out + rest
