@@ -1,4 +1,4 @@
-//! user_namespaces(7): which user outside is which user inside.
+//! `user_namespaces(7)`: which user outside is which user inside.
 
 use crate::error::{Call, Result};
 use crate::steps::{Mechanism, Scene};

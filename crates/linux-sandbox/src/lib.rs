@@ -6,6 +6,8 @@
 //!
 //! It is the only crate with `unsafe` code, and all of that is in `sys.rs`.
 
+#![allow(clippy::unnecessary_debug_formatting, reason = "calls are shown as strace shows them, with paths in quotes")]
+
 mod capabilities;
 mod cgroups;
 mod devices;

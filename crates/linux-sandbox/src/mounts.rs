@@ -1,4 +1,4 @@
-//! mount_namespaces(7) through the mount API of Linux 5.2: a mount is made first and put in its place by
+//! `mount_namespaces(7)` through the mount API of Linux 5.2: a mount is made first and put in its place by
 //! descriptor afterwards, so that no path is looked up twice.
 
 use crate::error::{Call, Error, Result};
@@ -223,7 +223,7 @@ impl OverlayRoot {
     fn new_api(&self) -> Result<OwnedFd> {
         let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).call(|| "fsopen(\"overlay\")".into())?;
         for option in self.plain() {
-            set(&fs, option).map_err(|errno| context(&fs, format!("fsconfig(overlay, {option:?})"), errno))?;
+            set(&fs, option).map_err(|errno| context(&fs, &format!("fsconfig(overlay, {option:?})"), errno))?;
         }
         for (key, path) in self.layers() {
             let line = || format!("fsconfig(overlay, {key:?}, {path:?})");
@@ -234,9 +234,9 @@ impl OverlayRoot {
                     .call(|| format!("open({path:?})"))?;
                 fsconfig_set_fd(&fs, key, &dir)
             };
-            done.map_err(|errno| context(&fs, line(), errno))?;
+            done.map_err(|errno| context(&fs, &line(), errno))?;
         }
-        fsconfig_create(&fs).map_err(|errno| context(&fs, "fsconfig(overlay, create)".into(), errno))?;
+        fsconfig_create(&fs).map_err(|errno| context(&fs, "fsconfig(overlay, create)", errno))?;
         fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, self.attributes.flags()).call(|| "fsmount(overlay)".into())
     }
 
@@ -438,9 +438,9 @@ pub(crate) fn new_filesystem(kind: &str, source: &str, options: &[String], attri
     let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).call(|| format!("fsopen({kind:?})"))?;
     fsconfig_set_string(&fs, "source", source).call(|| format!("fsconfig({kind}, \"source\", {source:?})"))?;
     for option in options {
-        set(&fs, option).map_err(|errno| context(&fs, format!("fsconfig({kind}, {option:?})"), errno))?;
+        set(&fs, option).map_err(|errno| context(&fs, &format!("fsconfig({kind}, {option:?})"), errno))?;
     }
-    fsconfig_create(&fs).map_err(|errno| context(&fs, format!("fsconfig({kind}, create)"), errno))?;
+    fsconfig_create(&fs).map_err(|errno| context(&fs, &format!("fsconfig({kind}, create)"), errno))?;
     fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes.flags()).call(|| format!("fsmount({kind})"))
 }
 
@@ -452,11 +452,11 @@ fn set(fs: &OwnedFd, option: &str) -> rustix::io::Result<()> {
 }
 
 /// The kernel keeps a sentence of its own in the descriptor of a file system that could not be made.
-fn context(fs: &OwnedFd, call: String, errno: Errno) -> Error {
+fn context(fs: &OwnedFd, call: &str, errno: Errno) -> Error {
     let mut buffer = [0; 256];
     let said =
         rustix::io::read(fs, &mut buffer).ok().and_then(|length| std::str::from_utf8(buffer.get(2..length)?).ok());
-    let call = said.map_or(call.clone(), |said| format!("{call} ({})", said.trim_end()));
+    let call = said.map_or(call.to_owned(), |said| format!("{call} ({})", said.trim_end()));
     Error::Call { call, errno: errno.raw_os_error() }
 }
 

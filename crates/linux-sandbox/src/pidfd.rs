@@ -62,7 +62,7 @@ impl Running {
             }
             if let Some(master) = &self.master {
                 if ready.get(2) == Some(&true) {
-                    output_open = copy_output(master);
+                    output_open = copy_output(master) != Output::Ended;
                     feed(master, &mut keys);
                 }
                 if let (Some(true), Some(terminal)) = (ready.get(3), &terminal) {
@@ -73,7 +73,7 @@ impl Running {
             if ready[1] {
                 if let Some(master) = self.master.as_ref().filter(|_| output_open) {
                     unblock(master);
-                    while copy_output(master) {}
+                    while copy_output(master) == Output::Copied {}
                 }
                 return self.reap();
             }
@@ -117,12 +117,20 @@ pub(crate) fn undo(steps: &[Step]) {
     }
 }
 
-/// Terminal → our stdout. False at its end: the last process that had it open is gone.
-fn copy_output(master: &OwnedFd) -> bool {
+/// What a read of the container's terminal gave.
+#[derive(PartialEq, Eq)]
+enum Output {
+    Copied,
+    Nothing,
+    /// No process has the terminal open any more.
+    Ended,
+}
+
+/// Terminal → our stdout.
+fn copy_output(master: &OwnedFd) -> Output {
     let mut buffer = [0; 16 * 1024];
     match read(master, &mut buffer) {
-        Ok(0) => false,
-        Ok(length) => {
+        Ok(length) if length > 0 => {
             let mut rest = &buffer[..length];
             while !rest.is_empty() {
                 match write(rustix::stdio::stdout(), rest) {
@@ -132,11 +140,10 @@ fn copy_output(master: &OwnedFd) -> bool {
                     Err(_) => break,
                 }
             }
-            true
+            Output::Copied
         }
-        Err(Errno::INTR) => true,
-        // EIO: no process has the terminal open. EAGAIN comes only when there is nothing to copy.
-        Err(errno) => errno == Errno::AGAIN && false,
+        Err(Errno::INTR | Errno::AGAIN) => Output::Nothing,
+        _ => Output::Ended,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::sys;
 use rustix::io::Errno;
 use serde::Serialize;
 
-/// Resource limits. Without CAP_SYS_RESOURCE a hard limit cannot be raised: then it stays, and a note says so.
+/// Resource limits. Without `CAP_SYS_RESOURCE` a hard limit cannot be raised: then it stays, and a note says so.
 #[derive(Debug, Serialize)]
 pub struct Rlimits {
     /// Name as `RLIMIT_NOFILE`, soft, hard.

@@ -1,5 +1,9 @@
 use crate::error::Result;
-use crate::*;
+use crate::{
+    Bind, Capabilities, CgroupMounts, Cgroups, Console, Devices, Error, Exec, Filesystem, Hostname, IdMap, Join,
+    JoinCgroups, Loopback, MakeWorkDir, Masks, NoNewPrivileges, OomScore, OverlayRoot, Pivot, PropagationStep,
+    ReadOnlyPaths, ReadOnlyRoot, Rlimits, SignalsToDefault, Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
+};
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
 use serde::Serialize;

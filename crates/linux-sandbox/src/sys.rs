@@ -141,7 +141,7 @@ pub(crate) fn exit_now(code: u8) -> ! {
     unsafe { libc::_exit(code.into()) }
 }
 
-/// New namespaces for this process. Safe here: no CLONE_FILES, so descriptors keep their meaning.
+/// New namespaces for this process. Safe here: no `CLONE_FILES`, so descriptors keep their meaning.
 pub(crate) fn unshare_cgroup() -> Result<()> {
     // SAFETY: the flag concerns the cgroup namespace only.
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }
@@ -153,8 +153,8 @@ pub(crate) fn loopback_up() -> Result<()> {
     // SAFETY: ifreq is plain data; the name is NUL-terminated because the rest stays zero.
     unsafe {
         let mut request: libc::ifreq = std::mem::zeroed();
-        request.ifr_name[0] = b'l'.cast_signed().into();
-        request.ifr_name[1] = b'o'.cast_signed().into();
+        request.ifr_name[0] = b'l'.cast_signed();
+        request.ifr_name[1] = b'o'.cast_signed();
         request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(0x41);
         check(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request).into()).map(drop)
     }

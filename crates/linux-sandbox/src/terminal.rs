@@ -27,7 +27,7 @@ pub struct Console {
     pub size: Option<(u16, u16)>,
 }
 
-/// f_type of devpts.
+/// `f_type` of devpts.
 const DEVPTS: i64 = 0x1cd1;
 
 impl Mechanism for Console {

@@ -13,7 +13,7 @@
 //! exec setpriv --bounding-set -all --inh-caps=-all --clear-groups env -i /bin/sh
 //! ```
 //!
-//! Read namespaces(7), mount_namespaces(7), pivot_root(2), capabilities(7), cgroups(7), pidfd_open(2).
+//! Read namespaces(7), `mount_namespaces(7)`, `pivot_root(2)`, capabilities(7), cgroups(7), `pidfd_open(2)`.
 
 #![forbid(unsafe_code)]
 
@@ -24,7 +24,7 @@ mod plan;
 use anyhow::{Context, bail};
 use clap::Parser;
 use config::Config;
-use linux_sandbox::{Plan, Running, Step, Terminal};
+use linux_sandbox::{Plan, Step, Terminal};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::termios::isatty;
@@ -37,6 +37,7 @@ use wire::{Bundle, Record, exit};
 /// Run the process of a bundle, isolated
 #[derive(Debug, Parser)]
 #[command(name = "ctr-spawn", version, about)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 struct Args {
     /// Bundle directory; without it, the first line of stdin is its record and the rest is the container's
     bundle: Option<PathBuf>,
@@ -67,21 +68,22 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    toolkit::main_with_codes(exit::SPAWN_FAILED, exit::SPAWN_FAILED, run)
+    toolkit::main_with_codes(exit::SPAWN_FAILED, exit::SPAWN_FAILED, |args: Args, out| run(&args, out))
 }
 
-fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
-    let bundle = read_bundle(&args)?;
+fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
+    let bundle = read_bundle(args)?;
     let dir = bundle.path.as_path();
     let config = read_config(dir)?;
-    let id = container_id(&args, dir)?;
-    let terminal = open_terminal(&args, &config);
-    let steps = make_steps(&args, &bundle, &config, &id, terminal.as_ref())?;
+    let id = container_id(args, dir)?;
+    let terminal = open_terminal(args, &config);
+    let steps = make_steps(args, &bundle, &config, &id, terminal.as_ref())?;
     if args.plan {
         return print_plan(out, &steps);
     }
     let kept = life::Kept::take(dir, &id)?;
-    let ended = run_and_wait(Plan { steps, explain: args.explain, program: "ctr-spawn".into() }, kept, terminal);
+    let plan = Plan { steps, explain: args.explain, program: "ctr-spawn".into() };
+    let ended = run_and_wait(&plan, kept, terminal);
     if args.rm {
         bundle::remove_tree(dir).with_context(|| format!("{}: remove", dir.display()))?;
     }
@@ -175,8 +177,8 @@ fn print_plan(out: &mut Out, steps: &[Step]) -> anyhow::Result<u8> {
     Ok(exit::DONE)
 }
 
-fn run_and_wait(plan: Plan, mut kept: Option<life::Kept>, terminal: Option<Terminal>) -> anyhow::Result<u8> {
-    let running = match linux_sandbox::spawn(&plan) {
+fn run_and_wait(plan: &Plan, mut kept: Option<life::Kept>, terminal: Option<Terminal>) -> anyhow::Result<u8> {
+    let running = match linux_sandbox::spawn(plan) {
         Ok(running) => running,
         Err(error) => {
             if let Some(kept) = kept {
@@ -187,7 +189,7 @@ fn run_and_wait(plan: Plan, mut kept: Option<life::Kept>, terminal: Option<Termi
     };
     let noted = kept.as_mut().map_or(Ok(()), |kept| kept.started(running.pid()));
     let ended = running.wait(terminal);
-    let oom_killed = was_oom_killed(&plan, &running);
+    let oom_killed = was_oom_killed(plan);
     running.clean_up(&plan.steps);
     let ended = ended?;
     if let Some(kept) = kept {
@@ -196,6 +198,6 @@ fn run_and_wait(plan: Plan, mut kept: Option<life::Kept>, terminal: Option<Termi
     noted.map(|()| ended.code)
 }
 
-fn was_oom_killed(plan: &Plan, _: &Running) -> bool {
+fn was_oom_killed(plan: &Plan) -> bool {
     plan.steps.iter().any(|step| matches!(step, Step::Cgroups(cgroups) if linux_sandbox::oom_killed(cgroups)))
 }

@@ -71,12 +71,14 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     }
     steps.push(Step::ReadOnlyPaths(ReadOnlyPaths { paths: config.linux.readonly_paths.clone() }));
     steps.push(Step::Masks(Masks { paths: config.linux.masked_paths.clone() }));
-    steps.push(Step::MakeWorkDir(MakeWorkDir { path: process.cwd.clone() }));
+    if process.cwd != Path::new("/") {
+        steps.push(Step::MakeWorkDir(MakeWorkDir { path: process.cwd.clone() }));
+    }
     if config.root.readonly {
         steps.push(Step::ReadOnlyRoot(ReadOnlyRoot {}));
     }
     steps.push(Step::Pivot(Pivot {}));
-    steps.extend(hostname(&facts)?.map(Step::Hostname));
+    steps.extend(hostname(&facts).map(Step::Hostname));
     if facts.has_own(Namespace::Network) {
         steps.push(Step::Loopback(Loopback {}));
     }
@@ -294,7 +296,7 @@ fn mount_step(
     }))
 }
 
-/// f_type of cgroup2.
+/// `f_type` of cgroup2.
 const CGROUP2: i64 = 0x6367_7270;
 
 /// A volume on /proc would let the container write its own answers (CVE-2019-16884).
@@ -347,17 +349,12 @@ fn devices(facts: &Facts) -> anyhow::Result<Devices> {
     Ok(Devices { nodes, links, bind: facts.in_user_namespace() })
 }
 
-fn hostname(facts: &Facts) -> anyhow::Result<Option<Hostname>> {
+fn hostname(facts: &Facts) -> Option<Hostname> {
     let clean = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
     let (hostname, domainname) = (clean(&facts.config.hostname), clean(&facts.config.domainname));
-    if hostname.is_none() && domainname.is_none() {
-        return Ok(None);
-    }
-    if !facts.has_own(Namespace::Uts) {
-        // docker run --uts=host leaves the name in the file; the host's own name it must not become.
-        return Ok(None);
-    }
-    Ok(Some(Hostname { hostname, domainname }))
+    // docker run --uts=host leaves the name in the file; the host's own name it must not become.
+    let asked = hostname.is_some() || domainname.is_some();
+    (asked && facts.has_own(Namespace::Uts)).then_some(Hostname { hostname, domainname })
 }
 
 fn who(facts: &Facts) -> anyhow::Result<Vec<Step>> {

@@ -64,10 +64,12 @@ impl Hierarchies {
             if trees.iter().any(|tree| tree.unified == unified && tree.controllers == controllers) {
                 continue; // a bind mount of one that we have
             }
-            let own = own.lines().filter_map(|line| line.splitn(3, ':').nth(1).zip(line.splitn(3, ':').nth(2)));
-            let own = own.into_iter().find(|(names, _)| match unified {
-                true => names.is_empty(),
-                false => !names.is_empty() && names.split(',').all(|name| controllers.iter().any(|c| c == name)),
+            let mut own = own.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
+            let own = own.find(|(names, _)| {
+                if unified {
+                    return names.is_empty();
+                }
+                !names.is_empty() && names.split(',').all(|name| controllers.iter().any(|known| known == name))
             });
             let own = own.map_or("/", |(_, path)| path).trim_start_matches('/').into();
             trees.push(Hierarchy { unified, mount: mount.replace("\\040", " ").into(), controllers, own });
@@ -337,7 +339,7 @@ impl Mechanism for JoinCgroups {
     }
 }
 
-/// proc_pid_oom_score_adj(5): whom the kernel kills first.
+/// `oom_score_adj` of proc(5): whom the kernel kills first.
 #[derive(Debug, Serialize)]
 pub struct OomScore {
     /// -1000 never, 1000 first.
