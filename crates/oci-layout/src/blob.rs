@@ -48,6 +48,7 @@ impl Layout {
             expected: descriptor.digest.clone(),
             size: descriptor.size,
             seen: 0,
+            wrong: None,
         };
         Ok(BlobReader { from: BufReader::with_capacity(BUFFER, verify) })
     }
@@ -159,6 +160,8 @@ struct Verify {
     expected: Digest,
     size: u64,
     seen: u64,
+    /// What the bytes hash to instead. Whoever reads on after an error gets it again.
+    wrong: Option<Digest>,
 }
 
 impl BlobReader {
@@ -204,6 +207,7 @@ impl io::BufRead for BlobReader {
 
 impl Read for Verify {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.verdict()?;
         let n = self.file.read(buffer)?;
         self.seen += n as u64;
         if self.seen > self.size || (n == 0 && !buffer.is_empty() && self.seen < self.size) {
@@ -217,12 +221,21 @@ impl Read for Verify {
         if self.seen == self.size
             && let Some(hasher) = self.hasher.take()
         {
-            let found = hasher.finish();
-            if found != self.expected {
-                let expected = self.expected.clone();
-                return Err(io::Error::new(io::ErrorKind::InvalidData, Error::Digest { expected, found }));
-            }
+            self.wrong = Some(hasher.finish()).filter(|found| *found != self.expected);
+            self.verdict()?;
         }
         Ok(n)
+    }
+}
+
+impl Verify {
+    fn verdict(&self) -> io::Result<()> {
+        match &self.wrong {
+            None => Ok(()),
+            Some(found) => {
+                let (expected, found) = (self.expected.clone(), found.clone());
+                Err(io::Error::new(io::ErrorKind::InvalidData, Error::Digest { expected, found }))
+            }
+        }
     }
 }

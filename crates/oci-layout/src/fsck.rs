@@ -334,7 +334,6 @@ impl Check<'_> {
 fn wrong_type(descriptor: &Descriptor, bytes: &[u8]) -> bool {
     let document: Value = serde_json::from_slice(bytes).unwrap_or_default();
     document.get("mediaType").is_some_and(|embedded| *embedded != *descriptor.media_type)
-        || document.get("manifests").is_some() != descriptor.is_index()
 }
 
 /// OCI's layer types, docker's, and their non-distributable variants.

@@ -91,30 +91,31 @@ impl Layout {
         Ok(strays)
     }
 
-    /// The digests that index and pins reach. A document that is not there reaches nothing (an index of which
-    /// only one platform was pulled); one that is there and cannot be read is an error, for what it reaches
-    /// would be lost.
+    /// The digests that index and pins reach. Below an image index a manifest may be absent (only one platform
+    /// was pulled); any other document that is absent or cannot be read is an error, for what it reaches would
+    /// be lost.
     pub fn reached(&self) -> Result<HashSet<Digest>> {
         let mut reached = HashSet::new();
         let mut todo = self.index()?;
         todo.extend(self.pins()?.into_iter().map(|(_, pinned)| pinned));
         while let Some(descriptor) = todo.pop() {
             if reached.insert(descriptor.digest.clone()) && (descriptor.is_index() || descriptor.is_manifest()) {
-                match self.document(&descriptor) {
-                    Err(Error::Missing(_)) => {}
-                    bytes => todo.extend(children(&descriptor, &bytes?)?),
+                let mut below = children(&descriptor, &self.document(&descriptor)?)?;
+                if descriptor.is_index() {
+                    below.retain(|child| self.has(&child.digest).is_some());
                 }
+                todo.append(&mut below);
             }
         }
         Ok(reached)
     }
 }
 
-/// What a manifest or an index points to, the subject of an attached artifact included.
+/// What a manifest or an index points to. Not its `subject`: what is attached keeps nothing alive.
 pub(crate) fn children(descriptor: &Descriptor, bytes: &[u8]) -> Result<Vec<Descriptor>> {
     let document = parse_document(descriptor, bytes)?;
     let mut found = Vec::new();
-    for name in ["manifests", "layers", "config", "subject"] {
+    for name in ["manifests", "layers", "config"] {
         match document.get(name) {
             None | Some(Value::Null) => {}
             Some(Value::Array(_)) => {

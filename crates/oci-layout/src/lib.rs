@@ -34,3 +34,6 @@ pub use layout::Layout;
 /// Manifests, configurations and indexes are small; a bigger one is an attack (CVE-2021-41190's family, and
 /// distribution's own limit).
 pub const LARGEST_DOCUMENT: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests;

@@ -96,6 +96,11 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         None => Draft::scratch(args.platform.clone().unwrap_or_else(Platform::host)),
         Some(base) => Draft::of(layout.open_image(&resolve(&layout, base)?, args.platform.as_ref())?),
     };
+    // Whatever can be wrong with the command line is, before a layer is read.
+    let maintainer = change::apply(&mut draft.config, &args.change)?;
+    facts.author = facts.author.or(maintainer);
+    let replacement = args.change_json.as_deref().map(read_json).transpose()?.unwrap_or_default();
+    args.pin.as_deref().map(|key| layout.pinned(key)).transpose()?;
     for file in &args.layer {
         let name = if file == Path::new("-") { "<stdin>".into() } else { file.display().to_string() };
         let added = layer::add(&layout, open(file)?, args.compress).with_context(|| name)?;
@@ -104,9 +109,6 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     for record in layer_records(args.layers_from.as_deref())? {
         draft.push_layer(layer::take(&layout, &record)?);
     }
-    let maintainer = change::apply(&mut draft.config, &args.change)?;
-    facts.author = facts.author.or(maintainer);
-    let replacement = args.change_json.as_deref().map(read_json).transpose()?.unwrap_or_default();
     let manifest = draft.finish(&layout, &facts, replacement)?;
     let name = keep(&layout, &manifest, &args)?;
     let layout = layout.path().to_owned().into();

@@ -1,0 +1,653 @@
+//! The store: images made by hand, listed, named, removed, collected, damaged and found damaged. Beside skopeo,
+//! umoci and tar.
+
+use dock_tests::{Ran, Room, bin, needs};
+use serde_json::Value;
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A room with a tree, its tar, and an image `base` of one layer.
+fn room() -> Room {
+    let room = Room::new();
+    room.write("tree/etc/motd", "hello\n");
+    room.write("tree/bin/prog", vec![7u8; 300_000]);
+    room.sh("tar -C tree -cf tree.tar .").ok();
+    room.sh("img-append --base scratch --layer tree.tar -c 'CMD [\"/bin/prog\"]' -t base:1").ok();
+    room
+}
+
+fn json(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+}
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines().map(json).collect()
+}
+
+fn index(room: &Room) -> Value {
+    json(&fs::read_to_string(room.path("root/images/index.json")).unwrap())
+}
+
+fn manifest(room: &Room, image: &str) -> Value {
+    json(&room.sh(&format!("img-inspect --raw manifest {image}")).ok())
+}
+
+fn config(room: &Room, image: &str) -> Value {
+    json(&room.sh(&format!("img-inspect --raw config {image}")).ok())
+}
+
+fn blob(room: &Room, digest: &Value) -> PathBuf {
+    room.path("root/images/blobs").join(digest.as_str().unwrap().replace(':', "/"))
+}
+
+fn blobs(room: &Room) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(room.path("root/images/blobs/sha256"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[track_caller]
+fn sound(room: &Room) {
+    let ran = room.sh("img-fsck");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, ""), "{ran:#?}");
+}
+
+/// The classes that fsck finds, in the order of their first.
+#[track_caller]
+fn findings(room: &Room, code: i32) -> Vec<String> {
+    let ran: Ran = room.sh("img-fsck");
+    assert_eq!(ran.code, code, "{ran:#?}");
+    let mut classes = Vec::new();
+    for finding in lines(&ran.stdout) {
+        let class = finding["class"].as_str().unwrap().to_owned();
+        assert!(finding["message"].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
+        if !classes.contains(&class) {
+            classes.push(class);
+        }
+    }
+    classes
+}
+
+#[test]
+fn skopeo_and_umoci_read_what_img_append_writes() {
+    needs!(root, "skopeo", "umoci", "jq");
+    let room = room();
+    room.write("more/etc/new", "2");
+    room.sh("tar -C more -c . | img-append --base base:1 --layer - -m second -a me -t team/app:2").ok();
+    let ours = config(&room, "team/app:2");
+    let theirs = json(&room.sh("skopeo inspect --config --raw oci:root/images:docker.io/team/app:2").ok());
+    assert_eq!(ours, theirs);
+    room.sh("skopeo copy -q oci:root/images:docker.io/team/app:2 oci:out:copy").ok();
+    let copied = room.sh("skopeo inspect --raw oci:out:copy | sha256sum").ok();
+    assert_eq!(copied, room.sh("img-inspect --raw manifest team/app:2 | sha256sum").ok(), "the digest survives");
+    room.sh("img-fsck out").ok();
+    assert_eq!(room.sh("img-ls --layout out | jq -r .ref").ok(), "copy", "a foreign name stays what it is");
+    room.sh("umoci unpack --image out:copy box").ok();
+    assert_eq!(room.sh("cat box/rootfs/etc/motd box/rootfs/etc/new").ok(), "hello\n2");
+    // And the other way: umoci adds a layer, we read it.
+    room.sh("echo x >box/rootfs/etc/x && umoci repack --image out:again box").ok();
+    assert_eq!(
+        lines(&room.sh("img-inspect --layout out again").ok())[0]["RootFS"]["Layers"].as_array().unwrap().len(),
+        3
+    );
+    room.sh("img-fsck out").ok();
+    sound(&room);
+}
+
+#[test]
+fn an_appended_layer_has_its_two_digests_and_its_history() {
+    let room = room();
+    let diff_id = format!("sha256:{}", room.sh("sha256sum <tree.tar | cut -c 1-64").ok());
+    assert_eq!(config(&room, "base:1")["rootfs"]["diff_ids"][0], diff_id.as_str());
+    for (method, kind, cat) in [("none", "tar", "cat"), ("gzip", "tar+gzip", "zcat"), ("zstd", "tar+zstd", "zstdcat")] {
+        room.sh(&format!("img-append --base base:1 --layer tree.tar --compress {method} -t {method}")).ok();
+        let layer = &manifest(&room, method)["layers"][1];
+        assert_eq!(layer["mediaType"], format!("application/vnd.oci.image.layer.v1.{kind}"));
+        assert_eq!(config(&room, method)["rootfs"]["diff_ids"][1], diff_id.as_str());
+        if dock_tests::has(cat) {
+            let there =
+                room.sh(&format!("{cat} <{} | sha256sum | cut -c 1-64", blob(&room, &layer["digest"]).display())).ok();
+            assert_eq!(format!("sha256:{there}"), diff_id);
+        }
+    }
+    // A compressed layer keeps its bytes.
+    let digest = format!("sha256:{}", room.sh("gzip -n <tree.tar >tree.tgz && sha256sum <tree.tgz | cut -c 1-64").ok());
+    room.sh("img-append --base scratch --layer - -t kept <tree.tgz").ok();
+    assert_eq!(manifest(&room, "kept")["layers"][0]["digest"], digest.as_str());
+    assert_eq!(config(&room, "kept")["rootfs"]["diff_ids"][0], diff_id.as_str());
+    // Entries that are not empty are as many as layers.
+    room.sh("img-append --base gzip -c 'ENV A=b' -m why | img-append -c 'USER 7' -t stepped").ok();
+    let history = config(&room, "stepped")["history"].as_array().unwrap().clone();
+    let empty: Vec<bool> = history.iter().map(|entry| entry["empty_layer"] == true).collect();
+    assert_eq!(empty, [false, false, true, true]);
+    assert_eq!((&history[2]["created_by"], &history[2]["comment"]), (&"ENV A=b".into(), &"why".into()));
+    sound(&room);
+}
+
+#[test]
+fn the_same_input_makes_the_same_image() {
+    let room = room();
+    let make = "SOURCE_DATE_EPOCH=1700000000 img-append --base scratch --layer tree.tar -c 'CMD x' -t";
+    room.sh(&format!("{make} one && {make} two")).ok();
+    assert_eq!(manifest(&room, "one"), manifest(&room, "two"));
+    assert_eq!(config(&room, "one")["created"], "2023-11-14T22:13:20Z");
+}
+
+#[test]
+fn unknown_members_of_a_configuration_survive() {
+    let room = room();
+    let json_change = r#"{"config":{"Env":["A=1"],"Strange":{"x":[1]}},"moby.thing":7,"history":{"created_by":"step","empty_layer":true}}"#;
+    room.sh(&format!("img-append --base base:1 --change-json '{json_change}' -t odd")).ok();
+    room.sh("img-append --base odd -c 'ENV B=$A' -t odder").ok();
+    let config = config(&room, "odder");
+    assert_eq!(config["config"]["Strange"]["x"][0], 1);
+    assert_eq!(config["moby.thing"], 7);
+    assert_eq!(config["config"]["Env"], serde_json::json!(["A=1", "B=1"]));
+    assert_eq!(config["config"].get("Cmd"), None, "config is replaced whole");
+    assert_eq!(config["history"][1]["created_by"], "step");
+    for (bad, message) in [
+        (r#"{"rootfs":{}}"#, "rootfs follows from the layers"),
+        (r#"{"history":{"created_by":"x"}}"#, "set empty_layer"),
+        (r#"{"config":7}"#, "config is no JSON object"),
+        ("{", "not a JSON object"),
+    ] {
+        room.sh(&format!("img-append --base odd --change-json '{bad}'")).fails(1, message);
+    }
+}
+
+#[test]
+fn bad_layers_name_nothing() {
+    let room = room();
+    let before = (index(&room), blobs(&room));
+    room.sh("printf 'not a tar' | img-append --base scratch --layer - -t x").fails(1, "<stdin>: malformed tar");
+    room.sh("head -c 250000 tree.tar | img-append --base scratch --layer - -t x").fails(1, "cut after");
+    room.sh("head -c 9000 tree.tar | gzip | img-append --base scratch --layer - -t x").fails(1, "malformed tar");
+    room.sh("gzip <tree.tar | head -c 300 | img-append --base scratch --layer - -t x").fails(1, "<stdin>: read");
+    room.sh("true | img-append --base scratch --layer - -t x").fails(1, "empty: not a tar");
+    room.sh("img-append --base scratch --layer nosuch.tar -t x").fails(1, "nosuch.tar: open: No such file");
+    room.sh("img-append --base nosuch -t x").fails(1, "No such image: nosuch:latest");
+    room.sh("true | img-append -t x").fails(1, "no image record on <stdin>");
+    room.sh("img-append --layer - -t x <tree.tar").fails(2, "stdin can be read once");
+    room.sh("img-append --base base:1 -c 'RUN make' -t x").fails(1, "RUN is not one of");
+    room.sh("img-append --base base:1 -t 'Bad Name'").fails(2, "not an image reference");
+    assert_eq!((index(&room), blobs(&room)), before, "the store is untouched");
+    assert_eq!(fs::read_dir(room.path("root/images/.dock/tmp")).unwrap().count(), 0, "no temporary files");
+}
+
+#[test]
+fn docker_types_become_ocis_when_an_image_grows() {
+    needs!("skopeo");
+    let room = room();
+    room.sh("skopeo copy -q -f v2s2 oci:root/images:docker.io/library/base:1 dir:d").ok();
+    // A layout with docker's types in it, as a pull from a registry leaves it.
+    room.sh(
+        "set -e; cd d; cp -r ../root/images ../mixed; cd ../mixed; rm -rf .dock
+         for f in ../d/*; do cp $f blobs/sha256/$(sha256sum <$f | cut -c 1-64); done
+         printf '{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"application/vnd.docker.distribution.manifest.v2+json\",\"digest\":\"sha256:%s\",\"size\":%s,\"annotations\":{\"org.opencontainers.image.ref.name\":\"docker.io/library/d:1\"}}]}' \
+             $(sha256sum <../d/manifest.json | cut -c 1-64) $(stat -c %s ../d/manifest.json) >index.json",
+    )
+    .ok();
+    assert_eq!(
+        json(&room.sh("img-inspect --layout mixed --raw manifest d:1").ok())["config"]["mediaType"],
+        "application/vnd.docker.container.image.v1+json"
+    );
+    room.sh("img-append --layout mixed --base d:1 --layer tree.tar -t grown").ok();
+    let manifest = json(&room.sh("img-inspect --layout mixed --raw manifest grown").ok());
+    assert!(!manifest.to_string().contains("docker"), "{manifest}");
+    room.sh("img-fsck mixed").ok();
+}
+
+#[test]
+fn names_ids_and_prefixes_find_one_image() {
+    let room = room();
+    room.sh("img-append --base base:1 -c 'ENV A=1' -t host:5000/team/app:2").ok();
+    let id = room.sh("img-ls -q --no-trunc base:1").ok();
+    let hex = id.strip_prefix("sha256:").unwrap();
+    let record = json(&room.sh("img-ls base:1").ok());
+    let manifest = record["descriptor"]["digest"].as_str().unwrap().to_owned();
+    for operand in [
+        "base:1",
+        "library/base:1",
+        "docker.io/library/base:1",
+        &id,
+        hex,
+        &hex[..12],
+        &hex[..8],
+        &manifest,
+        &format!("base@{manifest}"),
+    ] {
+        assert_eq!(json(&room.sh(&format!("img-inspect {operand}")).ok())["Id"], id.as_str(), "{operand}");
+    }
+    for (operand, message) in [
+        ("base", "No such image: base:latest"),
+        ("base:2", "No such image: base:2"),
+        ("sha256:zz", "No such image: sha256:zz"),
+        ("../../etc/passwd", "No such image: ../../etc/passwd"),
+        (&"0".repeat(64), "No such image"),
+        ("''", "No such image"),
+    ] {
+        room.sh(&format!("img-inspect {operand}")).fails(1, message);
+    }
+    // Two hundred images: two of them start with the same digit, and that is said.
+    for n in 0..40 {
+        room.sh(&format!("img-append --base base:1 -c 'ENV N={n}' --pin k{n} -t many:{n}")).ok();
+    }
+    let ids = room.sh("img-ls -q --no-trunc 'many' | cut -c 8-8 | sort | uniq -d | head -1").ok();
+    room.sh(&format!("img-inspect {ids}")).fails(1, "ambiguous");
+}
+
+#[test]
+fn tag_moves_a_name_and_keeps_the_image_that_had_it() {
+    let room = room();
+    room.sh("img-append --base base:1 -c 'ENV A=1' -t other").ok();
+    let old = room.sh("img-ls -q other").ok();
+    let printed = json(&room.sh("img-tag base:1 other").ok());
+    assert_eq!(printed["ref"], "docker.io/library/other:latest");
+    assert_eq!(room.sh("img-ls -q other").ok(), room.sh("img-ls -q base").ok());
+    let table = room.sh("img-ls --format table").ok();
+    assert!(table.lines().any(|line| line.starts_with("<none>       <none>    ") && line.contains(&old)), "{table}");
+    room.sh(&format!("img-tag {old} back")).ok();
+    let table = room.sh("img-ls --format table").ok();
+    assert!(!table.contains("<none>"), "a name ends the state without one: {table}");
+    room.sh("img-ls back | img-tag - piped:1").ok();
+    room.sh(&format!("img-tag base:1 x@sha256:{}", "0".repeat(64)))
+        .fails(2, "refusing to create a tag with a digest reference");
+    room.sh("img-tag nosuch x").fails(1, "No such image: nosuch:latest");
+    sound(&room);
+}
+
+#[test]
+fn members_of_the_index_that_we_do_not_know_stay() {
+    let room = room();
+    let mut index = index(&room);
+    index["annotations"] = serde_json::json!({"who": "somebody"});
+    index["manifests"][0]["x-foreign"] = serde_json::json!([1, 2]);
+    let artifact = serde_json::json!({"mediaType": "application/x-thing", "digest": format!("sha256:{}", "e".repeat(64)), "size": 1});
+    index["manifests"].as_array_mut().unwrap().push(artifact.clone());
+    room.write("root/images/index.json", index.to_string());
+    room.sh("img-tag base:1 second && img-rm second").ok();
+    assert_eq!(self::index(&room), index);
+}
+
+#[test]
+fn rm_says_dockers_words_and_keeps_shared_blobs() {
+    let room = room();
+    room.sh("printf x >tree/x && tar -C tree -c x | img-append --base base:1 --layer - -t top:1").ok();
+    room.sh("img-tag top:1 top:2").ok();
+    let (id, short) = (room.sh("img-ls -q --no-trunc top:1").ok(), room.sh("img-ls -q top:1").ok());
+    assert_eq!(room.sh("img-rm top:2").ok(), "Untagged: top:2");
+    room.sh("img-tag top:1 elsewhere/top").ok();
+    room.sh(&format!("img-rm {short}")).fails(
+        1,
+        &format!("conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"),
+    );
+    let said = room.sh(&format!("img-rm -f {short}")).ok();
+    let said: Vec<&str> = said.lines().collect();
+    assert_eq!(said[..2], ["Untagged: top:1", "Untagged: elsewhere/top:latest"]);
+    assert_eq!(said[2], format!("Deleted: {id}"));
+    assert_eq!(said.len(), 4, "one layer of two is shared: {said:?}");
+    assert_eq!(blobs(&room).len(), 3, "manifest, configuration and layer of the base");
+    sound(&room);
+    // One operand that fails does not keep the others.
+    let ran = room.sh("img-rm nosuch base:1 neither");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stdout.starts_with("Untagged: base:1\nDeleted: sha256:"), "{ran:?}");
+    assert_eq!(ran.stderr, "img-rm: No such image: nosuch:latest\nimg-rm: No such image: neither:latest\n");
+    assert!(blobs(&room).is_empty());
+    sound(&room);
+}
+
+#[test]
+fn rm_refuses_the_image_of_a_container() {
+    let room = room();
+    let id = room.sh("img-ls -q --no-trunc base:1").ok();
+    let container = "c".repeat(64);
+    let meta = format!(
+        r#"{{"id":"{container}","name":"n","imageID":"{id}","created":"2026-01-01T00:00:00Z","command":["x"]}}"#
+    );
+    room.write(&format!("root/containers/{container}/container.json"), meta);
+    let short = &id[7..19];
+    room.sh("img-rm base:1").fails(
+        1,
+        &format!("conflict: unable to delete base:1 (must be forced) - container cccccccccccc is using its referenced image {short}"),
+    );
+    room.sh(&format!("img-rm {short}")).fails(
+        1,
+        &format!("conflict: unable to delete {short} (must be forced) - image is being used by stopped container cccccccccccc"),
+    );
+    room.sh("img-tag base:1 two").ok();
+    assert_eq!(room.sh("img-rm two").ok(), "Untagged: two:latest", "a second name goes at once");
+    room.sh("img-rm -f base:1").ok();
+    assert!(blobs(&room).is_empty());
+}
+
+#[test]
+fn prune_takes_what_has_no_name_and_the_cache_keeps_what_is_pinned() {
+    let room = room();
+    room.sh("img-append --base base:1 -c 'ENV A=1'").ok();
+    room.sh("img-append --base base:1 -c 'ENV A=2' --pin key").ok();
+    assert_eq!(room.sh("img-ls -q").ok().lines().count(), 2);
+    assert_eq!(room.sh("img-ls -q -a").ok().lines().count(), 3);
+    let said = room.sh("img-rm --prune").ok();
+    assert_eq!(said.lines().count(), 1, "its layer is the base's: {said}");
+    assert_eq!(room.sh("img-ls -q").ok().lines().count(), 1);
+    assert_eq!(blobs(&room).len(), 5);
+    room.sh("img-append --base base:1 --pin ../../escape").fails(1, "not a pin key");
+    sound(&room);
+}
+
+#[test]
+fn nothing_is_collected_while_somebody_writes() {
+    let room = room();
+    room.sh("mkfifo pipe").ok();
+    // A writer that has stored one layer and waits for the second.
+    let mut writer = Command::new(bin().join("img-append"))
+        .args(["--base", "scratch", "--layer"])
+        .arg(room.path("more.tar"))
+        .arg("--layer")
+        .arg(room.path("pipe"))
+        .args(["-t", "slow"])
+        .env("DOCK_ROOT", {
+            room.sh("printf y >tree/y && tar -C tree -cf more.tar y").ok();
+            room.path("root")
+        })
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while blobs(&room).len() < 4 {
+        assert!(Instant::now() < deadline, "the first layer does not come");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let ran = room.sh("img-rm base:1");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("images are being written"), "{ran:?}");
+    assert_eq!(blobs(&room).len(), 4, "nothing was swept");
+    room.sh("cat tree.tar >pipe").ok();
+    assert!(writer.wait().unwrap().success());
+    room.sh("img-rm --prune").ok();
+    assert_eq!(blobs(&room).len(), 4, "two layers, configuration, manifest");
+    sound(&room);
+}
+
+#[test]
+fn kill_9_in_the_middle_leaves_a_sound_store() {
+    let room = room();
+    let before = index(&room);
+    room.sh("mkfifo pipe").ok();
+    for _ in 0..3 {
+        let mut writer = Command::new(bin().join("img-append"))
+            .args(["--base", "base:1", "--compress", "none", "-t", "never", "--layer"])
+            .arg(room.path("pipe"))
+            .env("DOCK_ROOT", room.path("root"))
+            .stdin(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Half a megabyte of a tar, then silence: the kill comes in the middle of the blob.
+        let mut feeder = Command::new("sh")
+            .args(["-c", "exec 3>pipe; { head -c 524288; } <big.tar >&3; sleep 60"])
+            .current_dir({
+                room.sh("test -e big.tar || { head -c 900000 /dev/urandom >tree/big; tar -C tree -cf big.tar big; }")
+                    .ok();
+                room.path(".")
+            })
+            .spawn()
+            .unwrap();
+        let tmp = room.path("root/images/.dock/tmp");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let written = || fs::read_dir(&tmp).unwrap().any(|entry| entry.unwrap().metadata().is_ok_and(|m| m.len() > 0));
+        while !written() {
+            assert!(Instant::now() < deadline, "nothing is written");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        feeder.kill().unwrap();
+        feeder.wait().unwrap();
+        assert_eq!(findings(&room, 0), ["temp"]);
+        assert_eq!(index(&room), before);
+    }
+    room.sh("img-append --base base:1 --layer big.tar -t after").ok();
+    assert_eq!(fs::read_dir(room.path("root/images/.dock/tmp")).unwrap().count(), 0, "swept by the next writer");
+    sound(&room);
+}
+
+/// Each kind of damage is planted into a sound store and found as what it is.
+#[test]
+fn fsck_finds_each_planted_damage() {
+    type Plant = fn(&Room);
+    let damages: [(&str, &str, Plant); 11] = [
+        ("a flipped byte in a layer", "digest", |room| {
+            let path = blob(room, &manifest(room, "base:1")["layers"][0]["digest"]);
+            let mut bytes = fs::read(&path).unwrap();
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            fs::write(path, bytes).unwrap();
+        }),
+        ("a layer that was cut", "size", |room| {
+            let path = blob(room, &manifest(room, "base:1")["layers"][0]["digest"]);
+            let bytes = fs::read(&path).unwrap();
+            fs::write(path, &bytes[..bytes.len() - 1]).unwrap();
+        }),
+        ("a layer that is gone", "missing", |room| {
+            fs::remove_file(blob(room, &manifest(room, "base:1")["layers"][0]["digest"])).unwrap();
+        }),
+        ("a configuration that is gone", "missing", |room| {
+            fs::remove_file(blob(room, &manifest(room, "base:1")["config"]["digest"])).unwrap();
+        }),
+        ("a manifest that is gone", "missing", |room| {
+            fs::remove_file(blob(room, &index(room)["manifests"][0]["digest"])).unwrap();
+        }),
+        ("a blob that is a link to elsewhere", "digest", |room| {
+            let path = blob(room, &manifest(room, "base:1")["layers"][0]["digest"]);
+            fs::rename(&path, room.path("moved")).unwrap();
+            std::os::unix::fs::symlink(room.path("moved"), path).unwrap();
+        }),
+        ("another diff ID", "diffID", |room| {
+            rewrite(room, |manifest, config| {
+                config["rootfs"]["diff_ids"][0] = format!("sha256:{}", "1".repeat(64)).into();
+                let _ = manifest;
+            });
+        }),
+        ("plain where gzip was said", "mediaType", |room| {
+            rewrite(room, |manifest, _| {
+                manifest["layers"][0]["mediaType"] = "application/vnd.oci.image.layer.v1.tar".into()
+            });
+        }),
+        ("a manifest that calls itself an index", "mediaType", |room| {
+            rewrite(room, |manifest, _| manifest["mediaType"] = "application/vnd.oci.image.index.v1+json".into());
+        }),
+        ("two images of one name", "name", |room| {
+            let mut index = index(room);
+            let twin = index["manifests"][0].clone();
+            index["manifests"].as_array_mut().unwrap().push(twin);
+            room.write("root/images/index.json", index.to_string());
+        }),
+        ("an index that is no JSON", "index", |room| {
+            room.write("root/images/index.json", "{\"manifests\": [");
+        }),
+    ];
+    let whole = room();
+    sound(&whole);
+    for (what, class, plant) in damages {
+        let room = room();
+        plant(&room);
+        assert_eq!(findings(&room, 1), [class], "{what}");
+    }
+    // What a lost manifest reached may still be wanted: nothing is swept.
+    let room = self::room();
+    fs::remove_file(blob(&room, &index(&room)["manifests"][0]["digest"])).unwrap();
+    room.sh("img-rm --prune").fails(1, "no such blob in the layout");
+    assert_eq!(blobs(&room).len(), 2);
+    room.sh("img-rm base:1").ok();
+    assert!(blobs(&room).is_empty(), "unless its entry is taken away");
+    let room = self::room();
+    room.write(&format!("root/images/blobs/sha256/{}", "a".repeat(64)), "orphan");
+    room.write("root/images/blobs/sha256/stray", "stray");
+    assert_eq!(findings(&room, 0), ["orphan", "stray"], "garbage is no damage");
+    assert_eq!(room.sh("img-fsck --strict").code, 1);
+}
+
+/// Replaces manifest and configuration of the one image by changed ones whose digests are right.
+fn rewrite(room: &Room, change: fn(&mut Value, &mut Value)) {
+    let (mut manifest, mut config) = (manifest(room, "base:1"), config(room, "base:1"));
+    change(&mut manifest, &mut config);
+    let put = |value: &Value| {
+        room.write("document", value.to_string());
+        let digest = room.sh("sha256sum <document | cut -c 1-64").ok();
+        room.sh(&format!("cp document root/images/blobs/sha256/{digest}")).ok();
+        (Value::from(format!("sha256:{digest}")), Value::from(value.to_string().len()))
+    };
+    let mut index = index(room);
+    let old = [index["manifests"][0]["digest"].clone(), manifest["config"]["digest"].clone()];
+    (manifest["config"]["digest"], manifest["config"]["size"]) = put(&config);
+    (index["manifests"][0]["digest"], index["manifests"][0]["size"]) = put(&manifest);
+    let kept = [manifest["config"]["digest"].clone(), index["manifests"][0]["digest"].clone()];
+    room.write("root/images/index.json", index.to_string());
+    for digest in old.iter().filter(|digest| !kept.contains(digest)) {
+        fs::remove_file(blob(room, digest)).unwrap();
+    }
+}
+
+/// One document that could be read as a manifest and as an index is refused whichever it is called.
+#[test]
+fn cve_2021_41190_a_document_of_two_kinds_is_refused() {
+    let room = room();
+    rewrite(&room, |manifest, _| manifest["manifests"] = serde_json::json!([]));
+    room.sh("img-inspect base:1").fails(1, "has the members of both a manifest and an index");
+    assert_eq!(findings(&room, 1), ["document"]);
+    // Nothing that it reaches is collected as garbage.
+    let before = blobs(&room);
+    assert_eq!(room.sh("img-rm --prune").code, 1);
+    assert_eq!(blobs(&room), before);
+}
+
+/// A digest in a descriptor is a file name in our store: nothing but a digest gets there.
+#[test]
+fn cve_2024_3727_a_digest_is_no_path() {
+    let room = room();
+    room.write("root/secret", "s3cret");
+    for evil in ["sha256:../../../secret", "../../secret:x", "sha256:", "sha256:/etc/passwd"] {
+        let mut index = index(&room);
+        index["manifests"][0]["digest"] = evil.into();
+        room.write("root/images/index.json", index.to_string());
+        room.sh("img-inspect base:1").fails(1, "is not a digest");
+        assert_eq!(findings(&room, 1)[0], "index", "{evil}");
+    }
+}
+
+#[test]
+fn damage_is_seen_while_reading() {
+    let room = room();
+    let path = blob(&room, &manifest(&room, "base:1")["config"]["digest"]);
+    let text = fs::read_to_string(&path).unwrap().replace("/bin/prog", "/bin/evil");
+    fs::write(path, text).unwrap();
+    room.sh("img-inspect base:1").fails(1, "the bytes hash to");
+    // A document of any size is not read into memory.
+    let mut index = index(&room);
+    index["manifests"][0]["size"] = (1u64 << 40).into();
+    room.write("root/images/index.json", index.to_string());
+    room.sh("img-inspect base:1").fails(1, "more than a document may have");
+}
+
+#[test]
+fn lists_look_like_dockers() {
+    let room = room();
+    room.sh("img-append --base base:1 -c 'ENV LONG=this-is-a-long-value-that-does-not-fit' --created 2020-01-01T00:00:00Z -m note -t user/app").ok();
+    let table = room.sh("img-ls --format table").ok();
+    let rows: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split("   ").map(str::trim).filter(|s| !s.is_empty()).collect()).collect();
+    assert_eq!(rows[0], ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
+    assert_eq!(rows[1][..2], ["base", "1"]);
+    assert!(rows[1][3].ends_with("second ago") || rows[1][3].ends_with("seconds ago"), "{table}");
+    assert_eq!(rows[2][..2], ["user/app", "latest"], "the newest first");
+    assert!(rows[2][3].ends_with("years ago"), "{table}");
+    assert!(rows[2][4].ends_with("B"), "{table}");
+    assert_eq!(rows[2][2].len(), 12);
+    let history = room.sh("img-inspect --history --format table user/app").ok();
+    let lines: Vec<&str> = history.lines().collect();
+    assert!(lines[0].starts_with("IMAGE          CREATED"), "{history}");
+    assert!(
+        lines[1].starts_with(rows[2][2])
+            && lines[1].contains("…")
+            && lines[1].contains("0B")
+            && lines[1].ends_with("note"),
+        "{history}"
+    );
+    assert!(lines[2].starts_with("<missing>      ") && lines[2].contains("CMD [\"/bin/prog\"]"), "{history}");
+    let steps: Vec<Value> = self::lines(&room.sh("img-inspect --history user/app").ok());
+    assert_eq!((&steps[0]["emptyLayer"], &steps[1]["emptyLayer"]), (&true.into(), &false.into()));
+    assert!(steps[1].get("id").is_none() && steps[0]["id"].as_str().unwrap().starts_with("sha256:"));
+    assert_eq!(steps[1]["size"], manifest(&room, "base:1")["layers"][0]["size"]);
+}
+
+#[test]
+fn no_layout_is_an_empty_list_only_where_none_was_asked_for() {
+    let room = Room::new();
+    assert_eq!(room.sh("img-ls").ok(), "");
+    assert_eq!(room.sh("img-ls --format table").ok(), "REPOSITORY   TAG       IMAGE ID   CREATED   SIZE");
+    room.sh("img-fsck").ok();
+    room.sh("img-ls --layout nosuch").fails(1, "nosuch: not an OCI image layout: no such directory");
+    room.write("full/of/things", "");
+    room.sh("img-ls --layout full").fails(1, "no file oci-layout in it");
+    room.write("tree.txt", "");
+    room.sh("tar -c tree.txt | img-append --layout full --base scratch --layer -").fails(1, "not an OCI image layout");
+    assert!(!room.path("full/oci-layout").exists(), "somebody's directory is not turned into a layout");
+}
+
+#[test]
+fn a_store_is_private() {
+    use std::os::unix::fs::PermissionsExt;
+    let room = room();
+    for dir in ["root", "root/images", "root/images/blobs", "root/images/blobs/sha256", "root/images/.dock"] {
+        let mode = fs::metadata(room.path(dir)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{dir}");
+    }
+}
+
+#[test]
+fn stdout_is_checked_and_a_closed_pipe_ends_a_list() {
+    let room = room();
+    for tool in [
+        "img-ls",
+        "img-ls --format table",
+        "img-inspect base:1",
+        "img-inspect --raw config base:1",
+        "img-tag base:1 x",
+        "img-rm x",
+    ] {
+        let ran = room.sh(&format!("{tool} >/dev/full"));
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert_eq!(ran.stderr.lines().count(), 1, "{ran:?}");
+    }
+    for n in 0..60 {
+        room.sh(&format!("img-tag base:1 n:{n}")).ok();
+    }
+    let ran = room.sh("{ img-ls; echo $? >&2; } | head -n 1 >/dev/null");
+    assert_eq!(ran.stderr, "0\n", "{ran:?}");
+}
+
+#[test]
+fn many_writers_lose_nothing() {
+    let room = room();
+    let script = "for n in 1 2 3 4 5 6 7 8; do img-append --base base:1 -c \"ENV N=$n\" -t w:$n >/dev/null & done; \
+                  for n in 1 2 3 4; do img-tag base:1 t:$n >/dev/null & done; wait";
+    room.sh(script).ok();
+    assert_eq!(room.sh("img-ls | wc -l").ok(), "13");
+    sound(&room);
+}
+
+#[test]
+fn an_ordinary_user_has_a_store_too() {
+    needs!(root);
+    let room = Room::of_user(65534);
+    room.sh("echo x >x && tar -c x | img-append --base scratch --layer - -t mine").ok();
+    sound(&room);
+    assert_eq!(room.sh("img-rm mine | head -1").ok(), "Untagged: mine:latest");
+}
