@@ -57,7 +57,11 @@ fn each_option_edits_its_members_and_nothing_else() {
         ("--sysctl net.ipv4.ip_forward=1", "/linux/sysctl", json!({"net.ipv4.ip_forward": "1"})),
         ("--network host", "/linux/namespaces/1/type", json!("ipc")),
         ("--pid host", "/linux/namespaces/0/type", json!("network")),
-        ("-v /etc:/e:ro", "/mounts/3", json!({"destination": "/e", "type": "bind", "source": "/etc", "options": ["rbind", "ro", "rprivate"]})),
+        (
+            "-v /etc:/e:ro",
+            "/mounts/3",
+            json!({"destination": "/e", "type": "bind", "source": "/etc", "options": ["rbind", "ro", "rprivate"]}),
+        ),
         ("--shm-size 1m", "/mounts/5/options/4", json!("size=1048576")),
     ] {
         room.sh("rm -rf box && img-unpack img box").ok();
@@ -89,7 +93,11 @@ fn unknown_members_survive_and_arguments_replace_cmd_only() {
     assert_eq!(edited["annotations"], json!({"mine": "kept"}));
     assert_eq!(edited["process"]["args"], json!(["/bin/echo", "e", "one", "two words"]));
     room.sh("ctr-spec box -- only >/dev/null").ok();
-    assert_eq!(config(&room, "box")["process"]["args"], json!(["/bin/echo", "e", "only"]), "not joined to the last ones");
+    assert_eq!(
+        config(&room, "box")["process"]["args"],
+        json!(["/bin/echo", "e", "only"]),
+        "not joined to the last ones"
+    );
 }
 
 #[test]
@@ -230,7 +238,10 @@ fn containers_are_listed_newest_first_and_by_prefix() {
     let me = std::process::id();
     let state = json!({"ociVersion": "1.0.2", "id": a, "status": "running", "pid": me, "bundle": "/x", "annotations": {"dev.dock.pid.start": "1"}});
     room.write(&format!("run/containers/{a}/state.json"), state.to_string());
-    assert!(room.sh("ctr-ls first").ok().contains(r#""status":"exited""#), "the same process ID is not the same process");
+    assert!(
+        room.sh("ctr-ls first").ok().contains(r#""status":"exited""#),
+        "the same process ID is not the same process"
+    );
 }
 
 #[test]
@@ -242,7 +253,7 @@ fn removal_stays_inside_the_container() {
     symlink(room.path("outside"), room.path(&format!("root/containers/{id}/upper/link"))).unwrap();
     let work = room.path(&format!("root/containers/{id}/work/work"));
     fs::create_dir(&work).unwrap();
-    fs::set_permissions(&work, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&work, fs::Permissions::from_mode(0o000)).unwrap();
     assert_eq!(room.sh("ctr-rm -v gone").ok(), "gone");
     assert!(room.path("outside/file").exists());
     assert!(!room.path(&format!("root/containers/{id}")).exists());

@@ -17,7 +17,7 @@ use wire::Status;
 pub struct Meta {
     /// 64 hexadecimal digits, the directory's name.
     pub id: String,
-    /// Given by `--name`, or adjective_surname.
+    /// Given by `--name`, or `adjective_surname`.
     pub name: String,
     /// The image as the user named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]

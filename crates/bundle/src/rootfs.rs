@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 /// No honest passwd or group file is longer.
 const LARGEST: u64 = 4 << 20;
-/// As the kernel's own limit, path_resolution(7).
+/// As the kernel's own limit, `path_resolution(7)`.
 const MOST_LINKS: u32 = 40;
 
 /// One directory as overlayfs shows it: the directories that are merged, the topmost first.

@@ -95,7 +95,7 @@ mod tests {
         fs::write(outside.join("kept"), "").unwrap();
         symlink(&outside, tree.join("a/link")).unwrap();
         symlink("nowhere", tree.join("dangling")).unwrap();
-        fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("a/b"), fs::Permissions::from_mode(0o000)).unwrap();
         remove(&tree).unwrap();
         assert!(!tree.exists() && outside.join("kept").exists());
         remove(&tree).unwrap();

@@ -6,12 +6,12 @@ use std::str::FromStr;
 
 #[derive(Debug, Clone)]
 pub struct Filter {
-    name: Name,
+    name: Subject,
     value: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Name {
+enum Subject {
     Ancestor,
     Exited,
     Id,
@@ -26,14 +26,14 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text.split_once('=').ok_or("invalid argument: want NAME=VALUE")?;
         let name = match name.trim().to_ascii_lowercase().as_str() {
-            "ancestor" => Name::Ancestor,
+            "ancestor" => Subject::Ancestor,
             "exited" if value.parse::<i32>().is_err() => return Err(format!("invalid exit code '{value}'")),
-            "exited" => Name::Exited,
-            "id" => Name::Id,
-            "label" => Name::Label,
-            "name" => Name::Name,
+            "exited" => Subject::Exited,
+            "id" => Subject::Id,
+            "label" => Subject::Label,
+            "name" => Subject::Name,
             "status" if !STATUSES.contains(&value) => return Err(format!("invalid value for status: '{value}'")),
-            "status" => Name::Status,
+            "status" => Subject::Status,
             other => return Err(format!("invalid filter '{other}'")),
         };
         Ok(Self { name, value: value.into() })
@@ -45,22 +45,22 @@ const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "exit
 impl Filter {
     /// Whether it is about containers that may not run.
     pub fn asks_for_status(&self) -> bool {
-        matches!(self.name, Name::Status | Name::Exited)
+        matches!(self.name, Subject::Status | Subject::Exited)
     }
 
     fn holds(&self, found: &Found) -> bool {
         let value = self.value.as_str();
         match self.name {
-            Name::Ancestor => ancestor(found, value),
-            Name::Exited => found.exit.as_ref().is_some_and(|exit| Ok(exit.exit_code) == value.parse()),
-            Name::Id => found.meta.id.starts_with(value),
-            Name::Label => {
+            Subject::Ancestor => ancestor(found, value),
+            Subject::Exited => found.exit.as_ref().is_some_and(|exit| Ok(exit.exit_code) == value.parse()),
+            Subject::Id => found.meta.id.starts_with(value),
+            Subject::Label => {
                 let (name, wanted) = value.split_once('=').map_or((value, None), |(name, wanted)| (name, Some(wanted)));
                 let label = found.meta.labels.get(name);
                 label.is_some_and(|label| wanted.is_none_or(|wanted| label.as_str() == Some(wanted)))
             }
             // Docker takes a regular expression here; of those, a piece of the name, `^` and `$` are understood.
-            Name::Name => {
+            Subject::Name => {
                 let start = value.strip_prefix('^').map(|rest| rest.strip_prefix('/').unwrap_or(rest));
                 let middle = start.unwrap_or(value);
                 let end = middle.strip_suffix('$');
@@ -72,7 +72,7 @@ impl Filter {
                     (false, false) => name.contains(middle),
                 }
             }
-            Name::Status => crate::status::word(found.status) == value,
+            Subject::Status => crate::status::word(found.status) == value,
         }
     }
 }
@@ -93,6 +93,6 @@ fn ancestor(found: &Found, value: &str) -> bool {
 pub fn all_hold(filters: &[Filter], found: &Found) -> bool {
     filters.iter().all(|filter| {
         let same = filters.iter().filter(|other| other.name == filter.name);
-        filter.holds(found) || filter.name != Name::Label && same.into_iter().any(|other| other.holds(found))
+        filter.holds(found) || filter.name != Subject::Label && same.into_iter().any(|other| other.holds(found))
     })
 }

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! `kill -0` alone can be fooled, for process IDs come again; field 22 of /proc/PID/stat cannot.
-//! Read proc(5), pid_namespaces(7).
+//! Read proc(5), `pid_namespaces(7)`.
 
 mod docker;
 mod filter;
@@ -29,6 +29,7 @@ use wire::{Record, Status};
 
 /// List containers
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "docker's flags")]
 #[command(name = "ctr-ls", version, about)]
 struct Args {
     /// Names, IDs or unique starts of IDs; without them, all that run
@@ -63,7 +64,7 @@ struct Args {
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
 
-    /// Where images, volumes and containers are kept [default: $DOCK_ROOT, or /var/lib/dock]
+    /// Where images, volumes and containers are kept [default: /var/lib/dock]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let root = toolkit::root_dir(args.root.as_deref());
     let containers = Containers::new(&root, &toolkit::run_dir());

@@ -10,7 +10,7 @@
 //! ```
 //!
 //! With `-f` the first process is killed before, through a descriptor that cannot mean another process.
-//! Read pidfd_open(2), openat(2), unlinkat(2).
+//! Read `pidfd_open(2)`, openat(2), unlinkat(2).
 
 mod kill;
 
@@ -39,7 +39,7 @@ struct Args {
     #[arg(short, long)]
     volumes: bool,
 
-    /// Where images, volumes and containers are kept [default: $DOCK_ROOT, or /var/lib/dock]
+    /// Where images, volumes and containers are kept [default: /var/lib/dock]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let root = toolkit::root_dir(args.root.as_deref());
     let run = toolkit::run_dir();

@@ -71,7 +71,7 @@ struct Args {
     #[arg(long, value_name = "NAMESPACE")]
     uts: Option<String>,
 
-    /// Where images, volumes and containers are kept [default: $DOCK_ROOT, or /var/lib/dock]
+    /// Where images, volumes and containers are kept [default: /var/lib/dock]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 
@@ -81,13 +81,14 @@ struct Args {
 
     /// The command and its arguments, in place of the image's CMD
     #[arg(last = true, value_name = "ARGS")]
-    args: Vec<String>,
+    arguments: Vec<String>,
 }
 
 fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let record = bundle_record(&args)?;
     let dir = record.path.as_path();
@@ -99,7 +100,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let mut config = bundle::read_config(dir)?;
 
     command::set_host_name(&mut config, &args.command)?;
-    command::set_arguments(&mut config, &image, &args.command, &args.args)?;
+    command::set_arguments(&mut config, &image, &args.command, &args.arguments)?;
     command::set_environment(&mut config, &args.command)?;
     command::set_user(&mut config, &image, &record, &args.command)?;
     command::set_terminal_and_directory(&mut config, &args.command)?;
