@@ -17,7 +17,7 @@ pub fn apply(config: &mut Config, instructions: &[String]) -> anyhow::Result<Opt
         match word.to_ascii_uppercase().as_str() {
             "MAINTAINER" if !rest.trim().is_empty() => author = Some(rest.trim().to_owned()),
             word => {
-                one(config, word, rest.trim(), &mut cmd_is_new).with_context(|| format!("--change {instruction:?}"))?
+                one(config, word, rest.trim(), &mut cmd_is_new).with_context(|| format!("--change {instruction:?}"))?;
             }
         }
     }

@@ -84,6 +84,7 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     stdin_is_taken_once(&args)?;
     names_are_tags(&args.tag)?;
@@ -137,14 +138,14 @@ fn names_are_tags(names: &[Reference]) -> anyhow::Result<()> {
 
 enum Base {
     Operand(String),
-    Record(Image),
+    Record(Box<Image>),
 }
 
 fn find_base(args: &Args) -> anyhow::Result<Option<Base>> {
     match args.base.as_str() {
         "scratch" => Ok(None),
         "-" => match toolkit::one_record("image")? {
-            Record::Image(image) => Ok(Some(Base::Record(image))),
+            Record::Image(image) => Ok(Some(Base::Record(Box::new(image)))),
             other => bail!("<stdin>: a {} record; this tool takes an image", other.kind()),
         },
         operand => Ok(Some(Base::Operand(operand.into()))),
@@ -171,7 +172,7 @@ fn facts(args: &Args) -> anyhow::Result<Facts> {
         Some(text) => text.parse::<Timestamp>().with_context(|| format!("--created {text}"))?,
         None => match std::env::var("SOURCE_DATE_EPOCH") {
             Ok(seconds) => {
-                let parse = || Some(Timestamp::from_second(seconds.parse().ok()?).ok()?);
+                let parse = || Timestamp::from_second(seconds.parse().ok()?).ok();
                 parse().with_context(|| format!("SOURCE_DATE_EPOCH: {seconds:?} is no number of seconds"))?
             }
             Err(_) => Timestamp::now(),

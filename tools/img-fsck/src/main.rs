@@ -39,6 +39,7 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let path = toolkit::layout_dir(args.layout.as_deref());
     if args.layout.is_none() && !path.exists() {

@@ -70,6 +70,7 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     if args.format == Format::Table && !args.history {
         return Err(usage("--format table is for --history"));
@@ -78,10 +79,10 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     for (layout, image) in images(&args)? {
         let shown = image.and_then(|entry| show(&args, &layout, &entry, out));
         // What there is is shown, whatever else is missing.
-        if let Err(error) = shown {
-            if let Some(earlier) = failed.replace(error) {
-                let _ = writeln!(std::io::stderr(), "img-inspect: {earlier:#}");
-            }
+        if let Err(error) = shown
+            && let Some(earlier) = failed.replace(error)
+        {
+            let _ = writeln!(std::io::stderr(), "img-inspect: {earlier:#}");
         }
     }
     failed.map_or(Ok(()), Err)

@@ -69,6 +69,7 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let Some(layout) = open(&args)? else { return print(&args, None, &[], out) };
     let mut rows = rows(&layout, args.all)?;

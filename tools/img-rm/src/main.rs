@@ -48,16 +48,17 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let layout = Layout::open(&layout_dir(&args))?;
     let users = Users::of(&toolkit::root_dir(args.root.as_deref()), &toolkit::run_dir())?;
     let mut failed = None;
     for operand in operands(&args)? {
         // One that cannot be removed does not keep the others.
-        if let Err(error) = remove(&layout, &users, &operand, args.force, out) {
-            if let Some(earlier) = failed.replace(error) {
-                eprint(&earlier);
-            }
+        if let Err(error) = remove(&layout, &users, &operand, args.force, out)
+            && let Some(earlier) = failed.replace(error)
+        {
+            eprint(&earlier);
         }
     }
     if args.prune {

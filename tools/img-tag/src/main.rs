@@ -36,6 +36,7 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     if args.name.digest().is_some() {
         return Err(usage("refusing to create a tag with a digest reference"));
