@@ -397,33 +397,47 @@ fn https_with_a_private_authority() {
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
              -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem
          openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=registry -keyout r.key -out r.csr
-         printf 'subjectAltName=IP:10.9.9.9' >san && openssl x509 -req -in r.csr -CA ca.pem -CAkey ca.key -days 2 -extfile san -out r.pem
-         printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: \"10.9.9.9:5000\", tls: {certificate: %s/r.pem, key: %s/r.key}}\n' $PWD $PWD $PWD >config.yml
+         printf 'subjectAltName=IP:203.0.113.9,IP:127.0.0.1' >san && openssl x509 -req -in r.csr -CA ca.pem -CAkey ca.key -days 2 -extfile san -out r.pem
+         printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s/data}}\nhttp: {addr: \"203.0.113.9:5000\", tls: {certificate: %s/r.pem, key: %s/r.key}}\n' $PWD $PWD $PWD >config.yml
          umoci init --layout made && umoci new --image made:x",
     )
     .ok();
     room.write(
         "inside",
-        "ip link set lo up && ip addr add 10.9.9.9/32 dev lo || exit
+        "ip link set lo up && ip addr add 203.0.113.9/32 dev lo || exit
          docker-registry serve config.yml >log 2>&1 & pid=$!
-         trap 'kill $pid' EXIT
-         for i in $(seq 100); do curl -sk https://10.9.9.9:5000/v2/ && break; sleep 0.05; done
-         skopeo copy -q --dest-tls-verify=false oci:made:x docker://10.9.9.9:5000/app:1 || exit
-         SSL_CERT_FILE=ca.pem img-pull --layout l 10.9.9.9:5000/app:1 >good 2>&1; echo $?
-         img-pull --layout l2 10.9.9.9:5000/app:1 2>stranger; echo $?
-         SSL_CERT_FILE=config.yml img-pull --layout l2 10.9.9.9:5000/app:1 2>empty; echo $?
-         img-pull --layout l2 --plain-http 10.9.9.9:5000/app:1 2>plain; echo $?",
+         sed 's/203.0.113.9:/127.0.0.1:/; s!/data!/data2!' config.yml >local.yml
+         docker-registry serve local.yml >log2 2>&1 & pids=\"$pid $!\"
+         trap 'kill $pids' EXIT
+         for i in $(seq 100); do curl -sk https://203.0.113.9:5000/v2/ && break; sleep 0.05; done
+         skopeo copy -q --dest-tls-verify=false oci:made:x docker://203.0.113.9:5000/app:1 || exit
+         SSL_CERT_FILE=ca.pem img-pull --layout l 203.0.113.9:5000/app:1 >good 2>&1; echo $?
+         skopeo copy -q --dest-tls-verify=false oci:made:x docker://127.0.0.1:5000/app:1 || exit
+         SSL_CERT_FILE=ca.pem img-pull --layout l3 127.0.0.1:5000/app:1 >loop 2>&1; echo $?
+         mkdir -p web/v2/lies/manifests && cd web
+         printf 'HTTP/1.1 307 x\\r\\nLocation: http://203.0.113.9:80/x\\r\\nContent-Length: 0\\r\\n\\r\\n' >v2/lies/manifests/redirect
+         printf 'HTTP/1.1 401 x\\r\\nWWW-Authenticate: Bearer realm=\"http://203.0.113.9/t\"\\r\\nContent-Length: 0\\r\\n\\r\\n' >v2/lies/manifests/realm
+         printf 'HTTP/1.1 401 x\\r\\nWWW-Authenticate: Bearer realm=\"https://169.254.169.254/t\"\\r\\nContent-Length: 0\\r\\n\\r\\n' >v2/lies/manifests/inside
+         openssl s_server -quiet -accept 203.0.113.9:5001 -cert ../r.pem -key ../r.key -HTTP >/dev/null 2>&1 & pids=\"$pids $!\"
+         cd .. && for i in $(seq 100); do curl -sk https://203.0.113.9:5001/ >/dev/null && break; sleep 0.05; done
+         for lie in redirect realm inside; do SSL_CERT_FILE=ca.pem img-pull --layout l4 203.0.113.9:5001/lies:$lie 2>$lie; echo $?; done
+         img-pull --layout l2 203.0.113.9:5000/app:1 2>stranger; echo $?
+         SSL_CERT_FILE=config.yml img-pull --layout l2 203.0.113.9:5000/app:1 2>empty; echo $?
+         img-pull --layout l2 --plain-http 203.0.113.9:5000/app:1 2>plain; echo $?",
     );
     let codes = room.sh("unshare --net sh ./inside").ok();
     let said = |name: &str| std::fs::read_to_string(room.path(name)).unwrap();
     assert_eq!(
         codes.split_whitespace().collect::<String>().trim_start_matches("{}"),
-        "0111",
+        "00111111",
         "{} {}",
-        said("good"),
+        said("loop"),
         said("log")
     );
-    assert_eq!(record(&said("good"))["ref"], "10.9.9.9:5000/app:1");
+    assert_eq!(record(&said("good"))["ref"], "203.0.113.9:5000/app:1");
+    assert!(said("redirect").contains("from https to plain http"), "{}", said("redirect"));
+    assert!(said("realm").contains("only fetched over https"), "CVE-2019-10214: {}", said("realm"));
+    assert!(said("inside").contains("must not send us to an internal address"), "CVE-2020-15157: {}", said("inside"));
     assert!(said("stranger").contains("UnknownIssuer"), "{}", said("stranger"));
     assert!(said("empty").contains("no certificate in the file"), "{}", said("empty"));
     assert!(said("plain").contains("400 Bad Request"), "{}", said("plain"));

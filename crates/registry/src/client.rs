@@ -7,6 +7,7 @@ use crate::origin::{self, Origin};
 use crate::{Error, LARGEST_MANIFEST, Result, retry, token};
 use std::collections::HashMap;
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use ureq::http::{HeaderMap, StatusCode};
@@ -38,8 +39,11 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Client {
     agent: Agent,
-    origin: Origin,
-    base: String,
+    /// HOST[:PORT]
+    address: String,
+    tls: AtomicBool,
+    /// Plain without having been asked: this machine's own registry, which may speak TLS all the same.
+    guessed: bool,
     credentials: Option<Credentials>,
     /// `Authorization` by scope.
     authorized: Mutex<HashMap<String, String>>,
@@ -50,10 +54,8 @@ impl Client {
     pub fn new(host: &str, options: Options) -> Result<Self> {
         // Docker Hub's name in references is not the name of its registry.
         let address = if host == "docker.io" { "registry-1.docker.io" } else { host };
-        let probe = Origin::of(&format!("https://{address}/")).ok_or_else(|| Error::Host(clip(host)))?;
-        let scheme = if options.plain_http || probe.is_loopback() { "http" } else { "https" };
-        let base = format!("{scheme}://{address}");
-        let origin = Origin::of(&base).ok_or_else(|| Error::Host(clip(host)))?;
+        let origin = Origin::of(&format!("https://{address}/")).ok_or_else(|| Error::Host(clip(host)))?;
+        let tls = !(options.plain_http || origin.is_loopback());
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -71,16 +73,29 @@ impl Client {
             config = config.tls_config(TlsConfig::builder().root_certs(roots(pem)?).build());
         }
         let agent = config.build().new_agent();
-        Ok(Self { agent, origin, base, credentials: options.credentials, authorized: Mutex::default() })
+        Ok(Self {
+            agent,
+            address: address.to_owned(),
+            tls: AtomicBool::new(tls),
+            guessed: !tls && !options.plain_http,
+            credentials: options.credentials,
+            authorized: Mutex::default(),
+        })
     }
 
     /// The manifest or index behind a tag or a digest.
     pub fn manifest(&self, repository: &str, tag: Option<&str>, digest: Option<&Digest>) -> Result<Document> {
         let wanted = digest.map_or_else(|| tag.unwrap_or("latest").to_owned(), ToString::to_string);
-        let url = format!("{}/v2/{repository}/manifests/{wanted}", self.base);
+        let url = || format!("{}/v2/{repository}/manifests/{wanted}", self.base());
         let accept =
             [media_type::INDEX, media_type::MANIFEST, media_type::DOCKER_LIST, media_type::DOCKER_MANIFEST].join(", ");
-        let response = self.get(&url, repository, &[("Accept", &accept)])?;
+        let headers = [("Accept", &accept[..])];
+        let mut answer = self.get(&url(), repository, &headers);
+        // What a TLS server says to plain HTTP.
+        if self.guessed && matches!(answer, Err(Error::Status { code: 400, .. })) && !self.tls.swap(true, Relaxed) {
+            answer = self.get(&url(), repository, &headers);
+        }
+        let (response, url) = (answer?, url());
         let announced = header(response.headers(), "docker-content-digest").and_then(|text| text.parse().ok());
         let content_type = header(response.headers(), "content-type").unwrap_or_default().to_owned();
         let mut bytes = Vec::new();
@@ -97,12 +112,17 @@ impl Client {
     /// A stream of exactly the blob's size, taken up again where the line is cut. Whoever reads it checks the
     /// digest. Foreign `urls` of the descriptor are not looked at: they would carry us anywhere.
     pub fn blob(&self, repository: &str, descriptor: &Descriptor) -> Result<Blob<'_>> {
-        let url = format!("{}/v2/{repository}/blobs/{}", self.base, descriptor.digest);
+        let url = format!("{}/v2/{repository}/blobs/{}", self.base(), descriptor.digest);
         Blob::open(self, repository, url, descriptor.size)
     }
 
-    pub(crate) fn origin(&self) -> &Origin {
-        &self.origin
+    fn base(&self) -> String {
+        format!("{}://{}", if self.tls.load(Relaxed) { "https" } else { "http" }, self.address)
+    }
+
+    /// Where the registry is; `new` has seen that it is somewhere.
+    pub(crate) fn origin(&self) -> Result<Origin> {
+        Origin::of(&self.base()).ok_or_else(|| Error::Host(clip(&self.address)))
     }
 
     pub(crate) fn agent(&self) -> &Agent {
@@ -167,14 +187,14 @@ impl Client {
 
     /// One GET and its redirects. `Authorization` is sent to the registry's own origin and nowhere else.
     fn follow(&self, url: &str, scope: &str, headers: &[(&str, &str)]) -> Result<Response> {
-        let mut at = url.to_owned();
+        let (mut at, home) = (url.to_owned(), self.origin()?);
         for _ in 0..=MOST_REDIRECTS {
             let mut request = self.agent.get(&at);
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
             let here = Origin::of(&at);
-            if here.as_ref() == Some(&self.origin) {
+            if here.as_ref() == Some(&home) {
                 let authorized = self.authorized.lock().unwrap_or_else(PoisonError::into_inner).get(scope).cloned();
                 if let Some(authorization) = authorized {
                     request = request.header("Authorization", authorization);

@@ -13,7 +13,7 @@ const LARGEST_ANSWER: u64 = 1 << 20;
 /// Asks `realm` for a token that may pull from one repository. The scope is ours, not the challenge's: a
 /// registry does not choose what we ask a shared token server for.
 pub(crate) fn fetch(client: &Client, realm: &str, service: Option<&str>, scope: &str) -> Result<String> {
-    check_realm(client.origin(), realm)?;
+    check_realm(&client.origin()?, realm)?;
     let bad = |reason: String| Error::Token { realm: clip(realm), reason };
     let mut fields = vec![("scope", scope)];
     fields.extend(service.map(|service| ("service", service)));
