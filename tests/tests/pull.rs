@@ -443,3 +443,15 @@ fn https_with_a_private_authority() {
     assert!(said("plain").contains("400 Bad Request"), "{}", said("plain"));
     clean(&room, "l");
 }
+
+/// Nothing of this needs root. The store is nobody else's business (CVE-2021-21284 and its kin).
+#[test]
+fn an_ordinary_user_pulls_saves_and_loads() {
+    needs!(root, "docker-registry", "skopeo", "umoci", "setpriv");
+    let (root, user, registry) = (Room::new(), Room::of_user(1000), Registry::start());
+    let host = registry.host();
+    root.push_layered(&host, "app:1");
+    user.sh(&format!("img-pull {host}/app:1 | img-save | img-load --layout copy")).ok();
+    user.sh("diff -r root/images/blobs/sha256 copy/blobs/sha256 && img-fsck --strict copy").ok();
+    assert_eq!(user.sh("stat -c '%u %a' root/images copy").ok(), "1000 700\n1000 700");
+}
