@@ -9,6 +9,7 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use wire::Digest;
 
 /// The kernel's limit for one path walk (`path_resolution(7)`).
 const MOST_LINKS: usize = 40;
@@ -21,6 +22,8 @@ const LONGEST_FILE: u64 = 4 << 20;
 pub struct Below {
     root: Directory,
     layer: u32,
+    /// The layers that are in here.
+    known: Vec<Digest>,
     entries: usize,
     pub passwd: Option<Vec<u8>>,
     pub group: Option<Vec<u8>>,
@@ -44,14 +47,26 @@ pub enum Kind {
 }
 
 impl Below {
-    /// Reads the layers of an image, the lowest first.
-    pub fn of_image(layout: &Layout, image: &OpenImage) -> anyhow::Result<Self> {
-        let mut below = Self::default();
-        for layer in &image.manifest.layers {
-            let blob = layout.read(layer)?;
-            below.add_layer(codec::decoder(blob)?).with_context(|| format!("layer {}", layer.digest))?;
+    /// Reads the layers of an image that are not known yet, the lowest first. One that does not lie on top of
+    /// what is known is read from its beginning.
+    pub fn reach(mut self, layout: &Layout, image: &OpenImage) -> anyhow::Result<Self> {
+        let layers = &image.manifest.layers;
+        let known = layers.iter().zip(&self.known).take_while(|(layer, known)| layer.digest == **known).count();
+        if known < self.known.len() {
+            self = Self::default();
         }
-        Ok(below)
+        for layer in &layers[self.known.len()..] {
+            let blob = layout.read(layer)?;
+            self.add_layer(codec::decoder(blob)?).with_context(|| format!("layer {}", layer.digest))?;
+            self.known.push(layer.digest.clone());
+        }
+        Ok(self)
+    }
+
+    /// The layer that was just written with [`put`](Self::put) is the topmost of this image.
+    pub fn written(&mut self, image: &OpenImage) {
+        self.known = image.manifest.layers.iter().map(|layer| layer.digest.clone()).collect();
+        self.layer += 1;
     }
 
     /// Lays one more layer on top.
@@ -70,12 +85,7 @@ impl Below {
                 continue;
             }
             if let Some(hidden) = name.as_bytes().strip_prefix(layer_tar::WHITEOUT_PREFIX) {
-                let layer = self.layer;
-                if let Some(directory) = self.directory(path.parent().unwrap_or(Path::new("")))
-                    && directory.get(OsStr::from_bytes(hidden)).is_some_and(|(since, _)| *since < layer)
-                {
-                    directory.remove(OsStr::from_bytes(hidden));
-                }
+                self.hide(path.parent().unwrap_or(Path::new("")), OsStr::from_bytes(hidden));
                 continue;
             }
             let kind = entry.header().entry_type();
@@ -99,6 +109,17 @@ impl Below {
             }
         }
         Ok(())
+    }
+
+    /// A whiteout takes what the layers below have; what its own layer brought stays, wherever it stands.
+    fn hide(&mut self, parent: &Path, name: &OsStr) {
+        let layer = self.layer;
+        let Some(directory) = self.directory(parent) else { return };
+        match directory.get_mut(name) {
+            Some((since, _)) if *since < layer => drop(directory.remove(name)),
+            Some((_, Node::Directory(inner))) => forget_lower(inner, layer),
+            _ => {}
+        }
     }
 
     /// Enters what is written now, so that the next step sees it. A directory keeps what it has.

@@ -7,6 +7,8 @@ use layer_tar::{Kind, Meta, Time, Xattrs};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use sha2::{Digest as _, Sha256};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
@@ -24,7 +26,12 @@ pub struct Root {
     ignore: Ignore,
     /// Files of an image keep their owner and attributes; those of the context belong to root.
     keep_owner: bool,
+    /// Digests of contents by device, inode, size and change time: no file is read twice for its digest.
+    digests: RefCell<HashMap<Inode, [u8; 32]>>,
 }
+
+/// Device, inode, size, and the time of the last change in two parts.
+type Inode = (u64, u64, i64, i64, u64);
 
 /// One thing to copy.
 #[derive(Debug)]
@@ -57,7 +64,7 @@ impl Root {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).with_context(|| format!("{}: open", path.display()))?;
         let real = real_path(&fd)?;
-        Ok(Self { fd, real, ignore, keep_owner })
+        Ok(Self { fd, real, ignore, keep_owner, digests: RefCell::default() })
     }
 
     /// The sources that a word names: a path, or a pattern for several.
@@ -231,11 +238,20 @@ impl Root {
 
     fn content_digest(&self, entry: &Entry) -> anyhow::Result<[u8; 32]> {
         let mut file = self.read(&entry.path)?;
+        let stat = rustix::fs::fstat(&file)?;
+        let inode = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime, stat.st_ctime_nsec);
+        if let Some(known) = self.digests.borrow().get(&inode) {
+            return Ok(*known);
+        }
         let mut hash = Sha256::new();
         let mut buffer = vec![0; 256 * 1024];
         loop {
             match file.read(&mut buffer) {
-                Ok(0) => return Ok(hash.finalize().into()),
+                Ok(0) => {
+                    let digest = hash.finalize().into();
+                    self.digests.borrow_mut().insert(inode, digest);
+                    return Ok(digest);
+                }
                 Ok(count) => hash.update(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error).with_context(|| entry.path.display().to_string()),

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
-use wire::{Descriptor, Digest, Image, Platform, Record};
+use wire::{Descriptor, Image, Platform, Record};
 
 /// Arguments that RUN sees without an ARG, and that change neither cache nor history.
 const PROXIES: [&str; 10] = [
@@ -53,7 +53,7 @@ pub struct Builder<'a> {
     /// `SOURCE_DATE_EPOCH`
     pub latest: Option<i64>,
     built: Vec<Option<State>>,
-    below: Option<(Option<Digest>, Below)>,
+    below: Below,
     trees: HashMap<String, Root>,
     scratch: Option<TempDir>,
     pub used_args: BTreeSet<String>,
@@ -135,7 +135,7 @@ impl<'a> Builder<'a> {
             built,
             trees,
             used_args,
-            below: None,
+            below: Below::default(),
             scratch: None,
         }
     }
@@ -333,7 +333,7 @@ impl<'a> Builder<'a> {
             let key = self.key(&state, &json!("end"));
             let found = if self.no_cache { None } else { cache::find(self.layout, &key) };
             if let Some(image) = found {
-                state.image = Some(image)
+                state.image = Some(image);
             } else {
                 let record = siblings::transform(&mut self.append(&state, None, &key)?, None)?;
                 state.advance(record)?;
@@ -352,16 +352,18 @@ impl<'a> Builder<'a> {
 
     /// What the image holds, read once and then kept up to date by what is written.
     fn take_below(&mut self, state: &State) -> anyhow::Result<Below> {
-        let digest = state.image.as_ref().map(|image| image.digest.clone());
-        match (self.below.take(), &state.image) {
-            (Some((known, below)), _) if known == digest => Ok(below),
-            (_, None) => Ok(Below::default()),
-            (_, Some(image)) => Below::of_image(self.layout, &self.layout.open_image(image, None)?),
+        match &state.image {
+            None => Ok(Below::default()),
+            Some(image) => std::mem::take(&mut self.below).reach(self.layout, &self.layout.open_image(image, None)?),
         }
     }
 
-    fn keep_below(&mut self, state: &State, below: Below) {
-        self.below = Some((state.image.as_ref().map(|image| image.digest.clone()), below));
+    fn keep_below(&mut self, state: &State, mut below: Below) -> anyhow::Result<()> {
+        if let Some(image) = &state.image {
+            below.written(&self.layout.open_image(image, None)?);
+            self.below = below;
+        }
+        Ok(())
     }
 
     /// WORKDIR makes its directory, when it is not there.
@@ -406,7 +408,7 @@ impl<'a> Builder<'a> {
                 state.advance(record)?;
             }
         }
-        self.keep_below(state, below);
+        self.keep_below(state, below)?;
         self.progress.done();
         Ok(())
     }
@@ -457,7 +459,7 @@ impl<'a> Builder<'a> {
         let record = siblings::fed(command.args(["--layer", "-"]), |pipe| copy::write(&plan, &mut below, pipe, latest))
             .with_context(|| word.to_owned())?;
         state.advance(record)?;
-        self.keep_below(state, below);
+        self.keep_below(state, below)?;
         self.progress.done();
         Ok(())
     }
