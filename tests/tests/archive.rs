@@ -118,6 +118,13 @@ refuse("no-documents", tar([("c.json", config)]), "neither index.json nor manife
 refuse("name-up", docker(tags=["../../evil:1"]), "not an image reference")
 refuse("name-shell", docker(tags=["a b;c"]), "not an image reference")
 refuse("oci-name-up", oci(lambda e: {**e, "annotations": {"org.opencontainers.image.ref.name": "../../evil"}}), "not an image reference")
+refuse("pin", oci(lambda e: {**e, "annotations": {"org.opencontainers.image.ref.name": "docker.io/library/web@sha256:" + "0" * 64}}), "the image has digest")
+refuse("pin-claimed", oci(lambda e: {**e, "annotations": {"org.opencontainers.image.ref.name": "docker.io/library/web@sha256:" + "0" * 64, "dev.dock.source.digest": "sha256:" + "0" * 64}}), "the image has digest")
+refuse("pin-tag", docker(tags=["web@sha256:" + "0" * 64]), "the image has digest")
+huge = bytearray(tar([("x", b"1")]))
+huge[124:136] = b"\xff" * 12
+huge[148:156] = b"%06o\0 " % (sum(huge[:148]) + 8 * 32 + sum(huge[156:512]))
+refuse("size-huge", bytes(huge), "tar: ")
 refuse("layer-up", docker(layers=["../../../../etc/passwd"]), "leads out of the archive")
 refuse("layer-absolute", docker(layers=["/etc/passwd"]), "/etc/passwd: not in the archive")
 refuse("config-up", docker(config_path="../c.json"), "leads out of the archive")
@@ -350,6 +357,25 @@ write("nested.tar", oci(wrap, first=first))
     let loaded = record(&ran.ok());
     assert_eq!(loaded["ref"], "docker.io/library/web:1");
     assert!(loaded["descriptor"]["annotations"]["dev.dock.source.digest"].is_string(), "{loaded}");
+}
+
+/// What dock notes about an image itself is not for an archive to claim: `web@DIGEST` would find it.
+#[test]
+fn an_archive_does_not_claim_a_source() {
+    needs!("python3");
+    let room = Room::new();
+    one_image(&room);
+    room.write(
+        "claim.py",
+        r#"
+exec(open("make.py").read())
+write("claim.tar", oci(lambda e: {**e, "annotations": {**e["annotations"], "dev.dock.source.digest": "sha256:" + "0" * 64, "org.example": "kept"}}))
+"#,
+    );
+    let loaded = record(&room.sh("python3 claim.py && img-load --layout in -i claim.tar").ok());
+    let annotations = json!({"org.example": "kept", "org.opencontainers.image.ref.name": "docker.io/library/web:1"});
+    assert_eq!(loaded["descriptor"]["annotations"], annotations);
+    room.sh(&format!("img-save --layout in web@sha256:{} >x", "0".repeat(64))).fails(1, "No such image");
 }
 
 /// CVE-2026-50195: an archive does not take a name away from the image that has it.

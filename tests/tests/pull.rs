@@ -126,6 +126,9 @@ fn an_index_gives_the_platform_that_was_asked_for() {
     // By the digest of the index, too; and its name is that reference.
     let pinned = record(&room.sh(&format!("img-pull --layout l --platform linux/amd64 {host}/multi@{source}")).ok());
     assert_eq!(pinned["ref"], format!("{host}/multi@{source}"));
+    // The index is not stored, so the other side could not check a name that pins it.
+    let moved = room.sh(&format!("img-save --layout l {host}/multi@{source} | img-load --layout moved")).ok();
+    assert_eq!((&record(&moved)["descriptor"]["digest"], record(&moved).get("ref")), (&entries[2]["digest"], None));
     clean(&room, "l");
     clean(&room, "l2");
 

@@ -106,14 +106,13 @@ fn from_index(layout: &Layout, entry: &Descriptor, found: &mut Found) -> anyhow:
         descriptor.platform = image.platform().map(serde_json::to_value).transpose()?;
     }
     descriptor.annotations.clone_from(&entry.annotations);
-    for name in [annotation::REF_NAME, CONTAINERD_NAME] {
-        descriptor.annotations.shift_remove(name);
-    }
+    // Names are given at the end; what dock itself notes about an image is not for an archive to claim.
+    let ours = |key: &str| key.starts_with("dev.dock.") || [annotation::REF_NAME, CONTAINERD_NAME].contains(&key);
+    descriptor.annotations.retain(|key, _| !ours(key));
     if entry.is_index() {
         descriptor.annotations.insert(annotation::SOURCE_DIGEST.into(), entry.digest.to_string().into());
     }
-    add(found, Image { id: image.id().clone(), descriptor, names });
-    Ok(())
+    add(found, Image { id: image.id().clone(), descriptor, names })
 }
 
 /// How a message calls an entry of the index.
@@ -152,6 +151,7 @@ fn from_docker(layout: &Layout, archive: &Archive, entry: &Entry, found: &mut Fo
     let names = tags.map(|tag| tag.parse()).collect::<Result<Vec<Reference>, _>>()?;
     let config = archive.blob(&entry.config)?;
     if let Some(image) = found.images.iter_mut().find(|image| image.id == config.digest) {
+        ensure!(names.iter().all(|name| name.digest().is_none()), "RepoTags: a name with a digest");
         image.names.extend(names);
         dedup(image);
         return Ok(());
@@ -159,8 +159,7 @@ fn from_docker(layout: &Layout, archive: &Archive, entry: &Entry, found: &mut Fo
     ensure!(config.size <= LARGEST_DOCUMENT, "{}: more than {LARGEST_DOCUMENT} bytes", entry.config);
     let layers = entry.layers.iter().flatten().map(|path| archive.blob(path)).collect::<Result<Vec<_>, _>>()?;
     let descriptor = assemble(layout, config, &layers)?;
-    add(found, Image { descriptor, id: config.digest.clone(), names });
-    Ok(())
+    add(found, Image { descriptor, id: config.digest.clone(), names })
 }
 
 /// Docker's archive has no manifest: the one that is written here is the same for the same archive.
@@ -215,12 +214,22 @@ fn layer(layout: &Layout, blob: &Blob, diff_id: &Digest) -> anyhow::Result<Descr
     Ok(descriptor)
 }
 
-fn add(found: &mut Found, image: Image) {
+/// A name that pins a digest must pin this image's: else an archive could put any image behind a digest that
+/// somebody trusts.
+fn add(found: &mut Found, image: Image) -> anyhow::Result<()> {
+    let source = image.descriptor.annotation(annotation::SOURCE_DIGEST);
+    let other = |pinned: &Digest| *pinned != image.descriptor.digest && Some(pinned.to_string().as_str()) != source;
+    if let Some(name) = image.names.iter().find(|name| name.digest().is_some_and(other)) {
+        bail!("{}: the image has digest {}", name.familiar(), image.descriptor.digest);
+    }
     match found.images.iter_mut().find(|there| there.descriptor.digest == image.descriptor.digest) {
-        Some(there) => there.names.extend(image.names),
+        Some(there) => {
+            there.names.extend(image.names);
+            dedup(there);
+        }
         None => found.images.push(image),
     }
-    found.images.iter_mut().for_each(dedup);
+    Ok(())
 }
 
 fn dedup(image: &mut Image) {

@@ -9,6 +9,8 @@ use tar::{EntryType, Header, PaxExtensions};
 const BLOCK: u64 = 512;
 /// A name, or a page of PAX records.
 const LARGEST_EXTENSION: u64 = 1 << 20;
+/// More than any disk; below it sums do not overflow.
+const LARGEST_ENTRY: u64 = 1 << 50;
 /// Images have at most some hundred blobs.
 const MOST_ENTRIES: usize = 1 << 20;
 
@@ -88,6 +90,7 @@ impl<R: Read> Entries<R> {
             other => bail!("tar: entry of unknown type {:?}", char::from(other.as_byte())),
         };
         let size = if let Kind::File(size) = kind { size } else { more.size.unwrap_or(size) };
+        ensure!(size <= LARGEST_ENTRY, "tar: an entry of {size} bytes");
         self.left = size;
         self.padding = size.next_multiple_of(BLOCK) - size;
         Ok((text(path)?, kind))

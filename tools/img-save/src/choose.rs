@@ -55,6 +55,12 @@ fn open(operand: &str, layout: &Layout, name: Option<String>, entry: &Descriptor
             bail!("{operand}: {}: not in the layout, or of another size than its {} bytes", blob.digest, blob.size);
         }
     }
+    // A name may pin the digest of the index that the image was pulled from. Who loads it has no index to check
+    // that by, and would refuse the name.
+    let pins_other = |name: &String| {
+        name.parse::<Reference>().is_ok_and(|name| name.digest().is_some_and(|pin| *pin != image.descriptor.digest))
+    };
+    let name = name.filter(|name| !pins_other(name));
     let mut annotations = entry.annotations.clone();
     if entry.digest != image.descriptor.digest {
         annotations.insert(annotation::SOURCE_DIGEST.into(), entry.digest.to_string().into());
