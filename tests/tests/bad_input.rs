@@ -51,7 +51,13 @@ fn an_empty_stdin_is_a_failure_of_the_tool_before() {
     ] {
         refuses(&room, &store, script, code, &format!("no {kind} record on <stdin>"));
     }
-    refuses(&room, &store, "echo '{\"formatVersion\":\"2.0\",\"kind\":\"image\"}' | img-unpack --flat box", 1, "format version 2.0");
+    refuses(
+        &room,
+        &store,
+        "echo '{\"formatVersion\":\"2.0\",\"kind\":\"image\"}' | img-unpack --flat box",
+        1,
+        "format version 2.0",
+    );
     refuses(&room, &store, "echo junk | img-unpack --flat box", 1, "not a record");
 }
 
@@ -121,7 +127,7 @@ fn a_dockerfile_error_names_file_and_line() {
     room.write("ctx/Dockerfile", "FROM good\n\nRUNN echo\n");
     refuses(&room, &store, "dfile-build ctx", 1, "Dockerfile:3: ");
     room.write("ctx/Dockerfile", "FROM good\nCOPY missing /\n");
-    refuses(&room, &store, "dfile-build -t half ctx", 1, "Dockerfile:2: ");
+    refuses(&room, &store, "dfile-build -q -t half ctx", 1, "Dockerfile:2: ");
     assert!(!room.sh("img-ls").ok().contains("half"), "nothing half-built gets a name");
 }
 
@@ -147,9 +153,16 @@ fn kill_9_at_any_moment_leaves_a_valid_store() {
     let (room, registry) = (Room::new(), Registry::start());
     let host = registry.host();
     room.push_busybox(&host, "busybox");
-    room.sh(&format!("head -c 60000000 /dev/urandom >big && tar -cf big.tar big && img-pull {host}/busybox >/dev/null")).ok();
-    room.sh(&format!("img-append --base {host}/busybox --layer big.tar --tag big && img-save -o big-image.tar big")).ok();
-    room.sh(&format!("skopeo copy --dest-tls-verify=false oci:root/images:docker.io/library/big:latest docker://{host}/big")).ok();
+    room.sh(&format!(
+        "head -c 60000000 /dev/urandom >big && tar -cf big.tar big && img-pull {host}/busybox >/dev/null"
+    ))
+    .ok();
+    room.sh(&format!("img-append --base {host}/busybox --layer big.tar --tag big && img-save -o big-image.tar big"))
+        .ok();
+    room.sh(&format!(
+        "skopeo copy --dest-tls-verify=false oci:root/images:docker.io/library/big:latest docker://{host}/big"
+    ))
+    .ok();
     room.write("ctx/Dockerfile", format!("FROM {host}/busybox\nCOPY big /\nRUN echo hi >/hi && sleep 1\n"));
     room.sh("mv big ctx/big && rm -rf root").ok();
     for (what, script) in [

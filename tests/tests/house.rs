@@ -37,9 +37,7 @@ fn option_names<'a>(words: impl Iterator<Item = &'a str>, dashes: &str) -> BTree
 fn options_of_help(tool: &str) -> BTreeSet<String> {
     let (_, help, _) = run(tool, &["--help"]);
     let lists = help.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
-    lists
-        .flat_map(|line| option_names(line.split("  ").next().unwrap().split([' ', ',']), "--"))
-        .collect()
+    lists.flat_map(|line| option_names(line.split("  ").next().unwrap().split([' ', ',']), "--")).collect()
 }
 
 fn options_of_page(tool: &str) -> BTreeSet<String> {

@@ -22,19 +22,26 @@ fn what_we_pull_is_read_by_skopeo_and_umoci_and_our_tree_equals_umocis() {
         let reference = format!("{host}/{name}:latest");
         room.sh(&format!("img-pull {reference} && img-fsck")).ok();
         let ours = room.sh(&format!("skopeo inspect --format '{{{{.Digest}}}}' oci:root/images:{reference}")).ok();
-        let theirs = room.sh(&format!("skopeo inspect --tls-verify=false --format '{{{{.Digest}}}}' docker://{reference}")).ok();
+        let theirs =
+            room.sh(&format!("skopeo inspect --tls-verify=false --format '{{{{.Digest}}}}' docker://{reference}")).ok();
         assert_eq!(ours, theirs, "{name}: the digest survives the pull");
 
         room.sh(&format!("umoci unpack --image root/images:{reference} umoci-{name}")).ok();
         room.sh(&format!("img-unpack --flat {name} flat-{name}")).fails(1, "No such image");
         room.sh(&format!("img-unpack --flat {reference} flat-{name}")).ok();
-        let listing = |dir: &str| tree::list(&room.path(&format!("{dir}-{name}/rootfs")));
-        // umoci 0.4.7 cuts times to whole seconds.
-        let mut ours = listing("flat");
-        for entry in &mut ours {
-            entry.cut_to_seconds();
-        }
-        tree::assert_equal(&listing("umoci"), &ours);
+        let listing = |dir: &str| {
+            let mut entries = tree::list(&room.path(&format!("{dir}-{name}/rootfs")));
+            for (path, entry) in &mut entries {
+                // umoci 0.4.7 cuts times to whole seconds, and gives what no layer has an entry for the time of
+                // the day; so does nobody who wants the same tree twice.
+                entry.mtime.1 = 0;
+                if ["", "new", "new/implied"].contains(&path.to_str().unwrap_or("not UTF-8")) {
+                    entry.mtime.0 = 0;
+                }
+            }
+            entries
+        };
+        tree::assert_equal(&listing("umoci"), &listing("flat"));
     }
 }
 
@@ -49,7 +56,10 @@ fn the_layered_image_has_what_its_layers_say() {
     assert_eq!(sees("ls etc dir opaque"), "dir:\nnew\nold\n\netc:\npasswd\n\nopaque:\nabove");
     assert_eq!(sees("cat becomes-file becomes-dir/inside"), "file nowy");
     assert_eq!(sees("stat -c %h,%s usr/lib/b; cat usr/lib/through-link"), "2,70000\nusr merge");
-    assert_eq!(sees("stat -c %a bin/setuid; stat -c %a dir; stat -c %F:%t:%T null"), "2755\n755\ncharacter special file:1:3");
+    assert_eq!(
+        sees("stat -c %a bin/setuid; stat -c %a dir; stat -c %F:%t:%T null"),
+        "2755\n755\ncharacter special file:1:3"
+    );
     assert_eq!(sees("getcap bin/capable"), "bin/capable cap_net_raw=ep");
     assert_eq!(sees("cat Gr*/*/*"), "ñ");
 }
@@ -60,7 +70,8 @@ fn our_bundle_runs_under_runc_and_crun() {
     let (room, registry) = (Room::new(), Registry::start());
     let host = registry.host();
     room.push_busybox(&host, "busybox");
-    room.sh(&format!("img-pull {host}/busybox | img-unpack --flat box | ctr-spec -e LANG=C -- sh -c 'echo $LANG $$'")).ok();
+    room.sh(&format!("img-pull {host}/busybox | img-unpack --flat box | ctr-spec -e LANG=C -- sh -c 'echo $LANG $$'"))
+        .ok();
     assert_eq!(room.sh("ctr-spawn box").ok(), "C 1");
     assert_eq!(room.sh("runc --root runc run -b box dock-test-runc-$$").ok(), "C 1");
     assert_eq!(room.sh(&format!("{WITHOUT_HYBRID} crun --root crun run -b box dock-test-crun-$$")).ok(), "C 1");
@@ -77,7 +88,10 @@ fn two_containers_of_one_image_do_not_see_each_other() {
     let run = |bundle: &str, script: &str| room.sh(&format!("ctr-spawn {bundle} -- sh -c '{script}'")).ok();
     run("one", "echo changed >/etc/passwd; rm /bin/vi; echo new >/new");
     assert_eq!(run("one", "cat /etc/passwd /new; ls /bin/vi 2>/dev/null || echo gone"), "changed\nnew\ngone");
-    assert_eq!(run("two", "cat /etc/passwd; ls /new 2>/dev/null; ls /bin/vi"), "root:x:0:0:root:/root:/bin/sh\n/bin/vi");
+    assert_eq!(
+        run("two", "cat /etc/passwd; ls /new 2>/dev/null; ls /bin/vi"),
+        "root:x:0:0:root:/root:/bin/sh\n/bin/vi"
+    );
     assert_eq!(room.sh("layer-diff --list one").ok(), "C /bin\nD /bin/vi\nC /etc\nC /etc/passwd\nA /new");
     assert_eq!(room.sh("layer-diff --list two").ok(), "");
     assert_eq!(room.sh("img-ls | head -n 1").ok().contains("sha256:"), before.contains("sha256:"));
@@ -104,7 +118,10 @@ fn the_pipes_of_the_readme() {
     assert_eq!(room.sh("DOCK_ROOT=$PWD/other dock run --rm web").ok(), "served");
     room.sh("mkdir site && echo hi >site/hi && tar -C site -c . | img-append --base web --layer - --tag web2").ok();
     assert_eq!(room.sh("dock run --rm web2 cat /hi").ok(), "hi");
-    assert_eq!(room.sh("img-unpack --overlay web2 b2 | ctr-spawn -- touch /tmp/x && layer-diff b2 | tar -t").ok(), "tmp/\ntmp/x");
+    assert_eq!(
+        room.sh("img-unpack --overlay web2 b2 | ctr-spawn -- touch /tmp/x && layer-diff b2 | tar -t").ok(),
+        "tmp/\ntmp/x"
+    );
     // A failure travels down the pipe, without pipefail.
     room.sh(&format!("img-pull {host}/none 2>/dev/null | img-unpack --flat none 2>err; cat err >&2; exit 1"))
         .fails(1, "img-unpack: no image record on <stdin>");
@@ -116,7 +133,9 @@ fn the_whole_line_as_an_ordinary_user() {
     let (room, user, registry) = (Room::new(), Room::of_user(12345), Registry::start());
     let host = registry.host();
     room.push_busybox(&host, "busybox");
-    let seen = user.sh(&format!("img-pull {host}/busybox | img-unpack --flat box | ctr-spawn -- sh -c 'id -u; echo $$; hostname; touch /x'"));
+    let seen = user.sh(&format!(
+        "img-pull {host}/busybox | img-unpack --flat box | ctr-spawn -- sh -c 'id -u; echo $$; hostname; touch /x'"
+    ));
     let seen = seen.ok();
     let lines: Vec<&str> = seen.lines().collect();
     assert_eq!(lines[..2], ["0", "1"], "{seen}");
@@ -132,21 +151,18 @@ fn diff_append_unpack_gives_back_the_tree() {
     if !room.push_debian(&host, "debian") {
         return dock_tests::skip("no Debian could be bootstrapped");
     }
-    room.sh(&format!("img-pull {host}/debian:latest && img-tag {host}/debian debian && img-unpack --flat debian a")).ok();
-    room.sh(
-        "cp -a a b && cd b/rootfs && rm -r usr/share/doc && mkdir usr/share/doc && echo new >usr/share/doc/new \
+    room.sh(&format!("img-pull {host}/debian:latest && img-tag {host}/debian debian && img-unpack --flat debian a"))
+        .ok();
+    room.sh("cp -a a b && cd b/rootfs && rm -r usr/share/doc && mkdir usr/share/doc && echo new >usr/share/doc/new \
          && chmod 700 root && chown 1:2 etc/hostname && ln etc/passwd etc/linked && rm etc/motd && mkdir etc/motd \
-         && ln -sfn /elsewhere bin && setfattr -n user.note -v hi etc/debian_version && mkfifo var/fifo",
-    )
-    .ok();
+         && ln -sfn /elsewhere bin && setfattr -n user.note -v hi etc/debian_version && mkfifo var/fifo")
+        .ok();
     room.sh("layer-diff a/rootfs b/rootfs >1.tar && layer-diff a/rootfs b/rootfs >2.tar && cmp 1.tar 2.tar").ok();
     room.sh("img-append --base debian --layer 1.tar --tag changed && img-fsck && img-unpack --flat changed c").ok();
     tree::assert_equal(&tree::list(&room.path("b/rootfs")), &tree::list(&room.path("c/rootfs")));
     assert_eq!(room.sh("layer-diff --list b/rootfs c/rootfs").ok(), "");
-    // The overlay shows what the flat tree has.
-    room.sh("img-unpack --overlay changed o && ctr-spawn o -- sh -c 'cd / && find . -xdev | LC_ALL=C sort' >overlay.list").ok();
-    room.sh("cd c/rootfs && find . -xdev | LC_ALL=C sort >../../flat.list").ok();
-    let diff = room.sh("diff flat.list overlay.list").stdout;
-    // Only the mount points of the container may differ.
-    assert!(diff.lines().filter(|l| l.starts_with(['<', '>'])).count() <= 12, "{diff}");
+    // The overlay shows what the flat tree has, but for what is mounted on it.
+    let names = "LC_ALL=C find . -xdev ! -path './dev/*' | LC_ALL=C sort";
+    let overlay = room.sh(&format!("img-unpack --overlay changed o | ctr-spawn -- sh -c \"cd / && {names}\"")).ok();
+    assert_eq!(overlay, room.sh(&format!("cd c/rootfs && {names}")).ok());
 }
