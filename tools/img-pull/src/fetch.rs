@@ -140,9 +140,10 @@ fn parallel(
                 scope.spawn(|| {
                     while let Some(layer) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
                         if let Err(error) = blob(layout, client, reference, layer, meter, &stop) {
-                            stop.store(true, Ordering::Relaxed);
+                            // The error first, so that it is told and not what the stop makes of the others.
                             let error = error.context(format!("layer {}", layer.digest.short()));
                             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                            stop.store(true, Ordering::Release);
                             return;
                         }
                     }
@@ -182,7 +183,7 @@ fn blob(
         if n == 0 {
             return Ok(to.commit(descriptor)?);
         }
-        if stop.load(Ordering::Relaxed) {
+        if stop.load(Ordering::Acquire) {
             bail!("stopped");
         }
         to.write_all(&buffer[..n])?;
