@@ -14,6 +14,8 @@
 //! `kill -0` alone can be fooled, for process IDs come again; field 22 of /proc/PID/stat cannot.
 //! Read proc(5), `pid_namespaces(7)`.
 
+#![forbid(unsafe_code)]
+
 mod docker;
 mod filter;
 mod status;

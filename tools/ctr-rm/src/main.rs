@@ -12,6 +12,8 @@
 //! With `-f` the first process is killed before, through a descriptor that cannot mean another process.
 //! Read `pidfd_open(2)`, openat(2), unlinkat(2).
 
+#![forbid(unsafe_code)]
+
 mod kill;
 
 use anyhow::{Context, bail};

@@ -11,6 +11,8 @@
 //!
 //! Read capabilities(7), cgroups(7), namespaces(7), getrlimit(2).
 
+#![forbid(unsafe_code)]
+
 mod command;
 mod limits;
 mod mounts;
