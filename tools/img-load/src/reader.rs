@@ -210,3 +210,47 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
 fn text(bytes: Vec<u8>) -> anyhow::Result<String> {
     String::from_utf8(bytes).context("tar: a name that is not UTF-8")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(kind: EntryType, path: &str, size: u64, content: &[u8]) -> Vec<u8> {
+        let mut header = Header::new_ustar();
+        header.set_path(path).unwrap();
+        header.set_entry_type(kind);
+        header.set_size(size);
+        header.set_cksum();
+        let padding = content.len().next_multiple_of(512) - content.len();
+        [header.as_bytes(), content, &vec![0; padding]].concat()
+    }
+
+    /// CVE-2025-62518 and its kin: where the two sizes differ, the PAX one is the size, and it is that of the next
+    /// file and of nothing else.
+    #[test]
+    fn the_size_of_pax_wins() {
+        let smuggled = entry(EntryType::Regular, "smuggled", 0, b"");
+        let tar = [
+            entry(EntryType::XHeader, "pax", 12, b"12 size=512\n"),
+            entry(EntryType::Regular, "outer", 0, &smuggled),
+            entry(EntryType::Regular, "next", 3, b"abc"),
+            vec![0; 1024],
+        ]
+        .concat();
+        let mut entries = Entries::new(&tar[..]);
+        assert_eq!(entries.next().unwrap(), Some(("outer".into(), Kind::File(512))));
+        assert_eq!(entries.next().unwrap(), Some(("next".into(), Kind::File(3))), "its bytes are not read as an entry");
+        let mut text = String::new();
+        entries.content().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "abc");
+        assert_eq!(entries.next().unwrap(), None);
+    }
+
+    #[test]
+    fn sizes_that_nobody_has() {
+        let large = entry(EntryType::XHeader, "pax", 2 << 20, b"");
+        assert!(Entries::new(&large[..]).next().unwrap_err().to_string().contains("extension header of 2097152"));
+        let alone = [entry(EntryType::XHeader, "pax", 12, b"12 size=512\n"), vec![0; 1024]].concat();
+        assert!(Entries::new(&alone[..]).next().is_err(), "an extension of nothing");
+    }
+}
