@@ -574,7 +574,15 @@ fn runcs_own_configuration_runs_and_ours_runs_in_runc() {
     needs!(root, "busybox", "runc");
     let room = room();
     room.sh("cd box && runc spec").ok();
-    assert_eq!(room.sh("ctr-spawn box -- sh -c 'echo $$; hostname' </dev/null").ok(), "1\nrunc");
+    // It asks for a terminal, so lines end as terminals end them.
+    let text = room.sh("ctr-spawn box -- sh -c 'echo $$; hostname; tty' </dev/null").ok();
+    assert_eq!(text, "1\r\nrunc\r\n/dev/pts/0\r");
+    // And what our tests run, runc runs.
+    let mut config = config(&["sh", "-c", "hostname"]);
+    config["process"]["capabilities"]["inheritable"] = json!([]);
+    config["process"]["capabilities"]["ambient"] = json!([]);
+    configure(&room, &config);
+    assert_eq!(room.sh("ctr-spawn box").ok(), room.sh("runc --root rr run -b box dock-test-$$ </dev/null").ok());
 }
 
 #[test]

@@ -127,14 +127,17 @@ fn container_id(args: &Args, dir: &Path) -> anyhow::Result<String> {
     Ok(format!("{}-{}", name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"), std::process::id()))
 }
 
-/// With `-t` in a pipe the terminal is /dev/tty.
+/// Whether the process gets a terminal, from the command line or from the configuration.
+fn wants_terminal(args: &Args, config: &Config) -> bool {
+    args.tty || config.process.as_ref().is_some_and(|process| process.terminal)
+}
+
+/// Where the keys come from: stdin, or in a pipe /dev/tty, or nowhere, as in a job of cron.
 fn open_terminal(args: &Args, config: &Config) -> Option<Terminal> {
-    let on_stdin = isatty(rustix::stdio::stdin());
-    let asked = args.tty || config.process.as_ref().is_some_and(|process| process.terminal) && on_stdin;
-    if !asked {
+    if !wants_terminal(args, config) {
         return None;
     }
-    let fd: Option<OwnedFd> = if on_stdin {
+    let fd: Option<OwnedFd> = if isatty(rustix::stdio::stdin()) {
         rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok()
     } else {
         open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
@@ -152,7 +155,7 @@ fn make_steps(
     let around = plan::Around {
         id,
         command: &args.command,
-        terminal: args.tty || terminal.is_some(),
+        terminal: wants_terminal(args, config),
         terminal_size: terminal.and_then(Terminal::size),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),

@@ -198,7 +198,15 @@ impl Cgroups {
             }
             drop(dir);
             for (file, content) in &group.writes {
-                write(&group.path.join(file), content)?;
+                match write(&group.path.join(file), content) {
+                    // As docker: memory is limited, and that swap is not is said.
+                    Err(Error::Call { errno: libc::ENOENT, .. })
+                        if file.starts_with("memory.memsw.") || file.starts_with("memory.swap.") =>
+                    {
+                        scene.note(&format!("{file}: this kernel does not count swap; memory alone is limited"));
+                    }
+                    other => other?,
+                }
             }
             scene.locks.push(lock);
         }
