@@ -94,7 +94,7 @@ pub enum Status {
 pub struct Container {
     /// 64 hexadecimal digits.
     pub id: String,
-    /// Given by `--name`, or adjective_surname.
+    /// Given by `--name`, or `adjective_surname`.
     pub name: String,
     /// Where it is in its life.
     pub status: Status,
@@ -172,7 +172,6 @@ impl Record {
     ///
     /// # Panics
     /// Never: the members are strings, numbers and maps with string keys.
-    #[expect(clippy::expect_used, clippy::missing_panics_doc, reason = "serialising plain data cannot fail")]
     pub fn to_line(&self) -> String {
         let body = match self {
             Self::Image(record) => serde_json::to_value(record),
