@@ -632,5 +632,5 @@ fn an_ordinary_user() {
     other["linux"]["resources"] = json!({"pids": {"limit": 5}});
     configure(&room, &other);
     let ran = room.sh("ctr-spawn box");
-    assert!(ran.code == 0 || ran.code == 125 && ran.stderr.contains("cgroup"), "{ran:#?}");
+    assert!(ran.code == 0 || ran.stderr.contains("\nhint: limits need a cgroup"), "{ran:#?}");
 }

@@ -120,7 +120,7 @@ impl Mount {
                 "shared" | "rshared" => mount.propagation = Some(Propagation::Shared),
                 "unbindable" | "runbindable" => mount.propagation = Some(Propagation::Unbindable),
                 "rw" => mount.attributes.0 &= !1,
-                "defaults" | "suid" | "dev" | "exec" | "atime" | "diratime" | "relatime" | "async" | "tmpcopyup" => {}
+                "defaults" | "suid" | "dev" | "exec" | "atime" | "diratime" | "relatime" | "async" => {}
                 word => match Attributes::WORDS.iter().find(|(known, _)| *known == word) {
                     Some((_, bit)) => mount.attributes.0 |= bit,
                     None => mount.options.push(word.to_owned()),

@@ -3,9 +3,10 @@
 
 use crate::error::{Call, Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, openat, openat2, readlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
 
 /// What a symbolic link in the image may do to a path of ours.
@@ -48,36 +49,47 @@ fn explain(errno: Errno, path: &Path, links: Links) -> Error {
 
 /// The directory at `path`, made with its parents where it is missing.
 pub(crate) fn make_dirs(root: impl AsFd, path: &Path, links: Links) -> Result<OwnedFd> {
-    dirs(root.as_fd(), path, links)
-}
-
-fn dirs(root: BorrowedFd<'_>, path: &Path, links: Links) -> Result<OwnedFd> {
-    let wanted = OFlags::PATH | OFlags::DIRECTORY;
-    match open(root, path, wanted, links) {
-        Err(Errno::NOENT) => {}
-        other => return other.map_err(|errno| explain(errno, path, links)),
-    }
-    let (parent, name) = split(path)?;
-    let parent = dirs(root, parent, links)?;
-    match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        Err(errno) => return Err(errno).call(|| format!("mkdirat(<rootfs>, {path:?})")),
-    }
-    // Not through the path again: what we just made, or nothing (a dangling link is refused).
-    openat(&parent, name, wanted | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
-        .call(|| format!("openat(<rootfs>, {path:?})"))
+    make(root.as_fd(), path, links, What::Directory, 0)
 }
 
 /// The file at `path`, made empty where it is missing.
 pub(crate) fn make_file(root: impl AsFd, path: &Path, links: Links) -> Result<OwnedFd> {
-    match open(&root, path, OFlags::PATH, links) {
-        Err(Errno::NOENT) => {}
+    make(root.as_fd(), path, links, What::File, 0)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum What {
+    Directory,
+    File,
+}
+
+/// As the kernel's own limit.
+const MOST_LINKS: u32 = 40;
+
+fn make(root: BorrowedFd<'_>, path: &Path, links: Links, what: What, depth: u32) -> Result<OwnedFd> {
+    let there = if what == What::Directory { OFlags::PATH | OFlags::DIRECTORY } else { OFlags::PATH };
+    match open(root, path, there, links) {
+        Err(Errno::NOENT) if depth < MOST_LINKS => {}
         other => return other.map_err(|errno| explain(errno, path, links)),
     }
-    let (parent, name) = split(path)?;
-    let parent = make_dirs(&root, parent, links)?;
-    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    openat(&parent, name, flags, Mode::from_raw_mode(0o644)).call(|| format!("openat(<rootfs>, {path:?}, O_CREAT)"))
+    let (above, name) = split(path)?;
+    let parent = make(root, above, links, What::Directory, depth + 1)?;
+    // A link that leads nowhere yet, as /etc/resolv.conf in many images: its target is made, below the root too.
+    if let (Links::InRoot, Ok(target)) = (links, readlinkat(&parent, name, Vec::new())) {
+        let target = Path::new(OsStr::from_bytes(target.as_bytes()));
+        return make(root, &above.join(target), links, what, depth + 1);
+    }
+    let line = || format!("openat(<rootfs>, {path:?})");
+    if what == What::File {
+        let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        return openat(&parent, name, flags, Mode::from_raw_mode(0o644)).call(line);
+    }
+    match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).call(|| format!("mkdirat(<rootfs>, {path:?})")),
+    }
+    // Not through the path again: what we just made, or nothing.
+    openat(&parent, name, there | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).call(line)
 }
 
 /// Parent and last name of a path that is not the root.
@@ -107,7 +119,15 @@ mod tests {
         assert!(make_dirs(&root, Path::new("/abs/a/c"), Links::Refused).is_err());
         make_file(&root, Path::new("/real/new/file"), Links::Refused).unwrap();
         assert!(dir.join("root/real/new/file").is_file());
-        assert!(make_dirs(&root, Path::new("/out/x"), Links::InRoot).is_err(), "a dangling link is not made");
+        make_dirs(&root, Path::new("/out/x"), Links::InRoot).unwrap();
+        assert!(dir.join("root/outside/x").is_dir(), "the target of a dangling link is made below the root");
+        symlink("../run/new/file", dir.join("root/real/conf")).unwrap();
+        make_file(&root, Path::new("/real/conf"), Links::InRoot).unwrap();
+        assert!(dir.join("root/run/new/file").is_file());
+        symlink("loop", dir.join("root/loop")).unwrap();
+        assert!(make_file(&root, Path::new("/loop"), Links::InRoot).is_err());
+        symlink("around/x", dir.join("root/around")).unwrap();
+        assert!(make_dirs(&root, Path::new("/around"), Links::InRoot).is_err());
         assert!(dir.join("outside").read_dir().unwrap().next().is_none());
         std::fs::remove_dir_all(dir).unwrap();
     }

@@ -31,7 +31,7 @@ use rustix::termios::isatty;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use toolkit::{Failure, Out};
+use toolkit::{Failure, Out, WithHint};
 use wire::{Bundle, Record, exit};
 
 /// Run the process of a bundle, isolated
@@ -187,7 +187,7 @@ fn run_and_wait(plan: &Plan, mut kept: Option<life::Kept>, terminal: Option<Term
             if let Some(kept) = kept {
                 kept.ended(error.code(), None, false)?;
             }
-            return Err(Failure::with_code(error.code(), error.to_string()));
+            return Err(with_hint(&error));
         }
     };
     let noted = kept.as_mut().map_or(Ok(()), |kept| kept.started(running.pid()));
@@ -199,6 +199,21 @@ fn run_and_wait(plan: &Plan, mut kept: Option<life::Kept>, terminal: Option<Term
         kept.ended(ended.code, ended.signal, oom_killed)?;
     }
     noted.map(|()| ended.code)
+}
+
+/// The error, and what the reader can do where the host stands in the way.
+fn with_hint(error: &linux_sandbox::Error) -> anyhow::Error {
+    let text = error.to_string();
+    let failure = Failure::with_code(error.code(), &text);
+    let root = rustix::process::geteuid().is_root();
+    let hint = if !root && text.starts_with("cgroup: ") {
+        "limits need a cgroup that is this user's: run as root, or leave the limit out"
+    } else if !root && text.starts_with("clone3(") {
+        "user namespaces may be off: see sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone"
+    } else {
+        return failure;
+    };
+    Err::<(), _>(failure).hint(|| hint.into()).err().unwrap_or_else(|| anyhow::anyhow!(text))
 }
 
 fn was_oom_killed(plan: &Plan) -> bool {
