@@ -501,3 +501,57 @@ fn the_plan_says_what_is_needed() {
     assert_eq!(needed, [json!(true), json!(false), json!(true)]);
     assert!(!room.path("root").exists(), "a plan writes nothing");
 }
+
+#[test]
+fn cve_2024_23653_a_syntax_line_runs_nothing() {
+    needs!(root);
+    let room = Room::new();
+    room.write("ctx/f", "");
+    room.write("ctx/Dockerfile", "# syntax=registry.invalid/evil:1\nFROM scratch\nCOPY f /\n");
+    let ran = room.sh("dfile-build ctx");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stderr.contains("syntax=registry.invalid/evil:1 is not fetched"), "{}", ran.stderr);
+}
+
+#[test]
+fn cve_2024_24557_a_forged_history_is_not_the_cache() {
+    needs!(root, "tar");
+    let room = Room::new();
+    room.write("ctx/f", "honest");
+    room.write("evil/f", "forged");
+    room.write("ctx/Dockerfile", "FROM scratch\nCOPY f /\n");
+    let forge =
+        "tar -C evil -c f | img-append --base scratch --layer - --created-by 'COPY f / # buildkit' --tag forged";
+    room.sh(forge).ok();
+    let ran = room.sh("dfile-build -t it ctx");
+    assert!(ran.stderr.contains("#2 DONE"), "{ran:?}");
+    config(&room, "it");
+    assert_eq!(room.sh("cat box/rootfs/f").ok(), "honest");
+}
+
+#[test]
+fn two_builds_at_once() {
+    needs!(root, "busybox");
+    let room = busybox_room();
+    room.write("ctx/Dockerfile", "FROM base\nARG N\nRUN echo $N >/n; sleep 0.3\nRUN cat /n >/m\n");
+    room.sh("for n in 1 2 3 4; do dfile-build -q --build-arg N=$n -t it$n ctx & pids=\"$pids $!\"; done
+         for pid in $pids; do wait $pid || exit 1; done")
+        .ok();
+    for n in ["1", "2", "3", "4"] {
+        config(&room, &format!("it{n}"));
+        assert_eq!(room.sh("cat box/rootfs/m").ok(), n);
+    }
+    room.sh("img-fsck").ok();
+}
+
+#[test]
+fn run_as_an_ordinary_user() {
+    needs!(root, "busybox", "setpriv");
+    let room = Room::of_user(4321);
+    room.sh("mkdir ctx && cp $(command -v busybox) ctx/busybox").ok();
+    room.write("ctx/Dockerfile", "FROM scratch\nCOPY busybox /bin/sh\nRUN echo made >/made\nRUN cat /made >/again\n");
+    room.sh("dfile-build -q -t it ctx").ok();
+    room.sh("img-unpack --flat it box").ok();
+    assert_eq!(room.sh("cat box/rootfs/again").ok(), "made");
+    room.sh("img-fsck").ok();
+}

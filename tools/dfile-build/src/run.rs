@@ -123,6 +123,10 @@ impl Workshop {
     fn open(root: &Path, name: &str) -> anyhow::Result<Self> {
         let failed = root.join("cache").join("failed");
         private_dir(&failed)?;
+        // Nobody sweeps between the making of our directory and its lock.
+        let door = File::open(&failed).with_context(|| format!("{}: open", failed.display()))?;
+        rustix::fs::flock(&door, FlockOperation::LockExclusive)
+            .with_context(|| format!("{}: flock", failed.display()))?;
         sweep(&failed);
         let path = failed.join(format!("{name}-{}", std::process::id()));
         private_dir(&path)?;
