@@ -11,9 +11,11 @@
 
 #![forbid(unsafe_code)]
 
+mod filter;
 mod pattern;
 
 use clap::{Parser, ValueEnum};
+use filter::Filter;
 use jiff::Timestamp;
 use oci_layout::{Layout, OpenImage};
 use pattern::Pattern;
@@ -43,6 +45,9 @@ struct Args {
     /// A column for digests in the table
     #[arg(long)]
     digests: bool,
+    /// Only images that match: dangling=true, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<Filter>,
     /// json: one record a line; table: docker's columns
     #[arg(long, value_name = "FORMAT", default_value = "json")]
     format: Format,
@@ -65,6 +70,15 @@ struct Row {
     created: Option<Timestamp>,
 }
 
+impl Row {
+    fn of(layout: &Layout, entry: Descriptor) -> Self {
+        // An image that cannot be opened is listed all the same: img-fsck says what is wrong with it.
+        let image = layout.open_image(&entry, None).ok();
+        let created = image.as_ref().and_then(|image| image.config.get("created")?.as_str()?.parse().ok());
+        Self { entry, image, created }
+    }
+}
+
 fn main() -> ExitCode {
     toolkit::main(run)
 }
@@ -73,6 +87,8 @@ fn main() -> ExitCode {
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let Some(layout) = open(&args)? else { return print(&args, None, &[], out) };
     let mut rows = rows(&layout, args.all)?;
+    let filters = filter::resolve(&args.filter, &layout)?;
+    rows.retain(|row| filters.iter().all(|filter| filter.lets(row)));
     rows.retain(|row| args.name.as_ref().is_none_or(|pattern| pattern.matches(name(&row.entry))));
     // Docker's order; those of unknown age come last.
     rows.sort_by_key(|row| std::cmp::Reverse(row.created));
@@ -97,13 +113,7 @@ fn rows(layout: &Layout, with_cache: bool) -> anyhow::Result<Vec<Row>> {
             }
         }
     }
-    let row = |entry: Descriptor| {
-        // An image that cannot be opened is listed all the same: img-fsck says what is wrong with it.
-        let image = layout.open_image(&entry, None).ok();
-        let created = image.as_ref().and_then(|image| image.config.get("created")?.as_str()?.parse().ok());
-        Row { entry, image, created }
-    };
-    Ok(entries.into_iter().map(row).collect())
+    Ok(entries.into_iter().map(|entry| Row::of(layout, entry)).collect())
 }
 
 fn name(entry: &Descriptor) -> Option<&str> {
