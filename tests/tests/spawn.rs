@@ -604,6 +604,22 @@ fn state_is_written_for_a_container_of_the_store() {
 }
 
 #[test]
+fn root_of_a_user_namespace_is_nobody_outside() {
+    needs_a_container!();
+    let room = room();
+    let map = json!([{"containerID": 0, "hostID": 200_000, "size": 65_536}]);
+    let mut config =
+        config(&["sh", "-c", "id -u; touch /tmp/made; stat -c %u /tmp/made; echo x >/dev/null && echo null"]);
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
+    configure(&room, &config);
+    room.sh("chmod 711 . && chown -R 200000:200000 box").ok();
+    assert_eq!(room.sh("ctr-spawn box").ok(), "0\n0\nnull");
+    assert_eq!(room.sh("stat -c %u box/rootfs/tmp/made").ok(), "200000");
+}
+
+#[test]
 fn an_ordinary_user() {
     if !is_root() || !has("busybox") || !has("setpriv") {
         return skip("needs root to become an ordinary user, busybox and setpriv");

@@ -2,6 +2,8 @@
 
 use crate::error::{Call, Result};
 use crate::steps::{Mechanism, Scene};
+use rustix::fs::{Gid, Uid};
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -55,5 +57,22 @@ impl Mechanism for IdMap {
             std::fs::write(&path, &text).call(|| format!("write({path:?}, {:?})", text.trim_end()))?;
         }
         Ok(())
+    }
+}
+
+/// Becomes user 0 of the new user namespace. Root of the host has no ID in there, and who has none can make no
+/// file.
+#[derive(Debug, Serialize)]
+pub struct NamespaceRoot {}
+
+impl Mechanism for NamespaceRoot {
+    fn shell(&self) -> String {
+        "exec setpriv --clear-groups --regid 0 --reuid 0 sh".into()
+    }
+
+    fn run(&self, _: &mut Scene) -> Result<()> {
+        set_thread_groups(&[]).call(|| "setgroups([])".into())?;
+        set_thread_res_gid(Gid::ROOT, Gid::ROOT, Gid::ROOT).call(|| "setresgid(0)".into())?;
+        set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).call(|| "setresuid(0)".into())
     }
 }

@@ -35,7 +35,7 @@ pub use cgroups::{
 pub use devices::{Device, DeviceKind, Devices};
 pub use error::Error;
 pub use exec::{Exec, MakeWorkDir, WorkDir};
-pub use idmap::{IdMap, IdRange};
+pub use idmap::{IdMap, IdRange, NamespaceRoot};
 pub use masks::{Masks, ReadOnlyPaths};
 pub use mounts::{
     Attributes, Bind, Filesystem, Mount, OverlayRoot, Propagation, PropagationStep, ReadOnlyRoot, TreeRoot,

@@ -158,7 +158,7 @@ fn run(plan: &Plan, step: &Step, scene: &mut Scene) -> Result<()> {
     }
     // A user switch clears the death signal, so it is set once more behind each.
     let done = step.mechanism().run(scene);
-    if matches!(step, Step::User(_)) {
+    if matches!(step, Step::User(_) | Step::NamespaceRoot(_)) {
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
     }
     done.map_err(|error| match error {

@@ -1,8 +1,9 @@
 use crate::error::Result;
 use crate::{
     Bind, Capabilities, CgroupMounts, Cgroups, Console, Devices, Error, Exec, Filesystem, Hostname, IdMap, Join,
-    JoinCgroups, Loopback, MakeWorkDir, Masks, NoNewPrivileges, OomScore, OverlayRoot, Pivot, PropagationStep,
-    ReadOnlyPaths, ReadOnlyRoot, Rlimits, SignalsToDefault, Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
+    JoinCgroups, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, OomScore, OverlayRoot, Pivot,
+    PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, SignalsToDefault, Sysctls, TreeRoot, UnshareCgroup, User,
+    WorkDir,
 };
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
@@ -20,6 +21,7 @@ pub enum Step {
     IdMap(IdMap),
     JoinCgroups(JoinCgroups),
     OomScore(OomScore),
+    NamespaceRoot(NamespaceRoot),
     Join(Join),
     UnshareCgroup(UnshareCgroup),
     Propagation(PropagationStep),
@@ -114,6 +116,7 @@ impl Step {
             Self::IdMap(step) => step,
             Self::JoinCgroups(step) => step,
             Self::OomScore(step) => step,
+            Self::NamespaceRoot(step) => step,
             Self::Join(step) => step,
             Self::UnshareCgroup(step) => step,
             Self::Propagation(step) => step,
@@ -161,7 +164,7 @@ impl Step {
         match self {
             Self::Cgroups(_) | Self::JoinCgroups(_) | Self::UnshareCgroup(_) => "cgroup",
             Self::Clone(_) | Self::Join(_) => "namespaces",
-            Self::IdMap(_) => "user namespace",
+            Self::IdMap(_) | Self::NamespaceRoot(_) => "user namespace",
             Self::OomScore(_) => "oom_score_adj",
             Self::Propagation(_) => "propagation",
             Self::OverlayRoot(_) => "overlay",

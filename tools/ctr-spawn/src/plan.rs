@@ -5,8 +5,8 @@ use anyhow::{Context, bail};
 use linux_sandbox::{
     Attributes, Bind, Capabilities, CgroupMounts, Cgroups, Clone, Console, Device, DeviceKind, Devices, Exec,
     Filesystem, Hierarchies, Hostname, IdMap, IdRange, Join, JoinCgroups, Limit, Limits, Loopback, MakeWorkDir, Masks,
-    Mount, Namespace, NoNewPrivileges, OomScore, OverlayRoot, Pivot, Propagation, PropagationStep, ReadOnlyPaths,
-    ReadOnlyRoot, Rlimits, SignalsToDefault, Step, Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
+    Mount, Namespace, NamespaceRoot, NoNewPrivileges, OomScore, OverlayRoot, Pivot, Propagation, PropagationStep,
+    ReadOnlyPaths, ReadOnlyRoot, Rlimits, SignalsToDefault, Step, Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use std::path::Path;
 use wire::Bundle;
@@ -50,6 +50,9 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     steps.extend(id_map(&facts).map(Step::IdMap));
     steps.extend(join.map(Step::JoinCgroups));
     steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
+    if id_map(&facts).is_some_and(|map| !map.deny_setgroups) {
+        steps.push(Step::NamespaceRoot(NamespaceRoot {}));
+    }
     for (namespace, path) in &facts.joined {
         steps.push(Step::Join(Join { namespace: *namespace, path: path.to_path_buf() }));
     }
