@@ -212,4 +212,35 @@ mod tests {
             assert!(format!("{error:#}").contains(want), "{text}: {error:#}");
         }
     }
+
+    /// Whatever the bytes are, the answer is a graph or an error.
+    #[test]
+    fn no_bytes_make_it_panic() {
+        let seed = "# escape=`\n# syntax=x\nARG A=${B:-1}\nFROM a:$A AS b\nENV c=\"d e\" f='g' h=${c##*/}\nCOPY --from=b --chown=1:2 [\"x\", \"y/\"]\n\
+            RUN <<-E cat && 3<<'F'\n\tx\n\tE\ny\nF\nHEALTHCHECK --interval=1m30s --retries=3 CMD x\nEXPOSE 1-9/udp\nONBUILD ADD a b\nLABEL ä=${x//a/b}\\\n# c\n d=e\n";
+        let mut state = 1u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        let alphabet = b"\\`$'\"{}[]<>#-=:/%?+*, \n\t\r\0aA1\xc3\xff";
+        for _ in 0..20_000 {
+            let mut bytes = seed.as_bytes().to_vec();
+            for _ in 0..1 + random(8) {
+                let at = random(bytes.len());
+                match random(3) {
+                    0 => bytes[at] = alphabet[random(alphabet.len())],
+                    1 => bytes.insert(at, alphabet[random(alphabet.len())]),
+                    _ => drop(bytes.drain(at..(at + random(20)).min(bytes.len()))),
+                }
+            }
+            let args = BTreeMap::new();
+            if let Ok(graph) = parse(&bytes, "Dockerfile").and_then(|file| Graph::of(&file, &args, &args)) {
+                let _ = graph.needed(graph.stages.len() - 1);
+                for step in graph.stages.iter().flat_map(|stage| &stage.steps) {
+                    let _ = step.instruction.expanded(graph.escape, &|name| Some(name.to_lowercase()));
+                }
+            }
+        }
+    }
 }
