@@ -368,10 +368,55 @@ fn a_killed_ctr_spawn_leaves_nothing() {
     // It runs again, and what the killed one could not clean up goes then.
     config["process"]["args"] = json!(["true"]);
     configure(&room, &config);
-    room.sh("ctr-spawn --id killed-again box").ok();
-    if let Some(pids) = v1("pids") {
-        assert!(!pids.join("dock/killed-test").exists() && !pids.join("dock/killed-again").exists());
+    eventually(|| {
+        room.sh("ctr-spawn --id killed-again box").ok();
+        let left = |name: &str| v1("pids").is_some_and(|pids| pids.join("dock").join(name).exists());
+        (!left("killed-test") && !left("killed-again")).then_some(())
+    });
+}
+
+#[test]
+fn killed_at_any_moment_it_takes_the_container_with_it() {
+    needs_a_container!();
+    let room = room();
+    let mut config = config(&["sleep", "4711"]);
+    config["linux"]["resources"] = json!({"pids": {"limit": 9}});
+    configure(&room, &config);
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    for number in 0..60 {
+        let mut child = Command::new(dock_tests::bin().join("ctr-spawn"))
+            .args(["--id", &format!("storm-{number}")])
+            .arg(room.path("box"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_micros(number * 200));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
+    let box_ = room.path("box");
+    let ours = || {
+        let of_ours = |pid: &Path| {
+            let line = fs::read(pid.join("cmdline")).unwrap_or_default();
+            line == b"sleep\x004711\0"
+                || line.windows(box_.as_os_str().len()).any(|part| part == box_.as_os_str().as_encoded_bytes())
+        };
+        fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .map(|entry| entry.path())
+            .find(|path| path.join("stat").exists() && of_ours(path))
+    };
+    eventually(|| ours().is_none().then_some(()));
+    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), mounts);
+    // Whoever makes a cgroup at that moment keeps the sweeper out; the next one is let in.
+    eventually(|| {
+        room.sh("ctr-spawn --id storm-end box -- true").ok();
+        let left = v1("pids").and_then(|pids| fs::read_dir(pids.join("dock")).ok());
+        let stale = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("storm-");
+        (!left.into_iter().flatten().flatten().any(stale)).then_some(())
+    });
 }
 
 fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {

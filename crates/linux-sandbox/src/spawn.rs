@@ -134,13 +134,19 @@ fn prepare(plan: &Plan, scene: &mut Scene) -> Result<()> {
     setsid().call(|| "setsid()".into())?;
     // A ctr-spawn that is killed takes the container with it.
     set_parent_process_death_signal(Some(Signal::KILL)).call(|| "prctl(PR_SET_PDEATHSIG)".into())?;
-    let mut byte = [0];
     if let Some(socket) = &scene.socket {
-        let how = if waits(plan) { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
-        match recv(socket, &mut byte, how) {
-            Ok((0, _)) => return Err(Error::refused("ctr-spawn is gone")),
-            Ok(_) | Err(Errno::AGAIN) => {}
-            Err(errno) => return Err(errno).call(|| "recv(<ctr-spawn>)".into()),
+        let gone = || Error::refused("ctr-spawn is gone");
+        let hear = |how| match recv(socket, &mut [0], how) {
+            Ok((length, _)) => Ok(length == 1),
+            Err(Errno::AGAIN) => Ok(true),
+            Err(errno) => Err(errno).call(|| "recv(<ctr-spawn>)".into()),
+        };
+        if waits(plan) && !hear(RecvFlags::empty())? {
+            return Err(gone());
+        }
+        // It may have died after its word and before the death signal was asked for: then its end is closed.
+        if !hear(RecvFlags::DONTWAIT)? {
+            return Err(gone());
         }
     }
     // Nobody who is already in one of its namespaces may look into it through /proc before the exec (CVE-2016-9962).
