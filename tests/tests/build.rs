@@ -68,7 +68,7 @@ fn what_copy_does_with_directories_patterns_and_links() {
         &room,
         "FROM scratch\nCOPY d /whole\nCOPY d/a x1.txt /many/\nCOPY x?.txt /glob/\nCOPY d/a /renamed\n\
          COPY d e /merged/\nCOPY dirlink /followed/\nCOPY d/link /deref\nCOPY [\"x[1].txt\", \"/json dir/\"]\n\
-         WORKDIR /w/v\nCOPY d/a .\nCOPY d/a ../up\n",
+         WORKDIR /w/v\nCOPY d/a .\nCOPY d/a ../up\nCOPY --chmod=0750 d /modes\n",
         "",
     );
     let found = tree(&room);
@@ -89,6 +89,9 @@ fn what_copy_does_with_directories_patterns_and_links() {
         "-rw-r--r-- 0 0 json dir/x1.txt",
         "-rw-r--r-- 0 0 w/v/a",
         "-rw-r--r-- 0 0 w/up",
+        "-rwxr-x--- 0 0 modes/a",
+        "drwxr-x--- 0 0 modes/sub",
+        "lrwxrwxrwx 0 0 modes/link ../x1.txt",
     ] {
         assert!(found.lines().any(|own| own == line), "no {line:?} in\n{found}");
     }
@@ -155,7 +158,8 @@ fn mistakes_name_file_line_and_cause() {
         ("FROM scratch\n\nRUNN x\n", "Dockerfile:3: unknown instruction \"RUNN\": did you mean RUN?"),
         ("FROM scratch\nCOPY nope /\n", "Dockerfile:2: COPY: nope: not found"),
         ("FROM scratch\nCOPY f d/g /x\n", "Dockerfile:2: COPY has more than one source"),
-        ("FROM scratch\nCOPY --chmod=1 f /\n", "Dockerfile:2: COPY --chmod is not supported yet"),
+        ("FROM scratch\nCOPY --link f /\n", "Dockerfile:2: COPY --link is not supported yet"),
+        ("FROM scratch\nCOPY --chmod=u+x f /\n", "Dockerfile:2: --chmod=u+x: want an octal mode"),
         ("FROM scratch\nRUN --mount=type=tmpfs,target=/x y\n", "Dockerfile:2: RUN --mount is not supported yet"),
         ("FROM scratch\nRUN x\n", "Dockerfile:2: FROM scratch has nothing that could run"),
         ("FROM scratch\nENV a=${b\n", "Dockerfile:2: "),

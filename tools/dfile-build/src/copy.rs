@@ -21,6 +21,8 @@ pub struct Plan<'a> {
     /// Absolute, without links put in; a trailing slash is kept.
     pub destination: String,
     pub owner: Option<(u32, u32)>,
+    /// Of files and copied directories, instead of their own.
+    pub mode: Option<u32>,
     pub unpack: bool,
 }
 
@@ -36,6 +38,14 @@ pub fn owner(spec: &str, below: &Below) -> anyhow::Result<(u32, u32)> {
     Ok((user.uid, user.gid))
 }
 
+/// The mode of `--chmod`.
+pub fn mode(text: &str) -> anyhow::Result<u32> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if mode <= 0o7777 && !text.starts_with('+') => Ok(mode),
+        _ => bail!("--chmod={text}: want an octal mode up to 7777; symbolic ones are not supported yet"),
+    }
+}
+
 /// Writes the layer of a plan and enters it in `below`. Answers whether it holds anything.
 pub fn write(plan: &Plan<'_>, below: &mut Below, to: impl Write, latest: Option<i64>) -> anyhow::Result<()> {
     let newest = plan.sources.iter().flat_map(|source| &source.entries).map(|entry| entry.meta.mtime).max();
@@ -43,6 +53,7 @@ pub fn write(plan: &Plan<'_>, below: &mut Below, to: impl Write, latest: Option<
         tar: TarWriter::new(to, latest),
         below,
         owner: plan.owner,
+        mode: plan.mode,
         made: newest.unwrap_or(Time::at(latest.unwrap_or(0))),
         written: HashSet::new(),
         shared: HashMap::new(),
@@ -92,6 +103,9 @@ fn places<'a>(plan: &'a Plan<'_>, below: &Below) -> anyhow::Result<Vec<(PathBuf,
             }
         } else if plan.unpack && first.kind == Kind::File && archive::is_one(plan.root.read(&first.path)?, &first.path)?
         {
+            if plan.mode.is_some() {
+                bail!("{}: --chmod on an archive that is unpacked is not supported", first.path.display());
+            }
             items.list.push((resolved.clone(), Item::Archive(first)));
         } else {
             items.put(target, Item::Entry(first))?;
@@ -139,6 +153,7 @@ pub struct Layer<'a, W: Write> {
     pub tar: TarWriter<W>,
     pub below: &'a mut Below,
     pub owner: Option<(u32, u32)>,
+    mode: Option<u32>,
     /// The time of directories that no source has.
     made: Time,
     pub written: HashSet<PathBuf>,
@@ -174,6 +189,9 @@ impl<W: Write> Layer<'_, W> {
         if let Some((uid, gid)) = self.owner {
             (meta.uid, meta.gid) = (uid, gid);
         }
+        if let Some(mode) = self.mode {
+            meta.mode = mode;
+        }
         self.written.insert(path.to_owned());
         match entry.kind {
             Kind::Directory => self.tar.directory(path, &meta)?,
@@ -206,7 +224,7 @@ impl<W: Write> Layer<'_, W> {
             self.directory(parent)?;
         }
         let (uid, gid) = self.owner.unwrap_or((0, 0));
-        let meta = Meta { mode: 0o644, uid, gid, mtime: self.made, ..Meta::default() };
+        let meta = Meta { mode: self.mode.unwrap_or(0o644), uid, gid, mtime: self.made, ..Meta::default() };
         self.tar.file(path, &meta, content.len() as u64, content.as_bytes())?;
         self.below.put(path, Place::Other)
     }

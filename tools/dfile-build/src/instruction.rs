@@ -69,6 +69,8 @@ pub struct Copy {
     pub add: bool,
     pub from: Option<String>,
     pub chown: Option<String>,
+    /// Octal, once its variables are put in.
+    pub chmod: Option<String>,
     pub sources: Vec<String>,
     /// Files whose content stands in the Dockerfile itself.
     pub inline: Vec<Heredoc>,
@@ -98,7 +100,7 @@ impl Instruction {
         }
         let allowed: &[&str] = match s.name.as_str() {
             "FROM" => &["platform"],
-            "COPY" | "ADD" => &["from", "chown"],
+            "COPY" | "ADD" => &["from", "chown", "chmod"],
             "HEALTHCHECK" => &["interval", "timeout", "start-period", "start-interval", "retries"],
             _ => &[],
         };
@@ -162,6 +164,7 @@ impl Instruction {
                 });
                 Self::Copy(Copy {
                     chown: maybe(&copy.chown)?,
+                    chmod: maybe(&copy.chmod)?,
                     sources: all(&copy.sources)?,
                     destination: word(&copy.destination)?,
                     inline: inline.collect::<anyhow::Result<_>>()?,
@@ -201,8 +204,8 @@ fn check_flags(s: &Statement, allowed: &[&str]) -> anyhow::Result<()> {
     for (index, Flag { name, value }) in s.flags.iter().enumerate() {
         let known_later: &[&str] = match s.name.as_str() {
             "RUN" => &["mount", "network", "security", "device"],
-            "COPY" => &["link", "chmod", "parents", "exclude"],
-            "ADD" => &["link", "chmod", "exclude", "checksum", "keep-git-dir", "unpack"],
+            "COPY" => &["link", "parents", "exclude"],
+            "ADD" => &["link", "exclude", "checksum", "keep-git-dir", "unpack"],
             _ => &[],
         };
         if known_later.contains(&name.as_str()) {
@@ -337,6 +340,7 @@ fn copy(s: &Statement, escape: char) -> anyhow::Result<Copy> {
         add,
         from: flag(s, "from"),
         chown: flag(s, "chown"),
+        chmod: flag(s, "chmod"),
         sources: words,
         inline: s.heredocs.clone(),
         destination,

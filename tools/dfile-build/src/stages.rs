@@ -226,7 +226,7 @@ mod tests {
         let alphabet = b"\\`$'\"{}[]<>#-=:/%?+*, \n\t\r\0aA1\xc3\xff";
         for _ in 0..20_000 {
             let mut bytes = seed.as_bytes().to_vec();
-            for _ in 0..1 + random(8) {
+            for _ in 0..=random(8) {
                 let at = random(bytes.len());
                 match random(3) {
                     0 => bytes[at] = alphabet[random(alphabet.len())],

@@ -446,15 +446,16 @@ impl<'a> Builder<'a> {
         }
         let digests = sources.iter().map(|source| root.digest(source)).collect::<anyhow::Result<Vec<_>>>()?;
         let inline: Vec<_> = copy.inline.iter().map(|d| (d.name.clone(), d.content.clone())).collect();
-        let key = self.key(state, &json!([word, digests, inline, destination, copy.chown]));
+        let key = self.key(state, &json!([word, digests, inline, destination, copy.chown, copy.chmod]));
         if self.take_cached(state, &key) {
             return Ok(());
         }
         let mut below = self.take_below(state)?;
         let owner = copy.chown.as_deref().map(|spec| copy::owner(spec, &below)).transpose()?;
+        let mode = copy.chmod.as_deref().map(copy::mode).transpose()?;
         let entry = json!({"created_by": history(copy, word)});
         let mut command = self.append(state, Some(&entry), &key)?;
-        let plan = copy::Plan { root, sources: &sources, inline, destination, owner, unpack: copy.add };
+        let plan = copy::Plan { root, sources: &sources, inline, destination, owner, mode, unpack: copy.add };
         let latest = self.latest;
         let record = siblings::fed(command.args(["--layer", "-"]), |pipe| copy::write(&plan, &mut below, pipe, latest))
             .with_context(|| word.to_owned())?;
@@ -534,6 +535,10 @@ fn history(copy: &Copy, word: &str) -> String {
     if let Some(owner) = &copy.chown {
         line.push_str(" --chown=");
         line.push_str(owner);
+    }
+    if let Some(mode) = &copy.chmod {
+        line.push_str(" --chmod=");
+        line.push_str(mode);
     }
     let inline = copy.inline.iter().map(|document| format!("<<{}", document.name));
     for source in copy.sources.iter().cloned().chain(inline) {
