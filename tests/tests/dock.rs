@@ -229,6 +229,9 @@ fn import_export_diff_and_commit() {
         let id = dock.sh("dock import -c 'CMD [\"echo\",\"imported\"]' t.tar mine:1").ok();
         assert!(id.starts_with("sha256:") && id.len() == 71, "{id}");
         assert_eq!(dock.sh("dock run --rm mine:1").ok(), "imported");
+        dock.sh("dock run --name idle busybox true").ok();
+        assert_eq!(dock.sh("dock diff idle").ok(), "", "what is mounted on is no change");
+        dock.sh("dock rm idle").ok();
         dock.sh("dock run --name work busybox sh -c 'echo new >/new; rm /etc/group; mkdir /d'").ok();
         let changes = dock.sh("dock diff work").ok();
         for change in ["A /new", "D /etc/group", "A /d", "C /etc"] {

@@ -209,6 +209,23 @@ fn runc_reads_what_is_written() {
     assert_eq!(out, "33\nrunc /srv spec\n77\n/etc\nbin\netc\nro");
 }
 
+#[test]
+fn mount_points_are_a_layer_of_their_own() {
+    needs!(root, "busybox");
+    let room = room();
+    room.sh("chmod 711 root/layers/sha256/*/etc").ok();
+    for _ in 0..2 {
+        let record: Value = serde_json::from_str(&room.sh("ctr-spec over").ok()).unwrap();
+        let lower = record["overlay"]["lower"].as_array().unwrap();
+        assert_eq!((lower.len(), lower[0].as_str()), (2, room.path("over/init").to_str()), "once");
+    }
+    let names = room.sh("cd over/init && find . -mindepth 1 | sort | tr '\\n' ' '").ok();
+    assert_eq!(names, "./dev ./etc ./etc/hostname ./etc/hosts ./etc/resolv.conf ./proc ./sys ");
+    assert_eq!(room.sh("stat -c %a over/init/etc over/init/dev").ok(), "711\n755", "a merged directory keeps its mode");
+    room.sh("ctr-spawn over </dev/null").ok();
+    assert_eq!(room.sh("find over/upper -mindepth 1").ok(), "");
+}
+
 /// A bundle below the root is a container: it has a name, is listed and removed.
 fn container(room: &Room, digit: &str, options: &str) -> String {
     let id = digit.repeat(64);
