@@ -1,12 +1,13 @@
 use crate::error::{At, Error, Result};
 use crate::temp::{self, Temp};
 use crate::{index, names};
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, OFlags, flock, fstat};
 use serde_json::Value;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use wire::{Algorithm, Descriptor, Digest};
 
 const MARKER: &str = "oci-layout";
@@ -47,6 +48,7 @@ impl Layout {
         let path = std::path::absolute(path).at(path, "make absolute")?;
         let layout = Self { path };
         match Self::open(&layout.path) {
+            Err(Error::NotALayout { .. }) if !layout.path.exists() => layout.create_whole()?,
             Err(Error::NotALayout { .. }) if layout.may_become_one()? => layout.create()?,
             other => drop(other?),
         }
@@ -71,6 +73,38 @@ impl Layout {
                 Ok(true)
             }
         }
+    }
+
+    /// Makes the layout beside its place and renames it there, so that nobody ever sees half of one.
+    fn create_whole(&self) -> Result<()> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let (Some(parent), Some(name)) = (self.path.parent(), self.path.file_name()) else { return self.create() };
+        make_dir(parent)?;
+        let start = format!(".{}.new.", name.to_string_lossy());
+        // The lock is lost when a sweep comes between the two calls: then the directory has no name any more.
+        let (new, _lock) = loop {
+            let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+            let new = Self { path: parent.join(format!("{start}{}.{serial}", std::process::id())) };
+            make_dir(&new.path)?;
+            let dir = match File::open(&new.path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other.at(&new.path, "open")?,
+            };
+            flock(&dir, FlockOperation::LockExclusive).at(&new.path, "lock")?;
+            if fstat(&dir).at(&new.path, "stat")?.st_nlink > 0 {
+                break (new, dir);
+            }
+        };
+        new.create()?;
+        if let Err(error) = fs::rename(&new.path, &self.path) {
+            let _ = fs::remove_dir_all(&new.path);
+            // Somebody else was faster, and theirs is as good.
+            if !self.path.join(MARKER).exists() {
+                return Err(error).at(&self.path, "rename");
+            }
+        }
+        File::open(parent).at(parent, "open")?.sync_all().at(parent, "sync")?;
+        remove_half_made(parent, &start)
     }
 
     fn create(&self) -> Result<()> {
@@ -157,6 +191,20 @@ impl Layout {
         flock(&file, how).at(&path, "lock")?;
         Ok(file)
     }
+}
+
+/// Layouts whose makers were killed: nobody holds their lock.
+fn remove_half_made(parent: &Path, start: &str) -> Result<()> {
+    for entry in fs::read_dir(parent).at(parent, "list")? {
+        let entry = entry.at(parent, "list")?;
+        if entry.file_name().to_string_lossy().starts_with(start)
+            && let Ok(dir) = File::open(entry.path())
+            && flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok()
+        {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(())
 }
 
 pub(crate) fn make_dir(path: &Path) -> Result<()> {

@@ -215,3 +215,22 @@ fn a_half_made_layout_is_made_whole_and_a_foreign_directory_is_left_alone() {
     assert!(matches!(Layout::open_or_create(&foreign), Err(Error::NotALayout { .. })));
     assert_eq!(fs::read_dir(&foreign).unwrap().count(), 1);
 }
+
+#[test]
+fn a_layout_appears_whole_however_many_make_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("deep/images");
+    fs::create_dir_all(dir.path().join("deep/.images.new.1.0/blobs")).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let layout = Layout::open_or_create(&path).unwrap();
+                let entry = image(&layout, "x");
+                layout.name(&format!("{:?}", std::thread::current().id()), entry).unwrap();
+            });
+        }
+    });
+    assert_eq!(Layout::open(&path).unwrap().index().unwrap().len(), 8);
+    let left: Vec<_> = fs::read_dir(dir.path().join("deep")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["images"], "what a killed maker left is gone");
+}
