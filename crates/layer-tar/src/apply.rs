@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
 
 /// Who will own what is written.
@@ -484,9 +484,10 @@ impl<'a> Job<'a> {
     fn make_parent(&mut self, path: &Path) -> Result<DirFd> {
         let path = match (self.options.target, &self.view) {
             (Target::Tree, _) => path.to_owned(),
-            (_, Some(view)) => real_parent(view, path)?,
+            (_, Some(view)) => real_parent(view, path, 0)?,
             (_, None) => return Err(Error::NeedsLower { path: path.to_owned() }),
         };
+        let mine = self.options.owners == Owners::Mine;
         let (view, endings, loss) = (&self.view, &mut self.endings, &mut self.applied.loss);
         let mut make = |dir: BorrowedFd<'_>, name: &OsStr, at: &Path| -> Result<()> {
             let above = at.parent().unwrap_or(Path::new(""));
@@ -505,7 +506,11 @@ impl<'a> Job<'a> {
                 }
             }
             set_directory(fd.as_fd(), &meta, loss, at)?;
-            endings.insert(at.to_owned(), Ending { mtime: meta.mtime, mode: None });
+            let narrow = mine && meta.mode & 0o700 != 0o700;
+            if narrow {
+                chmod(fd.as_fd(), meta.mode | 0o700, at)?;
+            }
+            endings.insert(at.to_owned(), Ending { mtime: meta.mtime, mode: narrow.then_some(meta.mode) });
             Ok(())
         };
         walk(self.root, &path, Some(&mut make))?.ok_or_else(|| Error::call("openat", path)(Errno::NOENT))
@@ -552,21 +557,38 @@ impl<'a> Job<'a> {
 }
 
 /// Where a path leads in the view, whether all of it is there yet or not.
-fn real_parent(view: &Stack, path: &Path) -> Result<PathBuf> {
+fn real_parent(view: &Stack, path: &Path, links: u32) -> Result<PathBuf> {
     let mut real = PathBuf::new();
-    for part in path.components() {
+    let mut left = path.components();
+    while let Some(part) = left.next() {
         let next = real.join(part);
         real = match view.resolve(&next)? {
             Some(found) if found.kind == Kind::Directory => found.path,
             Some(_) => return Err(Error::call("mkdirat", next)(Errno::NOTDIR)),
             None => match view.read_link(&next)? {
                 None => next,
+                Some(_) if links > 40 => return Err(Error::call("openat", next)(Errno::LOOP)),
                 // A link to what is not there yet: the target is what has to be made.
-                Some(target) => inside(&real.join(target), &next)?,
+                Some(target) => {
+                    return real_parent(view, &clamped(&real.join(target)).join(left.as_path()), links + 1);
+                }
             },
         };
     }
     Ok(real)
+}
+
+/// The path without `.` and `..`; where it would lead above the root, it stays there, as links do.
+fn clamped(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => clean.push(name),
+            Component::ParentDir => drop(clean.pop()),
+            _ => {}
+        }
+    }
+    clean
 }
 
 /// How the directory looked before this layer put an empty one of its own over it.

@@ -209,12 +209,11 @@ impl Walk<'_> {
         if meta.0 != meta.1 {
             return Ok(false);
         }
+        if kind != Kind::Directory && old.st_nlink != new.st_nlink {
+            return Ok(false);
+        }
         Ok(match kind {
-            Kind::File => {
-                old.st_size == new.st_size
-                    && old.st_nlink == new.st_nlink
-                    && (!self.compare.content || same_content(below, node, at)?)
-            }
+            Kind::File => old.st_size == new.st_size && (!self.compare.content || same_content(below, node, at)?),
             Kind::Symlink => below.link(at)? == node.link(at)?,
             Kind::Char | Kind::Block => old.st_rdev == new.st_rdev,
             _ => true,
