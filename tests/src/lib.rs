@@ -10,6 +10,7 @@ pub mod corpus;
 pub mod dockerd;
 pub mod liar;
 pub mod registry;
+pub mod tree;
 
 /// A temporary directory with a `DOCK_ROOT` and a `DOCK_RUN` in it. Everything in it goes when it is dropped.
 #[derive(Debug)]
