@@ -7,6 +7,7 @@
 //! image.json      the image's configuration: what Entrypoint and Cmd were before they became one
 //! container.json  name, image and command, when the bundle is a container of dock
 //! exit.json       how its process ended
+//! init/           below an overlay: what is mounted on, where the image has it not
 //! lock            held while its process lives
 //! ```
 
@@ -16,6 +17,7 @@ mod caps;
 pub mod config;
 mod containers;
 mod file;
+mod init;
 pub mod life;
 mod masks;
 pub mod names;
@@ -27,6 +29,7 @@ pub use caps::{
     Unknown as UnknownCapability, all as all_capabilities, default as default_capabilities, parse as parse_capability,
 };
 pub use containers::{Containers, Found, Meta};
+pub use init::add as add_init_layer;
 pub use masks::{masked as masked_paths, read_only as readonly_paths};
 pub use rootfs::read_file as rootfs_file;
 pub use tree::remove as remove_tree;
@@ -101,6 +104,11 @@ pub fn save_from_image(dir: &Path, record: &wire::Bundle, image_config: &Value) 
 /// Writes `config.json`, then `bundle.json`: a directory with the latter is whole.
 pub fn save(dir: &Path, record: &wire::Bundle, config: &Value) -> Result<()> {
     write_config(dir, config)?;
+    save_record(dir, record)
+}
+
+/// Writes `bundle.json` alone.
+pub fn save_record(dir: &Path, record: &wire::Bundle) -> Result<()> {
     let line = Record::from(record.clone()).to_line() + "\n";
     file::write(dir, "bundle.json", line.as_bytes())
 }

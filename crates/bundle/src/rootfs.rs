@@ -15,9 +15,9 @@ const LARGEST: u64 = 4 << 20;
 const MOST_LINKS: u32 = 40;
 
 /// One directory as overlayfs shows it: the directories that are merged, the topmost first.
-type Merged = Rc<Vec<OwnedFd>>;
+pub(crate) type Merged = Rc<Vec<OwnedFd>>;
 
-enum Entry {
+pub(crate) enum Entry {
     Directory(Merged),
     Link(Vec<u8>),
     Other(Merged),
@@ -65,7 +65,7 @@ fn split(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|b| *b == b'/').rev().filter(|name| !matches!(*name, b"" | b".")).map(Into::into).collect()
 }
 
-fn roots(bundle: &wire::Bundle) -> Result<Vec<OwnedFd>> {
+pub(crate) fn roots(bundle: &wire::Bundle) -> Result<Vec<OwnedFd>> {
     let directory = |path: &Path| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         open(path, flags, Mode::empty()).map_err(|cause| Error::Io(path.into(), cause.into()))
@@ -78,7 +78,7 @@ fn roots(bundle: &wire::Bundle) -> Result<Vec<OwnedFd>> {
     }
 }
 
-fn look_up(merged: &[OwnedFd], name: &[u8]) -> rustix::io::Result<Option<Entry>> {
+pub(crate) fn look_up(merged: &[OwnedFd], name: &[u8]) -> rustix::io::Result<Option<Entry>> {
     let mut found = Vec::new();
     for layer in merged {
         let stat = match statat(layer, name, AtFlags::SYMLINK_NOFOLLOW) {

@@ -72,7 +72,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
-    let bundle = read_bundle(args)?;
+    let mut bundle = read_bundle(args)?;
+    if !args.plan {
+        bundle::add_init_layer(&mut bundle)?;
+    }
     let dir = bundle.path.as_path();
     let config = read_config(dir)?;
     let id = container_id(args, dir)?;

@@ -14,7 +14,6 @@
 #![forbid(unsafe_code)]
 
 mod command;
-mod init;
 mod limits;
 mod mounts;
 mod naming;
@@ -93,9 +92,8 @@ fn main() -> ExitCode {
 
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
-    let mut record = bundle_record(&args)?;
-    let dir = record.path.as_path().to_owned();
-    let dir = dir.as_path();
+    let record = bundle_record(&args)?;
+    let dir = record.path.as_path();
     let root = toolkit::root_dir(args.root.as_deref());
     let containers = bundle::Containers::new(&root, &toolkit::run_dir());
     let id = containers.id_of(dir);
@@ -118,7 +116,6 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
 
     mounts::make_sources(&to_make)?;
-    init::add(&mut record)?;
     bundle::save(dir, &record, &config)?;
     if let Some(id) = &id {
         naming::register(&containers, id, &record, &image, &config, &args.naming)?;

@@ -1,0 +1,112 @@
+//! What a runtime mounts on has to be there. Made in a layer of its own above the image's, as docker does it,
+//! it is no change that the container made: a commit or a build step does not find it in the upper directory.
+
+use crate::rootfs::{self, Entry};
+use crate::{Error, Result};
+use rustix::fs::{Gid, Uid};
+use rustix::fs::{Mode, OFlags, Timespec, Timestamps, fchmod, fchown, fstat, futimens, mkdirat, open, openat};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use wire::Bundle;
+
+const DIRECTORIES: [&str; 3] = ["dev", "proc", "sys"];
+/// Below etc, mounted over by the container's own.
+const FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
+const NAME: &str = "init";
+
+/// Adds the layer to an overlay bundle that has none and needs one, and writes its record anew.
+pub fn add(record: &mut Bundle) -> Result<()> {
+    let dir = record.path.as_path().to_owned();
+    let init = dir.join(NAME);
+    let has_it = |record: &Bundle| {
+        record.overlay.as_ref().is_some_and(|overlay| overlay.lower.iter().any(|layer| layer.as_path() == init))
+    };
+    if record.overlay.is_none() || has_it(record) {
+        return Ok(());
+    }
+    // A record that was written down before the first start: the layer may be mounted right now.
+    if !has_it(&crate::load(&dir)?) {
+        let io = |cause: Errno| Error::Io(init.clone(), cause.into());
+        // Of one who was killed here.
+        crate::remove_tree(&init).map_err(io)?;
+        if !make(&init, &rootfs::roots(record)?).map_err(io)? {
+            return Ok(());
+        }
+    }
+    if let Some(overlay) = &mut record.overlay {
+        overlay.lower.insert(0, init.into());
+    }
+    crate::save_record(&dir, record)
+}
+
+/// Makes what the merged directories have not; says whether that was anything.
+fn make(init: &Path, root: &[OwnedFd]) -> rustix::io::Result<bool> {
+    let missing = |dir: &[OwnedFd], names: &[&'static str]| {
+        let mut missing = Vec::new();
+        for name in names {
+            missing.extend(rootfs::look_up(dir, name.as_bytes())?.is_none().then_some(*name));
+        }
+        Ok::<_, Errno>(missing)
+    };
+    let directories = missing(root, &DIRECTORIES)?;
+    let etc = rootfs::look_up(root, b"etc")?;
+    let files = match &etc {
+        None => FILES.to_vec(),
+        Some(Entry::Directory(etc)) => missing(etc, &FILES)?,
+        // Where etc is a link, or no directory at all, the image means it.
+        Some(_) => Vec::new(),
+    };
+    if directories.is_empty() && files.is_empty() {
+        return Ok(false);
+    }
+    let mode = Mode::from_raw_mode(0o755);
+    rustix::fs::mkdir(init, mode)?;
+    let top = open(init, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    for name in directories {
+        finish(&directory(top.as_fd(), name)?, mode)?;
+    }
+    if !files.is_empty() {
+        let dir = directory(top.as_fd(), "etc")?;
+        for name in files {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+            let mode = Mode::from_raw_mode(0o644);
+            finish(&openat(&dir, name, flags, mode)?, mode)?;
+        }
+        match &etc {
+            Some(Entry::Directory(below)) => look_like(&dir, &below[0])?,
+            _ => finish(&dir, mode)?,
+        }
+    }
+    // The upper directory, which comes first, looks like the topmost layer already.
+    match root.get(1) {
+        Some(below) => look_like(&top, below)?,
+        None => finish(&top, mode)?,
+    }
+    Ok(true)
+}
+
+fn directory(parent: BorrowedFd<'_>, name: &str) -> rustix::io::Result<OwnedFd> {
+    mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+    openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The mode whatever the umask is, and a time that is nobody's accident.
+fn finish(file: &OwnedFd, mode: Mode) -> rustix::io::Result<()> {
+    fchmod(file, mode)?;
+    let epoch = Timespec { tv_sec: 0, tv_nsec: 0 };
+    futimens(file, &Timestamps { last_access: epoch, last_modification: epoch })
+}
+
+/// The topmost directory of a name is what the merged one looks like.
+fn look_like(new: &OwnedFd, old: &OwnedFd) -> rustix::io::Result<()> {
+    let stat = fstat(old)?;
+    match fchown(new, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid))) {
+        // An ordinary user unpacked everything as his own.
+        Ok(()) | Err(Errno::PERM) => {}
+        Err(error) => return Err(error),
+    }
+    fchmod(new, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
+    let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec.cast_signed() };
+    futimens(new, &Timestamps { last_access: time, last_modification: time })
+}
