@@ -336,6 +336,23 @@ fn overlay_view_equals_flat_view() {
 }
 
 #[test]
+fn a_flat_tar_is_the_flat_tree() {
+    needs!(root, "umoci", "python3");
+    let room = image(TROUBLE);
+    room.sh("img-unpack --layout made latest flat && img-unpack --tar --layout made latest >flat.tar").ok();
+    assert_eq!(room.sh("tar -tf flat.tar | sort | uniq -d").ok(), "");
+    room.sh("mkdir out && tar -C out --delay-directory-restore --xattrs --xattrs-include='*' -xpf flat.tar").ok();
+    let [flat, out] = ["flat/rootfs", "out"].map(|dir| tree::list(&room.path(dir)));
+    tree::assert_equal(&flat, &out);
+    // Owners and devices are kept without the right to make them.
+    room.sh(
+        "chmod -R a+rX . && chown -R 1000:1000 made && setpriv --reuid 1000 --regid 1000 --clear-groups img-unpack --tar --layout made latest \
+             | cmp - flat.tar",
+    )
+    .ok();
+}
+
+#[test]
 fn unpacking_twice_gives_equal_trees_and_shares_the_layers() {
     needs!(root, "umoci", "python3");
     let room = image(TROUBLE);

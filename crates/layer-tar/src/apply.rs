@@ -140,10 +140,11 @@ impl<'a> Job<'a> {
         };
         let above = path.parent().unwrap_or(Path::new(""));
         if above.components().any(|part| part.as_os_str().as_bytes().starts_with(WHITEOUT_PREFIX)) {
-            return match above.components().any(|part| part.as_os_str().as_bytes().starts_with(b".wh..wh.")) {
-                true => Ok(()),
-                false => Err(refused(entry, "a path below a whiteout")),
-            };
+            // What aufs keeps for itself in names of this form means nothing in a layer.
+            if above.components().any(|part| part.as_os_str().as_bytes().starts_with(b".wh..wh.")) {
+                return Ok(());
+            }
+            return Err(refused(entry, "a path below a whiteout"));
         }
         if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT_PREFIX) {
             return self.place_whiteout(entry, above, name, OsStr::from_bytes(hidden));
@@ -237,7 +238,7 @@ impl<'a> Job<'a> {
         }
         let chown = parent.setgid || (meta.uid, meta.gid) != self.me;
         if chown {
-            rustix::fs::fchown(&fd, uid(meta.uid), gid(meta.gid)).map_err(Error::call("fchown", at))?;
+            rustix::fs::fchown(&fd, Some(uid(meta.uid)), Some(gid(meta.gid))).map_err(Error::call("fchown", at))?;
         }
         // Changing the owner, and writing without CAP_FSETID, take the set-id bits away: so they come last.
         if !self.options.umask_is_zero || meta.mode & 0o7000 != 0 {
@@ -276,8 +277,14 @@ impl<'a> Job<'a> {
         let meta = self.owned(&entry.meta);
         if entry.kind == Type::Node(Kind::Symlink) && meta.xattrs.is_empty() {
             if parent.setgid || (meta.uid, meta.gid) != self.me {
-                rustix::fs::chownat(&parent.dir.fd, name, uid(meta.uid), gid(meta.gid), AtFlags::SYMLINK_NOFOLLOW)
-                    .map_err(Error::call("fchownat", at))?;
+                rustix::fs::chownat(
+                    &parent.dir.fd,
+                    name,
+                    Some(uid(meta.uid)),
+                    Some(gid(meta.gid)),
+                    AtFlags::SYMLINK_NOFOLLOW,
+                )
+                .map_err(Error::call("fchownat", at))?;
             }
             return rustix::fs::utimensat(&parent.dir.fd, name, &timestamps(meta.mtime), AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(Error::call("utimensat", at));
@@ -457,10 +464,10 @@ impl<'a> Job<'a> {
 
     /// The directory in which an entry will be, made when it is missing.
     fn parent(&mut self, path: &Path) -> Result<Rc<Parent>> {
-        if let Some((asked, parent)) = &self.last {
-            if asked == path {
-                return Ok(Rc::clone(parent));
-            }
+        if let Some((asked, parent)) = &self.last
+            && asked == path
+        {
+            return Ok(Rc::clone(parent));
         }
         let dir = match open_plain(self.root, path) {
             Some(fd) => DirFd { path: path.to_owned(), fd: Rc::new(fd) },
@@ -522,7 +529,7 @@ impl<'a> Job<'a> {
         // An image cannot be allowed to say how the overlay above it looks.
         let mine = self.options.owners == Owners::Mine;
         let before = meta.xattrs.len();
-        meta.xattrs.retain(|name, _| !is_overlay(name) && !(mine && is_privileged(name)));
+        meta.xattrs.retain(|name, _| !(is_overlay(name) || mine && is_privileged(name)));
         self.applied.loss.xattrs += (before - meta.xattrs.len()) as u64;
         if mine {
             (meta.uid, meta.gid) = self.me;
@@ -597,7 +604,7 @@ fn below(view: &Stack, at: &Path) -> Result<Option<Meta>> {
 }
 
 /// The path inside the root, without `.` and `..`; one that leads out is refused.
-fn inside(path: &Path, shown: &Path) -> Result<PathBuf> {
+pub(crate) fn inside(path: &Path, shown: &Path) -> Result<PathBuf> {
     let mut clean: Vec<OsString> = Vec::new();
     for name in path.as_os_str().as_bytes().split(|byte| *byte == b'/') {
         match name {
@@ -614,11 +621,11 @@ fn inside(path: &Path, shown: &Path) -> Result<PathBuf> {
     Ok(clean.into_iter().collect())
 }
 
-fn refused(entry: &Entry, reason: &str) -> Error {
+pub(crate) fn refused(entry: &Entry, reason: &str) -> Error {
     Error::Refused { path: entry.path.clone(), reason: reason.into() }
 }
 
-fn is_overlay(name: &[u8]) -> bool {
+pub(crate) fn is_overlay(name: &[u8]) -> bool {
     name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.")
 }
 
@@ -670,7 +677,8 @@ fn set_directory(fd: BorrowedFd<'_>, meta: &Meta, loss: &mut Loss, at: &Path) ->
 }
 
 fn chown(fd: BorrowedFd<'_>, meta: &Meta, at: &Path) -> Result<()> {
-    rustix::fs::chownat(fd, "", uid(meta.uid), gid(meta.gid), AtFlags::EMPTY_PATH).map_err(Error::call("fchownat", at))
+    rustix::fs::chownat(fd, "", Some(uid(meta.uid)), Some(gid(meta.gid)), AtFlags::EMPTY_PATH)
+        .map_err(Error::call("fchownat", at))
 }
 
 fn chmod(fd: BorrowedFd<'_>, mode: u32, at: &Path) -> Result<()> {
@@ -699,10 +707,10 @@ fn timestamps(time: Time) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-fn uid(id: u32) -> Option<Uid> {
-    Some(Uid::from_raw(id))
+fn uid(id: u32) -> Uid {
+    Uid::from_raw(id)
 }
 
-fn gid(id: u32) -> Option<Gid> {
-    Some(Gid::from_raw(id))
+fn gid(id: u32) -> Gid {
+    Gid::from_raw(id)
 }

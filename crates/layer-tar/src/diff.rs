@@ -67,7 +67,7 @@ pub struct Compare {
 pub fn diff_trees(lower: Option<&Stack>, upper: &Stack, compare: &Compare, sink: &mut dyn Sink) -> Result<()> {
     let below = lower.map(Stack::root).transpose()?;
     let mut walk = Walk { lower, upper, compare, sink, open: Vec::new() };
-    walk.directory(PathBuf::new(), below.as_ref(), upper.root()?, false)
+    walk.directory(Path::new(""), below.as_ref(), upper.root()?, false)
 }
 
 /// Lists the changes that an overlay mount left in its upper directory. The work is proportional to what changed:
@@ -75,7 +75,7 @@ pub fn diff_trees(lower: Option<&Stack>, upper: &Stack, compare: &Compare, sink:
 pub fn diff_overlay(lower: &Stack, upper: &Stack, compare: &Compare, sink: &mut dyn Sink) -> Result<()> {
     let below = lower.root()?;
     let mut walk = Walk { lower: Some(lower), upper, compare, sink, open: Vec::new() };
-    walk.directory(PathBuf::new(), Some(&below), upper.root()?, true)
+    walk.directory(Path::new(""), Some(&below), upper.root()?, true)
 }
 
 struct Walk<'a> {
@@ -96,24 +96,24 @@ struct Open {
 }
 
 impl Walk<'_> {
-    fn directory(&mut self, path: PathBuf, below: Option<&Node>, node: Node, overlay: bool) -> Result<()> {
+    fn directory(&mut self, path: &Path, below: Option<&Node>, node: Node, overlay: bool) -> Result<()> {
         let opaque = overlay && is_opaque(node.fd.as_fd(), self.upper.uses_userxattr());
         let lower_dir = below.and_then(|below| below.merged.clone());
         if overlay {
-            self.refuse_references(&node, &path)?;
+            self.refuse_references(&node, path)?;
         }
-        let same = below.is_some_and(|below| below.kind() == Kind::Directory) && self.same(below, &node, &path)?;
+        let same = below.is_some_and(|below| below.kind() == Kind::Directory) && self.same(below, &node, path)?;
         let kind = if below.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
         let merged = node.merged.clone();
         let empty = opaque && lower_dir.is_some();
-        self.open.push(Open { path: path.clone(), node, kind, put: false, empty });
+        self.open.push(Open { path: path.to_owned(), node, kind, put: false, empty });
         if !same || empty {
             self.put_open()?;
         }
         if let Some(merged) = merged {
             // What was below an opaque directory is not the lower side of anything in it.
             let lower_dir = lower_dir.filter(|_| !empty);
-            self.children(&path, lower_dir.as_deref(), &merged, overlay)?;
+            self.children(path, lower_dir.as_deref(), &merged, overlay)?;
         }
         self.open.pop();
         Ok(())
@@ -154,7 +154,7 @@ impl Walk<'_> {
             return Err(Error::Unsayable { path: at, reason });
         }
         if node.kind() == Kind::Directory {
-            return self.directory(at, below.as_ref(), node, overlay);
+            return self.directory(&at, below.as_ref(), node, overlay);
         }
         if overlay {
             self.refuse_references(&node, &at)?;

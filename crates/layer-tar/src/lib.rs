@@ -15,6 +15,7 @@ mod apply;
 pub mod codec;
 mod diff;
 mod error;
+mod flatten;
 mod node;
 mod read;
 mod root;
@@ -24,6 +25,7 @@ pub mod write;
 pub use apply::{Applied, Loss, Options, Owners, Target, apply, copy_root};
 pub use diff::{Change, ChangeKind, ChangeList, Compare, LayerWriter, Sink, diff_overlay, diff_trees};
 pub use error::Error;
+pub use flatten::{Flat, FlatWriter};
 pub use node::{Kind, Meta, Time, Xattrs};
 pub use stack::{Found, Node, Stack};
 

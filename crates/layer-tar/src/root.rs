@@ -32,13 +32,12 @@ pub(crate) fn open_plain(root: BorrowedFd<'_>, path: &Path) -> Option<OwnedFd> {
     rustix::fs::openat2(root, path, DIR, Mode::empty(), inside).ok()
 }
 
+/// Makes a directory: in which one, by which name, at which path.
+pub(crate) type Make<'a> = dyn FnMut(BorrowedFd<'_>, &OsStr, &Path) -> Result<()> + 'a;
+
 /// Opens `path` below `root` component by component, following symbolic links inside the root. A component
 /// that is not there is made by `make`, or ends the search.
-pub(crate) fn walk(
-    root: BorrowedFd<'_>,
-    path: &Path,
-    mut make: Option<&mut dyn FnMut(BorrowedFd<'_>, &OsStr, &Path) -> Result<()>>,
-) -> Result<Option<DirFd>> {
+pub(crate) fn walk(root: BorrowedFd<'_>, path: &Path, mut make: Option<&mut Make<'_>>) -> Result<Option<DirFd>> {
     use std::os::unix::ffi::OsStrExt;
     let mut left: VecDeque<OsString> = components(path.as_os_str().as_bytes());
     let mut trail: Vec<(OsString, Rc<OwnedFd>)> = Vec::new();

@@ -31,14 +31,18 @@ impl Chosen {
     }
 }
 
-/// `[IMAGE] BUNDLE`
-pub fn operands(operands: &[String]) -> anyhow::Result<(Option<&str>, &Path)> {
+/// `[IMAGE] BUNDLE`, and for a tar `[IMAGE] [-]`
+pub fn operands(operands: &[String], tar: bool) -> anyhow::Result<(Option<&str>, &Path)> {
     let (image, bundle) = match operands {
-        [bundle] => (None, bundle),
-        [image, bundle] => (Some(image.as_str()), bundle),
+        [] if tar => (None, "-"),
+        [image] if tar => (Some(image.as_str()), "-"),
+        [image, bundle] if tar && bundle == "-" => (Some(image.as_str()), "-"),
+        _ if tar => return Err(usage("want [IMAGE] [-]: with --tar there is no bundle")),
+        [bundle] => (None, bundle.as_str()),
+        [image, bundle] => (Some(image.as_str()), bundle.as_str()),
         _ => return Err(usage("want [IMAGE] BUNDLE: the name of the directory to make is missing")),
     };
-    if bundle == "-" {
+    if bundle == "-" && !tar {
         return Err(usage("a bundle is a directory: - is for --tar"));
     }
     Ok((image.filter(|image| *image != "-"), Path::new(bundle)))

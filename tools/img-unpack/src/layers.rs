@@ -3,9 +3,10 @@
 use crate::choose::Chosen;
 use crate::{place, stream};
 use anyhow::Context;
-use layer_tar::{Applied, Error, Loss, Options, Owners, Target};
+use layer_tar::{Applied, Error, Flat, Loss, Options, Owners, Target};
 use rustix::fs::FlockOperation;
 use std::fs::{self, DirBuilder, File};
+use std::io::{BufWriter, Write};
 use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -21,6 +22,21 @@ pub fn flat(chosen: &Chosen, rootfs: &File, owners: Owners, loss: &mut Loss) -> 
         add(loss, applied.loss);
     }
     Ok(())
+}
+
+/// The tree of [`flat`] as a tar: read once for the names, and again for the content.
+pub fn tar(chosen: &Chosen, to: impl Write) -> anyhow::Result<()> {
+    let image = &chosen.image;
+    let layers = || image.manifest.layers.iter().zip(&image.diff_ids);
+    let mut flat = Flat::new();
+    for (blob, diff_id) in layers() {
+        stream::layer(&chosen.layout, blob, diff_id, |tar| flat.add(tar)).with_context(|| chosen.name.clone())?;
+    }
+    let mut writer = flat.writer(BufWriter::with_capacity(1 << 20, to), None)?;
+    for (blob, diff_id) in layers() {
+        stream::layer(&chosen.layout, blob, diff_id, |tar| writer.add(tar)).with_context(|| chosen.name.clone())?;
+    }
+    writer.finish()?.flush().context("<stdout>")
 }
 
 /// Makes sure that every layer has its directory below `store`, and returns them, the lowest first. A directory

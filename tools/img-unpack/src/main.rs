@@ -33,7 +33,12 @@ use wire::{Bundle, Overlay, Platform};
 
 /// Unpack an image into a runtime bundle, or as one flat tar
 #[derive(Debug, Parser)]
-#[command(name = "img-unpack", version, about, override_usage = "img-unpack [OPTIONS] [IMAGE] BUNDLE")]
+#[command(
+    name = "img-unpack",
+    version,
+    about,
+    override_usage = "img-unpack [OPTIONS] [IMAGE] BUNDLE\n       img-unpack [OPTIONS] --tar [IMAGE] [-]"
+)]
 struct Args {
     /// The image (without one: an image record on stdin), and the directory to make: absent or empty
     #[arg(value_name = "IMAGE BUNDLE", num_args = 0..=2)]
@@ -44,6 +49,9 @@ struct Args {
     /// A directory for each layer, shared by all bundles, to be mounted over each other
     #[arg(long, group = "mode")]
     overlay: bool,
+    /// The tree as one tar on stdout; needs neither disk nor privilege
+    #[arg(long, group = "mode")]
+    tar: bool,
     /// The platform to take of an image for many, as linux/arm64
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
@@ -60,12 +68,19 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
-    let (image, bundle) = choose::operands(&args.operands)?;
+    let (image, bundle) = choose::operands(&args.operands, args.tar)?;
+    if args.tar {
+        toolkit::refuse_terminal("a tar")?;
+    }
     let root = toolkit::root_dir(args.root.as_deref());
     let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
     let chosen = choose::image(image, &layout, args.platform.as_ref())?;
     // A collector that runs now must not take what is still to be read.
     let _hold = chosen.layout.hold()?;
+    if args.tar {
+        toolkit::widen_pipe(std::io::stdout());
+        return layers::tar(&chosen, out.bytes());
+    }
     // Files get their mode when they are made, not in a second step.
     rustix::process::umask(rustix::fs::Mode::empty());
     let mut dir = place::NewDir::make(bundle)?;
