@@ -106,16 +106,15 @@ impl Flat {
         }
         let is = match entry.kind {
             Type::HardLink => Is::Node(self.link_target(&entry)?),
-            Type::Node(Kind::Directory) => match self.dirs[parent].names.get(name).map(|name| name.is) {
-                Some(Is::Dir(dir)) => {
+            Type::Node(Kind::Directory) => {
+                if let Some(Is::Dir(dir)) = self.dirs[parent].names.get(name).map(|name| name.is) {
                     self.dirs[dir].meta = meta;
                     Is::Dir(dir)
-                }
-                _ => {
+                } else {
                     self.dirs.push(Dir { meta, names: BTreeMap::new() });
                     Is::Dir(self.dirs.len() - 1)
                 }
-            },
+            }
             Type::Node(Kind::Char) if entry.device == (Device { major: 0, minor: 0 }) => {
                 return Err(refused(&entry, "a character device 0:0, which means a whiteout"));
             }

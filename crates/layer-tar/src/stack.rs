@@ -163,10 +163,8 @@ impl Stack {
 
     /// The attributes of a directory in the layers below the topmost one; none when there is no such directory.
     pub(crate) fn meta_below(&self, path: &Path) -> Result<Option<Meta>> {
-        let parent = match self.walk(path.parent().unwrap_or(Path::new("")), true)? {
-            Some((_, Node { merged: Some(merged), .. })) => merged,
-            _ => return Ok(None),
-        };
+        let above = path.parent().unwrap_or(Path::new(""));
+        let Some((_, Node { merged: Some(parent), .. })) = self.walk(above, true)? else { return Ok(None) };
         let name = path.file_name().unwrap_or_default();
         let Some(layers) = parent.layers.get(1..) else { return Ok(None) };
         let layers =

@@ -64,13 +64,12 @@ pub fn shared(chosen: &Chosen, store: &Path, owners: Owners, loss: &mut Loss) ->
     });
     for ((at, _lock), result) in missing.iter().zip(results) {
         let temp = temporary(&dirs[*at]);
-        let applied = match result? {
-            Some(applied) => applied,
+        let applied = if let Some(applied) = result? {
+            applied
+        } else {
             // It asks for what lies below, and all of that is there by now.
-            None => {
-                let lower: Vec<PathBuf> = dirs[..*at].iter().rev().cloned().collect();
-                one(chosen, *at, &fresh(&dirs[*at])?, owners, Some(&lower))?
-            }
+            let lower: Vec<PathBuf> = dirs[..*at].iter().rev().cloned().collect();
+            one(chosen, *at, &fresh(&dirs[*at])?, owners, Some(&lower))?
         };
         if !applied.root_entry && *at > 0 {
             place::copy_root(&dirs[at - 1], &File::open(&temp)?)?;

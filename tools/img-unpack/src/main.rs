@@ -58,7 +58,7 @@ struct Args {
     /// The image layout, instead of images/ below the root
     #[arg(long, value_name = "DIR")]
     layout: Option<PathBuf>,
-    /// Where images and layers are, instead of $DOCK_ROOT
+    /// Where images and layers are, instead of `$DOCK_ROOT`
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }
@@ -67,6 +67,7 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "the signature of every run")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let (image, bundle) = choose::operands(&args.operands, args.tar)?;
     if args.tar {

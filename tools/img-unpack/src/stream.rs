@@ -38,7 +38,9 @@ pub fn layer<T>(
         });
         let hash = scope.spawn(move || {
             let mut hasher = Hasher::new(diff_id.algorithm());
-            hashed.iter().for_each(|chunk| hasher.update(&chunk));
+            for chunk in hashed {
+                hasher.update(&chunk);
+            }
             hasher.finish()
         });
         let result = consume(&mut Chunks { from: chunks, now: None });
