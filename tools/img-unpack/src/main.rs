@@ -117,14 +117,13 @@ fn overlay(dir: &Path, mut lower: Vec<PathBuf>) -> anyhow::Result<Overlay> {
     place::make_dir(&dir.join("rootfs"), 0o755)?;
     let upper = place::make_dir(&dir.join("upper"), 0o755)?;
     place::make_dir(&dir.join("work"), 0o700)?;
-    match lower.last() {
+    if let Some(top) = lower.last() {
         // The upper directory is what the root of the mount looks like.
-        Some(top) => place::copy_root(top, &upper)?,
+        place::copy_root(top, &upper)?;
+    } else {
         // overlayfs wants a layer, even for an image that has none.
-        None => {
-            lower.push(dir.join("empty"));
-            place::make_dir(&dir.join("empty"), 0o755)?;
-        }
+        lower.push(dir.join("empty"));
+        place::make_dir(&dir.join("empty"), 0o755)?;
     }
     Ok(Overlay {
         lower: lower.into_iter().rev().map(Into::into).collect(),
