@@ -85,7 +85,8 @@ impl Room {
         for layer in 1..=3 {
             self.sh(&format!("umoci raw add-layer --image made:latest {layer}.tar")).ok();
         }
-        self.sh(&format!("skopeo copy --dest-tls-verify=false oci:made:latest docker://{host}/{name} && rm -rf made")).ok();
+        self.sh(&format!("skopeo copy --dest-tls-verify=false oci:made:latest docker://{host}/{name} && rm -rf made"))
+            .ok();
     }
 
     /// Pushes `NAME`: busybox-static with its applets as links, `CMD ["sh"]`.
