@@ -66,7 +66,7 @@ pub struct Compare {
 /// attributes are equal; a link when its target is equal too; a device when its number is.
 pub fn diff_trees(lower: Option<&Stack>, upper: &Stack, compare: &Compare, sink: &mut dyn Sink) -> Result<()> {
     let below = lower.map(Stack::root).transpose()?;
-    let mut walk = Walk { lower, upper, compare, sink, open: Vec::new() };
+    let mut walk = Walk { lower, upper, compare, sink, open: Vec::new(), root_time: true };
     walk.directory(Path::new(""), below.as_ref(), upper.root()?, false)
 }
 
@@ -74,7 +74,7 @@ pub fn diff_trees(lower: Option<&Stack>, upper: &Stack, compare: &Compare, sink:
 /// the lower layers are only asked about the names that the upper directory has.
 pub fn diff_overlay(lower: &Stack, upper: &Stack, compare: &Compare, sink: &mut dyn Sink) -> Result<()> {
     let below = lower.root()?;
-    let mut walk = Walk { lower: Some(lower), upper, compare, sink, open: Vec::new() };
+    let mut walk = Walk { lower: Some(lower), upper, compare, sink, open: Vec::new(), root_time: false };
     walk.directory(Path::new(""), Some(&below), upper.root()?, true)
 }
 
@@ -85,6 +85,9 @@ struct Walk<'a> {
     sink: &'a mut dyn Sink,
     /// The directories that we are in, and whether they have been put.
     open: Vec<Open>,
+    /// Whether the time of the root counts. That of an upper directory changes with the first name made in it,
+    /// and no layer of docker's tells it.
+    root_time: bool,
 }
 
 struct Open {
@@ -106,7 +109,9 @@ impl Walk<'_> {
         let kind = if below.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
         let merged = node.merged.clone();
         let empty = opaque && lower_dir.is_some();
-        self.open.push(Open { path: path.to_owned(), node, kind, put: false, empty });
+        // Unlike other parents, the root of a layer goes without saying.
+        let put = same && !empty && path.as_os_str().is_empty();
+        self.open.push(Open { path: path.to_owned(), node, kind, put, empty });
         if !same || empty {
             self.put_open()?;
         }
@@ -206,6 +211,9 @@ impl Walk<'_> {
         let mut meta = (below.meta(at)?, node.meta(at)?);
         drop_overlay(&mut meta.0.xattrs);
         drop_overlay(&mut meta.1.xattrs);
+        if !self.root_time && at.as_os_str().is_empty() {
+            meta.0.mtime = meta.1.mtime;
+        }
         if meta.0 != meta.1 {
             return Ok(false);
         }
