@@ -479,7 +479,7 @@ impl Random {
 /// A shell script that makes or changes a tree at random.
 fn random_steps(random: &mut Random, steps: usize) -> String {
     let mut script = String::from("set +e; exec 2>/dev/null\n");
-    let mut path = |random: &mut Random| {
+    let path = |random: &mut Random| {
         let depth = 1 + random.below(3);
         (0..depth)
             .map(|_| ["a", "b", "c d", "e", "é"][usize::try_from(random.below(5)).unwrap()])
