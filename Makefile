@@ -14,12 +14,12 @@ TOOLS  := $(patsubst tools/%/Cargo.toml,%,$(wildcard tools/*/Cargo.toml))
 PAGES  := $(wildcard man/*.[1-8])
 BUILT   = target/$(TARGET)/release
 
-.PHONY: all build demo test bench lint install deps clean
+.PHONY: all build compiler demo test bench lint install deps clean
 
 all: build
 
 # Every tool and dock into bin/. dock finds its commands in dock.d beside it.
-build:
+build: compiler
 	$(CARGO) build --release --locked $(TOOLS:%=--package %) --package hello
 	mkdir -p bin
 	for tool in $(TOOLS) hello; do cp -f $(BUILT)/$$tool bin/.$$tool.new && mv -f bin/.$$tool.new bin/$$tool || exit 1; done
@@ -27,6 +27,10 @@ build:
 	cp -f tools/dock/dock bin/dock
 	cp -R tools/dock/dock.d bin/dock.d
 	chmod 755 bin/dock
+
+# rustc links with it, and three crates have C or assembly in them.
+compiler:
+	@command -v cc >/dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev; }
 
 demo: build
 	examples/demo.sh

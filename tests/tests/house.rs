@@ -124,6 +124,34 @@ fn readme_names_every_tool_and_every_tool_is_built() {
     }
 }
 
+/// What `make demo` shows, with the user's terminal out of the way.
+#[test]
+fn the_demo_runs() {
+    needs!(root);
+    let room = Room::new();
+    let demo = top().join("examples/demo.sh");
+    let shown = room.sh(&format!("{} 2>&1", demo.display())).ok();
+    assert_eq!(shown.matches("Hello from a container").count(), 2, "{shown}");
+    assert_eq!(shown.matches("process ID   1\n").count(), 2, "{shown}");
+    assert!(shown.contains("host name    container\n") && shown.contains("processes    1 hello"), "{shown}");
+    assert!(shown.contains("COPY hello /") && shown.contains("\nctr-spawn "), "{shown}");
+}
+
+#[test]
+fn an_installed_dock_finds_its_tools_and_pages() {
+    needs!("make");
+    let room = Room::new();
+    // What `make install` installs, without building again.
+    let install = "make -s -C \"$0\" -o build install PREFIX=/opt/dock DESTDIR=\"$PWD/stage\"";
+    room.sh(&format!("sh -c '{install}' {}", top().display())).ok();
+    let version = room.sh("stage/opt/dock/bin/dock version && stage/opt/dock/bin/img-ls --version").ok();
+    assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    assert_eq!(room.sh("PATH=/usr/bin:/bin stage/opt/dock/bin/dock images").ok().lines().count(), 1);
+    for page in ["man1/dock.1", "man1/ctr-spawn.1", "man5/dock-wire.5", "man7/dock-tools.7"] {
+        assert!(room.path(&format!("stage/opt/dock/share/man/{page}")).exists(), "{page}");
+    }
+}
+
 /// Every option in the pipelines that README shows exists in the tool that it is given to.
 #[test]
 fn readmes_pipelines_use_options_that_exist() {
