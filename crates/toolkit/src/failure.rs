@@ -40,7 +40,7 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
         self.map_err(|error| {
             let error = error.into();
             let code = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.code);
-            Failure { message: format!("{error:#}"), code, hint: Some(hint()) }.into()
+            Failure { message: joined(&error), code, hint: Some(hint()) }.into()
         })
     }
 }
@@ -53,9 +53,23 @@ pub(crate) fn code(error: &anyhow::Error, failed: u8, usage: u8) -> u8 {
     }
 }
 
+/// The causes one after the other; one that the message before it ends with already is not said twice.
+fn joined(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line.push_str(": ");
+            line.push_str(&cause);
+        }
+    }
+    line
+}
+
 /// One line, whatever the causes contain; then the hint.
 pub(crate) fn print(tool: &str, error: &anyhow::Error) {
-    let line = format!("{error:#}").replace(['\n', '\r'], " ");
+    let line = joined(error).replace(['\n', '\r'], " ");
     eprint_line(&format!("{tool}: {line}"));
     if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_ref()) {
         eprint_line(&format!("hint: {hint}"));
@@ -80,4 +94,17 @@ pub(crate) fn print_usage_error(tool: &str, error: &clap::Error) {
 fn eprint_line(line: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let denied = || std::io::Error::from_raw_os_error(13);
+        let said = anyhow::Error::new(denied()).context(format!("openat(\"x\"): {}", denied())).context("img");
+        assert_eq!(joined(&said), format!("img: openat(\"x\"): {}", denied()));
+        assert_eq!(joined(&anyhow::Error::new(denied()).context("img")), format!("img: {}", denied()));
+    }
 }
