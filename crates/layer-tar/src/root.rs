@@ -1,8 +1,8 @@
-use crate::node::Kind;
+use crate::node::{Kind, proc_path};
 use crate::stack::{components, stat_at};
 use crate::{Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -87,6 +87,16 @@ pub(crate) fn walk(root: BorrowedFd<'_>, path: &Path, mut make: Option<&mut Make
     Ok(Some(DirFd { path, fd }))
 }
 
+/// The owner of a directory without the right to write in it takes that right: what is in it goes, and then it
+/// does itself. A directory that stays has been widened by whoever will narrow it again.
+fn widen(dir: BorrowedFd<'_>, at: &Path) -> Result<()> {
+    if fstat(dir, at)?.st_mode & 0o700 != 0o700 {
+        // Where it is not allowed, the next call says so.
+        let _ = rustix::fs::chmodat(CWD, proc_path(dir), Mode::RWXU, AtFlags::empty());
+    }
+    Ok(())
+}
+
 /// Removes a name and everything below it. No symbolic link is followed.
 pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &OsStr, at: &Path, depth: usize) -> Result<()> {
     match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
@@ -98,6 +108,7 @@ pub(crate) fn remove_all(parent: BorrowedFd<'_>, name: &OsStr, at: &Path, depth:
     if depth > DEEPEST {
         return Err(Error::call("openat", at)(Errno::NAMETOOLONG));
     }
+    widen(dir.as_fd(), at)?;
     for child in crate::stack::read_names(dir.as_fd(), at)? {
         remove_all(dir.as_fd(), &child, &at.join(&child), depth + 1)?;
     }
@@ -120,6 +131,7 @@ pub(crate) fn remove_except(
         return Err(Error::call("openat", at)(Errno::NAMETOOLONG));
     }
     let dir = rustix::fs::openat(parent, name, DIR, Mode::empty()).map_err(Error::call("openat", at))?;
+    widen(dir.as_fd(), at)?;
     empty_except(dir.as_fd(), at, keep, depth + 1)?;
     if keep(at) {
         return Ok(());
