@@ -1,7 +1,7 @@
 use crate::error::{At, Error, Result};
 use crate::image::{member, parse_document};
 use crate::layout::Layout;
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, flock};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -12,13 +12,31 @@ use wire::{Algorithm, Descriptor, Digest};
 /// gives it up when the index names what it wrote.
 #[derive(Debug)]
 pub struct Hold {
-    _lock: File,
+    /// None when reading from a store that we may not write to.
+    _lock: Option<File>,
 }
 
 impl Layout {
     /// Keeps garbage collection out until the value is dropped. Many may hold at once.
     pub fn hold(&self) -> Result<Hold> {
-        Ok(Hold { _lock: self.lock("blobs.lock", FlockOperation::LockShared)? })
+        Ok(Hold { _lock: Some(self.lock("blobs.lock", FlockOperation::LockShared)?) })
+    }
+
+    /// The same for who only reads: a layout on a read-only medium, or somebody else's, can be read without a
+    /// lock file in it. Then it is its owner who has to keep it as it is.
+    pub fn hold_to_read(&self) -> Result<Hold> {
+        if let Ok(file) = File::open(self.private("blobs.lock")) {
+            flock(&file, FlockOperation::LockShared).at(&self.private("blobs.lock"), "lock")?;
+            return Ok(Hold { _lock: Some(file) });
+        }
+        match self.hold() {
+            Err(Error::Io { source, .. })
+                if matches!(source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) =>
+            {
+                Ok(Hold { _lock: None })
+            }
+            other => other,
+        }
     }
 
     /// Removes the blobs that neither the index nor a pin reaches, and says which. Waits for every hold: a

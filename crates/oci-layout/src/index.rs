@@ -44,6 +44,31 @@ impl Layout {
         self.change_index(|entries| take_name(entries, name))
     }
 
+    /// Takes a name away and keeps the image without one, in one step: at no moment may a collector have it.
+    pub fn unname_but_keep(&self, name: &str) -> Result<Option<Descriptor>> {
+        self.change_index(|entries| {
+            let taken = take_name(entries, name);
+            if let Some(entry) = &taken {
+                add_unnamed(entries, entry.clone());
+            }
+            taken
+        })
+    }
+
+    /// Gives an image a name that nothing has. An entry that has it stays as it is, and is returned.
+    pub fn name_if_free(&self, name: &str, mut descriptor: Descriptor) -> Result<Option<Descriptor>> {
+        let digest = descriptor.digest.clone();
+        descriptor.annotations.insert(annotation::REF_NAME.into(), name.into());
+        self.change_index(|entries| {
+            if let Some(there) = entries.iter().find(|entry| entry.annotation(annotation::REF_NAME) == Some(name)) {
+                return Some(there.clone());
+            }
+            entries.retain(|entry| entry.digest != digest || entry.annotation(annotation::REF_NAME).is_some());
+            entries.push(descriptor);
+            None
+        })
+    }
+
     /// Takes every entry of an image away, named or not.
     pub fn forget(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
         self.change_index(|entries| entries.extract_if(.., |entry| entry.digest == *digest).collect())

@@ -106,7 +106,14 @@ fn names_move_and_images_stay() {
     assert_eq!(names(), [(Some("n".into()), b.digest.clone()), (Some("m".into()), a.digest.clone())]);
     assert_eq!(layout.unname("n").unwrap().unwrap().digest, b.digest);
     assert_eq!(layout.unname("n").unwrap(), None);
+    assert_eq!(layout.unname_but_keep("m").unwrap().unwrap().digest, a.digest);
+    assert_eq!(names(), [(None, a.digest.clone())]);
+    assert_eq!(layout.name_if_free("k", b.clone()).unwrap(), None);
+    assert_eq!(layout.name_if_free("k", a.clone()).unwrap().unwrap().digest, b.digest, "no name moves");
+    assert_eq!(layout.name_if_free("l", a.clone()).unwrap(), None);
+    assert_eq!(names(), [(Some("k".into()), b.digest.clone()), (Some("l".into()), a.digest.clone())]);
     assert_eq!(layout.forget(&a.digest).unwrap().len(), 1);
+    assert_eq!(layout.forget(&b.digest).unwrap().len(), 1);
     assert!(names().is_empty());
 }
 

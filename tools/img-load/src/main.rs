@@ -153,8 +153,11 @@ fn name(
     }
     for name in &image.names {
         let full = name.to_string();
-        let there = layout.index()?.into_iter().find(|entry| entry.annotation(annotation::REF_NAME) == Some(&full));
-        let descriptor = match there {
+        let mut descriptor = image.descriptor.clone();
+        descriptor.annotations.insert(annotation::REF_NAME.into(), full.clone().into());
+        // Asked and answered under one lock: two that load at once cannot both find the name free.
+        let descriptor = match layout.name_if_free(&full, descriptor.clone())? {
+            None => descriptor,
             Some(there) if same(layout, &there, image) => {
                 spare |= there.digest != image.descriptor.digest;
                 there
@@ -168,9 +171,7 @@ fn name(
                 ));
                 continue;
             }
-            _ => {
-                let mut descriptor = image.descriptor.clone();
-                descriptor.annotations.insert(annotation::REF_NAME.into(), full.clone().into());
+            Some(_) => {
                 layout.name(&full, descriptor.clone())?;
                 descriptor
             }

@@ -103,14 +103,14 @@ fn remove(layout: &Layout, users: &Users, operand: &str, force: bool, out: &mut 
                 &format!("container {} is using its referenced image {id}", user.short()),
             );
         }
+        if last && users.of_image(&id, &entry.digest).is_some_and(|user| user.lives) {
+            // A running container's image stays, without a name.
+            layout.unname_but_keep(name)?;
+            return say_untagged(&entry, out);
+        }
         layout.unname(name)?;
         say_untagged(&entry, out)?;
         if !last {
-            return Ok(());
-        }
-        if users.of_image(&id, &entry.digest).is_some_and(|user| user.lives) {
-            // A running container's image stays, without a name.
-            layout.add_unnamed(entry)?;
             return Ok(());
         }
     } else {
