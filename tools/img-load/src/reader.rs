@@ -9,6 +9,9 @@ use tar::{EntryType, Header, PaxExtensions};
 const BLOCK: u64 = 512;
 /// A name, or a page of PAX records.
 const LARGEST_EXTENSION: u64 = 1 << 20;
+/// `PATH_MAX`, and all names together: they are remembered until the end.
+const LONGEST_NAME: usize = 4096;
+const MOST_NAMES: usize = 32 << 20;
 /// More than any disk; below it sums do not overflow.
 const LARGEST_ENTRY: u64 = 1 << 50;
 /// Images have at most some hundred blobs.
@@ -35,6 +38,8 @@ pub struct Entries<R> {
     left: u64,
     padding: u64,
     count: usize,
+    /// Bytes of all names so far.
+    names: usize,
 }
 
 #[derive(Default)]
@@ -47,7 +52,7 @@ struct Extensions {
 impl<R: Read> Entries<R> {
     /// The entries of `from`, which is plain tar.
     pub fn new(from: R) -> Self {
-        Self { from, left: 0, padding: 0, count: 0 }
+        Self { from, left: 0, padding: 0, count: 0, names: 0 }
     }
 
     /// The next file, link or other thing; None at the end of the archive. What was left of the one before is
@@ -82,6 +87,12 @@ impl<R: Read> Entries<R> {
     ) -> anyhow::Result<(String, Kind)> {
         let path = more.path.unwrap_or_else(|| header.path_bytes().into_owned());
         let link = more.link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned)).unwrap_or_default();
+        ensure!(
+            path.len() <= LONGEST_NAME && link.len() <= LONGEST_NAME,
+            "tar: a name of more than {LONGEST_NAME} bytes"
+        );
+        self.names += path.len() + link.len();
+        ensure!(self.names <= MOST_NAMES, "tar: more than {MOST_NAMES} bytes of names");
         let kind = match kind {
             EntryType::Regular | EntryType::Continuous => Kind::File(more.size.unwrap_or(size)),
             EntryType::Symlink => Kind::Symlink(text(link)?),
@@ -252,5 +263,18 @@ mod tests {
         assert!(Entries::new(&large[..]).next().unwrap_err().to_string().contains("extension header of 2097152"));
         let alone = [entry(EntryType::XHeader, "pax", 12, b"12 size=512\n"), vec![0; 1024]].concat();
         assert!(Entries::new(&alone[..]).next().is_err(), "an extension of nothing");
+        // 0.1 MB of gzip, and all of it would be kept (CVE-2025-58183 and its kin).
+        let long = [entry(EntryType::GNULongName, "x", 5000, &[b'a'; 5000]), entry(EntryType::Symlink, "x", 0, b"")];
+        assert!(Entries::new(&long.concat()[..]).next().unwrap_err().to_string().contains("more than 4096 bytes"));
+        let name = entry(EntryType::GNULongName, "x", 4000, &[b'a'; 4000]);
+        let many = [name, entry(EntryType::Symlink, "x", 0, b"")].concat().repeat(MOST_NAMES / 4000 + 1);
+        let mut entries = Entries::new(&many[..]);
+        let error = loop {
+            match entries.next() {
+                Ok(entry) => assert!(entry.is_some(), "it has all been read"),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("bytes of names"), "{error}");
     }
 }
