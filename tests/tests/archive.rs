@@ -470,3 +470,42 @@ impl Quietly for dock_tests::Ran {
         assert!(self.code == 1 && self.stdout.is_empty() && self.stderr.is_empty(), "{self:#?}");
     }
 }
+
+/// `-o /dev/null` as root must not make a file of it.
+#[test]
+fn devices_pipes_and_links_are_written_to_and_not_replaced() {
+    needs!(root, "python3");
+    let room = Room::new();
+    one_image(&room);
+    room.sh("img-save --layout l web:1 >want.tar; mknod null c 1 3; mkfifo pipe; : >old.tar; ln -s old.tar link").ok();
+    room.sh("img-save --layout l -o null web:1 && test -c null").ok();
+    room.sh("cat pipe >got.tar & img-save --layout l -o pipe web:1 && wait && test -p pipe && cmp want.tar got.tar")
+        .ok();
+    room.sh("img-save --layout l -o link web:1 && test -h link && cmp want.tar old.tar").ok();
+    room.sh("img-save --layout l -o . web:1").fails(1, "img-save: .: Is a directory");
+}
+
+/// The other registered algorithm makes paths that are longer than a tar header has room for.
+#[test]
+fn sha512_is_saved_and_loaded() {
+    needs!("python3");
+    let room = Room::new();
+    room.write(
+        "make.py",
+        r#"
+import hashlib, json, os
+os.makedirs("s/blobs/sha512")
+def put(value, kind):
+    data = json.dumps(value).encode(); name = hashlib.sha512(data).hexdigest()
+    open("s/blobs/sha512/" + name, "wb").write(data)
+    return {"mediaType": "application/vnd.oci.image." + kind + ".v1+json", "digest": "sha512:" + name, "size": len(data)}
+config = put({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": []}}, "config")
+entry = put({"schemaVersion": 2, "config": config, "layers": []}, "manifest")
+entry["annotations"] = {"org.opencontainers.image.ref.name": "docker.io/library/long:1"}
+json.dump({"schemaVersion": 2, "manifests": [entry]}, open("s/index.json", "w"))
+open("s/oci-layout", "w").write('{"imageLayoutVersion": "1.0.0"}')"#,
+    );
+    room.sh("python3 make.py && img-save --layout s long:1 | img-load --layout t").ok();
+    assert_eq!(index(&room, "t")[0]["digest"], index(&room, "s")[0]["digest"]);
+    clean(&room, "t");
+}

@@ -58,13 +58,14 @@ pub fn write(images: &[Chosen], docker: bool, to: &mut impl Write) -> anyhow::Re
     directories.sort_unstable();
     directories.dedup();
     for directory in ["blobs"].into_iter().chain(directories) {
-        tar.append(&header(&format!("{directory}/"), EntryType::Directory, 0)?, std::io::empty())?;
+        tar.append_data(&mut header(EntryType::Directory, 0), format!("{directory}/"), std::io::empty())?;
     }
     later.retain(|path, _| !first.contains_key(path));
     for (path, (image, blob)) in first.iter().chain(&later) {
         let reader = image.layout.read(blob).with_context(|| image.operand.clone())?;
-        let header = header(path, EntryType::Regular, reader.size())?;
-        tar.append(&header, reader)?;
+        let mut header = header(EntryType::Regular, reader.size());
+        // The path of a sha512 blob is longer than a header: it gets an entry of its own before.
+        tar.append_data(&mut header, path, reader)?;
     }
     tar.finish()?;
     Ok(())
@@ -76,20 +77,18 @@ fn blob_path(digest: &Digest) -> String {
 
 fn document(tar: &mut Builder<impl Write>, name: &str, value: &Value) -> anyhow::Result<()> {
     let bytes = value.to_string().into_bytes();
-    Ok(tar.append(&header(name, EntryType::Regular, bytes.len() as u64)?, &bytes[..])?)
+    Ok(tar.append_data(&mut header(EntryType::Regular, bytes.len() as u64), name, &bytes[..])?)
 }
 
-fn header(path: &str, kind: EntryType, size: u64) -> anyhow::Result<Header> {
+fn header(kind: EntryType, size: u64) -> Header {
     let mut header = Header::new_ustar();
-    header.set_path(path)?;
     header.set_entry_type(kind);
     header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
     header.set_size(size);
     header.set_mtime(0);
     header.set_uid(0);
     header.set_gid(0);
-    header.set_cksum();
-    Ok(header)
+    header
 }
 
 /// One entry a name, the descriptors as the layout has them.

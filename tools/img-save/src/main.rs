@@ -62,7 +62,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         operands => choose::operands(&toolkit::layout_dir(args.layout.as_deref()), operands)?,
     };
     // A collector that runs now must not take what is still to be written.
-    let _holds = images.iter().map(|image| image.layout.hold()).collect::<Result<Vec<_>, _>>()?;
+    let _holds = images.iter().map(|image| image.layout.hold_to_read()).collect::<Result<Vec<_>, _>>()?;
     let docker = args.format == Format::Docker;
     if let Some(path) = file {
         return to_file(&path, &images, docker);
@@ -71,9 +71,17 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     archive::write(&images, docker, &mut Labelled("<stdout>".into(), out.bytes()))
 }
 
-/// Temp, fsync, rename: FILE is the old one or the whole new one.
+/// Temp, fsync, rename: FILE is the old one or the whole new one. A device or a pipe is written to, and never
+/// replaced: `-o /dev/null` leaves the machine its /dev/null. A symbolic link stays one.
 fn to_file(path: &Path, images: &[Chosen], docker: bool) -> anyhow::Result<()> {
     let label = path.display().to_string();
+    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        let to = File::options().write(true).open(path).with_context(|| label.clone())?;
+        let mut to = Labelled(label, BufWriter::with_capacity(1 << 20, to));
+        archive::write(images, docker, &mut to)?;
+        return Ok(to.flush()?);
+    }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temp = tempfile::Builder::new().prefix(".img-save-").tempfile_in(dir).with_context(|| label.clone())?;
     let mut to = Labelled(label.clone(), BufWriter::with_capacity(1 << 20, &mut temp));
