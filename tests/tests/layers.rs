@@ -423,6 +423,121 @@ fn an_ordinary_user_gets_all_that_he_may_have() {
     assert!(fs::read_to_string(room.path("overlay/bundle.json")).unwrap().contains(r#""userxattr":true"#));
 }
 
+/// Directories that their owner may not write in: a later layer still takes them away, and so does a failure.
+#[test]
+fn an_ordinary_user_removes_what_he_may_not_write_in() {
+    needs!(root, "umoci", "python3", "setpriv");
+    let made = image(
+        r#"
+layer("1.tar", [("d", "d", {"mode": 0o555}), ("d/s", "d", {"mode": 0o111}), ("d/s/f", "f"),
+    ("e", "d", {"mode": 0o555}), ("e/s", "d", {"mode": 0o555}), ("e/s/f", "f"), ("e/k", "d", {"mode": 0o555}), ("e/k/f", "f")])
+layer("2.tar", [(".wh.d", "f"), ("e/k/new", "f"), ("e/.wh..wh..opq", "f")])
+"#,
+    );
+    made.sh(&format!("python3 - <<'E'\n{LIE}\nlie(-1, 'bad')\nE")).ok();
+    let room = Room::of_user(1000);
+    for layout in ["made", "bad"] {
+        fs::rename(made.path(layout), room.path(layout)).unwrap();
+    }
+    made.sh(&format!("chown -R 1000:1000 {}", room.path("").display())).ok();
+    room.sh("img-unpack --layout made --flat latest flat").ok();
+    let list = tree::list(&room.path("flat/rootfs"));
+    let names: Vec<_> = list.keys().map(|path| path.to_str().unwrap()).filter(|path| !path.is_empty()).collect();
+    assert_eq!(names, ["e", "e/k", "e/k/new"]);
+    assert_eq!((list[Path::new("e")].mode, list[Path::new("e/k")].mode), (0o555, 0o555));
+    for _ in 0..2 {
+        for way in ["flat", "overlay"] {
+            let ran = room.sh(&format!("img-unpack --layout bad --{way} latest {way}-bad"));
+            ran.fails(1, "the configuration says diff ID sha256:0000");
+            assert!(!room.path(&format!("{way}-bad")).exists());
+        }
+        assert_eq!(room.sh("ls root/layers/sha256").ok(), "");
+    }
+}
+
+#[test]
+fn what_the_killed_left_of_layers_is_swept_and_what_the_living_make_is_not() {
+    needs!(root, "umoci", "python3", "flock");
+    let room = image(TROUBLE);
+    room.sh("mkdir -p root/layers/locks root/layers/sha256/dead.tmp/x root/layers/sha256/alive.tmp/x").ok();
+    room.sh(
+        "touch root/layers/locks/dead && flock root/layers/locks/alive img-unpack --layout made --overlay latest o",
+    )
+    .ok();
+    assert_eq!(room.sh("ls -d root/layers/sha256/*.tmp").ok(), "root/layers/sha256/alive.tmp");
+}
+
+/// A layer has its name only when all of it is on the disk.
+#[test]
+fn layers_are_synced_before_they_have_their_name() {
+    needs!(root, "umoci", "python3", "strace");
+    let room = image(TROUBLE);
+    room.sh("strace -f -o calls -e trace=syncfs,fsync,rename img-unpack --layout made --overlay latest o").ok();
+    let calls = fs::read_to_string(room.path("calls")).unwrap();
+    let calls: Vec<&str> = calls.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+    let place = |start: &str| calls.iter().position(|call| call.starts_with(start)).unwrap();
+    let renames = |calls: &[&str]| calls.iter().filter(|call| call.contains("/root/layers/sha256/")).count();
+    assert_eq!(renames(&calls), 4, "{calls:?}");
+    assert_eq!(renames(&calls[..place("syncfs(")]), 0, "{calls:?}");
+}
+
+/// Somebody else's layout, or one on a CD: reading takes no right to write.
+#[test]
+fn a_layout_that_may_not_be_written_is_read() {
+    needs!(root, "umoci", "python3", "setpriv");
+    let made = image(r#"layer("1.tar", [("f", "f")])"#);
+    let room = Room::of_user(1000);
+    fs::rename(made.path("made"), room.path("made")).unwrap();
+    made.sh(&format!("chown -R 0:0 {0} && chmod -R a+rX {0}", room.path("made").display())).ok();
+    room.sh("img-unpack --layout made latest flat && img-save --layout made -o saved.tar latest && tar -tf saved.tar")
+        .ok();
+    assert!(!room.path("made/.dock").exists() && room.path("flat/rootfs/f").exists());
+}
+
+/// Somebody swaps a directory of the half-made tree for a link out of it, again and again while it is written.
+#[test]
+fn cve_2025_47290_a_directory_becomes_a_link_while_it_is_written() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    needs!(root, "umoci", "python3");
+    let room = image(
+        r#"
+layer("1.tar", [("d", "d"), ("e", "d")]
+    + [(("d/" if n % 2 else "e/") + f"f{n}", "f") for n in range(4000)]
+    + [(f"d/h{n}", "h", {"to": f"e/f{n}"}) for n in range(0, 2000, 2)])
+layer("2.tar", [x for n in range(1, 4000, 2) for x in ((f"d/.wh.f{n}", "f"), (f"e/g{n}", "f"))] + [("d/.wh.secret", "f"), ("d/.wh.sub", "f")])
+"#,
+    );
+    let before = victim(&room);
+    let (dir, aside) = (room.path("flat/rootfs/d"), room.path("flat/rootfs/d.aside"));
+    let ended = AtomicBool::new(false);
+    let mut swaps = 0;
+    for _ in 0..3 {
+        let _ = fs::remove_dir_all(room.path("flat"));
+        ended.store(false, Ordering::Relaxed);
+        swaps += std::thread::scope(|scope| {
+            let attack = scope.spawn(|| {
+                let mut swaps = 0;
+                while !ended.load(Ordering::Relaxed) {
+                    if fs::rename(&dir, &aside).is_ok() {
+                        // It may have been made again in the meantime: then this round is lost.
+                        swaps += usize::from(std::os::unix::fs::symlink(room.path("victim"), &dir).is_ok());
+                        std::thread::yield_now();
+                        let _ = fs::remove_file(&dir);
+                        let _ = fs::rename(&aside, &dir);
+                    }
+                }
+                swaps
+            });
+            // It may succeed or fail, as the race goes. It may not reach out.
+            let _ = room.sh("img-unpack --layout made --flat latest flat");
+            ended.store(true, Ordering::Relaxed);
+            attack.join().unwrap()
+        });
+        assert_eq!(victim(&room), before);
+    }
+    assert!(swaps > 20, "only {swaps} swaps: there was no race");
+}
+
 #[test]
 fn damaged_layers_leave_nothing() {
     needs!(root, "umoci", "python3");
@@ -445,23 +560,26 @@ fn damaged_layers_leave_nothing() {
     }
 }
 
+/// `lie(PLACE, LAYOUT)`: the configuration of `made` with a wrong diff ID there, as a layout (`made` itself or a copy).
+const LIE: &str = r#"
+import json, hashlib, os, shutil
+def lie(place, layout):
+    if layout != "made": shutil.copytree("made", layout)
+    def blob(d): return layout + "/blobs/" + d.replace(":", "/")
+    def put(v):
+        b = json.dumps(v).encode(); d = "sha256:" + hashlib.sha256(b).hexdigest(); open(blob(d), "wb").write(b); return d, len(b)
+    index = json.load(open(layout + "/index.json")); m = json.load(open(blob(index["manifests"][0]["digest"])))
+    c = json.load(open(blob(m["config"]["digest"]))); c["rootfs"]["diff_ids"][place] = "sha256:" + "0" * 64
+    m["config"]["digest"], m["config"]["size"] = put(c)
+    index["manifests"][0]["digest"], index["manifests"][0]["size"] = put(m)
+    json.dump(index, open(layout + "/index.json", "w"))
+"#;
+
 #[test]
 fn a_diff_id_that_lies_is_found() {
     needs!(root, "umoci", "python3");
     let room = image(r#"layer("1.tar", [("f", "f")])"#);
-    room.write(
-        "lie.py",
-        r#"
-import json, hashlib, os
-def blob(d): return "made/blobs/" + d.replace(":", "/")
-def put(v):
-    b = json.dumps(v).encode(); d = "sha256:" + hashlib.sha256(b).hexdigest(); open(blob(d), "wb").write(b); return d, len(b)
-index = json.load(open("made/index.json")); m = json.load(open(blob(index["manifests"][0]["digest"])))
-c = json.load(open(blob(m["config"]["digest"]))); c["rootfs"]["diff_ids"] = ["sha256:" + "0" * 64]
-m["config"]["digest"], m["config"]["size"] = put(c)
-index["manifests"][0]["digest"], index["manifests"][0]["size"] = put(m)
-json.dump(index, open("made/index.json", "w"))"#,
-    );
+    room.write("lie.py", format!("{LIE}\nlie(0, 'made')"));
     room.sh("python3 lie.py").ok();
     refused(&room, "the configuration says diff ID sha256:0000");
 }

@@ -5,6 +5,7 @@ use crate::{place, stream};
 use anyhow::Context;
 use layer_tar::{Applied, Error, Flat, Loss, Options, Owners, Target};
 use rustix::fs::FlockOperation;
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io::{BufWriter, Write};
 use std::num::NonZero;
@@ -54,6 +55,27 @@ pub fn shared(chosen: &Chosen, store: &Path, owners: Owners, loss: &mut Loss) ->
             }
         }
     }
+    if missing.is_empty() {
+        return Ok(dirs);
+    }
+    sweep(store);
+    let made = unpack(chosen, &dirs, &missing, owners, loss).and_then(|()| publish(store, &dirs, &missing));
+    if made.is_err() {
+        for (at, _) in &missing {
+            discard(&temporary(&dirs[*at]));
+        }
+    }
+    made.map(|()| dirs)
+}
+
+/// Every missing layer into its temporary directory.
+fn unpack(
+    chosen: &Chosen,
+    dirs: &[PathBuf],
+    missing: &[(usize, File)],
+    owners: Owners,
+    loss: &mut Loss,
+) -> anyhow::Result<()> {
     let results = side_by_side(missing.iter().map(|(at, _)| *at), |at| {
         let lower: Option<&[PathBuf]> = if at == 0 { Some(&[]) } else { None };
         let temp = fresh(&dirs[at])?;
@@ -62,22 +84,62 @@ pub fn shared(chosen: &Chosen, store: &Path, owners: Owners, loss: &mut Loss) ->
             other => other.map(Some),
         }
     });
+    let now = |at: usize| {
+        let is_missing = missing.iter().any(|(other, _)| *other == at);
+        if is_missing { temporary(&dirs[at]) } else { dirs[at].clone() }
+    };
     for ((at, _lock), result) in missing.iter().zip(results) {
-        let temp = temporary(&dirs[*at]);
         let applied = if let Some(applied) = result? {
             applied
         } else {
             // It asks for what lies below, and all of that is there by now.
-            let lower: Vec<PathBuf> = dirs[..*at].iter().rev().cloned().collect();
+            let lower: Vec<PathBuf> = (0..*at).rev().map(now).collect();
             one(chosen, *at, &fresh(&dirs[*at])?, owners, Some(&lower))?
         };
         if !applied.root_entry && *at > 0 {
-            place::copy_root(&dirs[at - 1], &File::open(&temp)?)?;
+            place::copy_root(&now(at - 1), &File::open(temporary(&dirs[*at]))?)?;
         }
-        fs::rename(&temp, &dirs[*at]).with_context(|| dirs[*at].display().to_string())?;
         add(loss, applied.loss);
     }
-    Ok(dirs)
+    Ok(())
+}
+
+/// Gives them their names, the lowest first. A directory that has its name is believed for ever, so everything in
+/// it is on the disk before, also if the power goes: one call for all of their files.
+fn publish(store: &Path, dirs: &[PathBuf], missing: &[(usize, File)]) -> anyhow::Result<()> {
+    let shown = || store.display().to_string();
+    rustix::fs::syncfs(File::open(store).with_context(shown)?).with_context(shown)?;
+    for (at, _lock) in missing {
+        let dir = &dirs[*at];
+        fs::rename(temporary(dir), dir).with_context(|| dir.display().to_string())?;
+    }
+    for dir in missing.iter().filter_map(|(at, _)| dirs[*at].parent()).collect::<BTreeSet<_>>() {
+        File::open(dir).and_then(|dir| dir.sync_all()).with_context(|| dir.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Removes what was left by those who were killed: nobody has the lock of such a layer.
+fn sweep(store: &Path) {
+    for algorithm in fs::read_dir(store).into_iter().flatten().flatten() {
+        for entry in fs::read_dir(algorithm.path()).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let Some(hex) = path.file_stem().filter(|_| path.extension().is_some_and(|end| end == "tmp")) else {
+                continue;
+            };
+            if let Ok(lock) = File::open(store.join("locks").join(hex))
+                && rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+            {
+                discard(&path);
+            }
+        }
+    }
+}
+
+/// Removes a tree as far as it goes, directories that their owner may not write in included.
+fn discard(dir: &Path) {
+    // What cannot be removed now is in nobody's way: the next one says why.
+    let _ = bundle::remove_tree(dir);
 }
 
 /// An ordinary user may not set `trusted.*` attributes; overlayfs reads `user.*` when it is told to.
@@ -89,7 +151,7 @@ fn one(chosen: &Chosen, at: usize, dir: &Path, owners: Owners, lower: Option<&[P
     let root = File::open(dir).with_context(|| dir.display().to_string())?;
     let result = apply(chosen, at, &root, owners, Target::OverlayDir { userxattr: userxattr(owners), lower });
     if result.is_err() {
-        let _ = fs::remove_dir_all(dir);
+        discard(dir);
     }
     result
 }
@@ -138,9 +200,7 @@ fn temporary(dir: &Path) -> PathBuf {
 fn fresh(dir: &Path) -> anyhow::Result<PathBuf> {
     let temp = temporary(dir);
     let shown = || temp.display().to_string();
-    if temp.exists() {
-        fs::remove_dir_all(&temp).with_context(shown)?;
-    }
+    bundle::remove_tree(&temp).with_context(shown)?;
     place::make_dir(&temp, 0o755)?;
     Ok(temp)
 }

@@ -77,7 +77,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
     let chosen = choose::image(image, &layout, args.platform.as_ref())?;
     // A collector that runs now must not take what is still to be read.
-    let _hold = chosen.layout.hold()?;
+    let _hold = chosen.layout.hold_to_read()?;
     if args.tar {
         toolkit::widen_pipe(std::io::stdout());
         return layers::tar(&chosen, out.bytes());

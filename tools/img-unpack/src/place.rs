@@ -59,10 +59,10 @@ impl Drop for NewDir {
         }
         // The error that brought us here is the one to tell.
         if !self.was_there {
-            let _ = fs::remove_dir_all(&self.path);
+            let _ = bundle::remove_tree(&self.path);
         } else if let Ok(entries) = fs::read_dir(&self.path) {
             for entry in entries.flatten() {
-                let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+                let _ = bundle::remove_tree(&entry.path());
             }
         }
     }
