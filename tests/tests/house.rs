@@ -218,13 +218,18 @@ fn unsafe_code_has_one_home() {
     }
 }
 
+/// DESIGN allows toolkit 300 lines; blank lines, comments and unit tests are not counted.
 #[test]
 fn toolkit_stays_small() {
     let lines: usize = fs::read_dir(top().join("crates/toolkit/src"))
         .unwrap()
-        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap().lines().count())
+        .map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap())
+        .map(|source| {
+            let code = source.split("#[cfg(test)]").next().unwrap().lines().map(str::trim);
+            code.filter(|line| !line.is_empty() && !line.starts_with("//")).count()
+        })
         .sum();
-    assert!(lines <= 350, "toolkit has {lines} lines: what has crept in?");
+    assert!((100..=300).contains(&lines), "toolkit has {lines} lines: what has crept in?");
 }
 
 /// Real output of the tools, checked by an independent reader of JSON Schema.
