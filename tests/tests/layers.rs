@@ -729,6 +729,34 @@ fn layers_go_into_a_layout_and_are_the_same_bytes_anywhere() {
     assert_eq!(room.sh("layer-diff --whole flat >/dev/full").code, 1);
 }
 
+/// A file that a container wrote is in the layer, also when what wrote it put size and time back: npm gives every
+/// file of every version the time 1985-10-26.
+#[test]
+fn a_written_file_counts_though_size_and_time_are_the_same() {
+    needs!(root, "umoci", "python3");
+    let room = image(r#"layer("1.tar", [("f", "f", {"data": b"old"}), ("g", "f", {"data": b"old"})])"#);
+    room.sh("img-unpack --layout made --overlay latest o && cp -a root/layers/sha256/*/[fg] o/upper/").ok();
+    room.sh("printf new >o/upper/f && touch -r o/upper/g o/upper/f").ok();
+    assert_eq!(room.sh("layer-diff --list o").ok(), "C /f");
+    assert_eq!(room.sh("layer-diff o | tar -xO f").ok(), "new");
+}
+
+/// Links through which every entry goes deeper: no path is long, and the tree has no end.
+#[test]
+fn a_tree_deeper_than_any_disk_is_refused_both_ways() {
+    needs!(root, "umoci", "python3");
+    let room = image(
+        r#"
+deep = "/".join(["d"] * 400)
+layer("1.tar", [("s0", "d")] + [x for n in range(20) for x in ((f"s{n}/{deep}/x", "f"), (f"s{n + 1}", "l", {"to": f"s{n}/{deep}"}))])
+"#,
+    );
+    for way in ["--flat latest flat", "--overlay latest o", "--tar latest"] {
+        let ran = room.sh(&format!("timeout 60 img-unpack --layout made {way} >out")).fails(1, "File name too long");
+        assert!(!ran.stderr.contains("long (os error 36): "), "a cause is said once: {ran:#?}");
+    }
+}
+
 #[test]
 fn wrong_use_is_one_line() {
     needs!(root, "umoci", "python3");

@@ -66,7 +66,7 @@ pub struct Compare {
 /// attributes are equal; a link when its target is equal too; a device when its number is.
 pub fn diff_trees(lower: Option<&Stack>, upper: &Stack, compare: &Compare, sink: &mut dyn Sink) -> Result<()> {
     let below = lower.map(Stack::root).transpose()?;
-    let mut walk = Walk { lower, upper, compare, sink, open: Vec::new(), root_time: true };
+    let mut walk = Walk { lower, upper, compare, sink, open: Vec::new(), root_time: true, content: compare.content };
     walk.directory(Path::new(""), below.as_ref(), upper.root()?, false)
 }
 
@@ -74,7 +74,7 @@ pub fn diff_trees(lower: Option<&Stack>, upper: &Stack, compare: &Compare, sink:
 /// the lower layers are only asked about the names that the upper directory has.
 pub fn diff_overlay(lower: &Stack, upper: &Stack, compare: &Compare, sink: &mut dyn Sink) -> Result<()> {
     let below = lower.root()?;
-    let mut walk = Walk { lower: Some(lower), upper, compare, sink, open: Vec::new(), root_time: false };
+    let mut walk = Walk { lower: Some(lower), upper, compare, sink, open: Vec::new(), root_time: false, content: true };
     walk.directory(Path::new(""), Some(&below), upper.root()?, true)
 }
 
@@ -88,6 +88,9 @@ struct Walk<'a> {
     /// Whether the time of the root counts. That of an upper directory changes with the first name made in it,
     /// and no layer of docker's tells it.
     root_time: bool,
+    /// Whether files that look equal are read. A file in an upper directory was written, and what wrote it may set
+    /// its time: packages of many kinds do, to the same time in every version.
+    content: bool,
 }
 
 struct Open {
@@ -221,7 +224,7 @@ impl Walk<'_> {
             return Ok(false);
         }
         Ok(match kind {
-            Kind::File => old.st_size == new.st_size && (!self.compare.content || same_content(below, node, at)?),
+            Kind::File => old.st_size == new.st_size && (!self.content || same_content(below, node, at)?),
             Kind::Symlink => below.link(at)? == node.link(at)?,
             Kind::Char | Kind::Block => old.st_rdev == new.st_rdev,
             _ => true,

@@ -1,5 +1,6 @@
 use crate::apply::{inside, is_overlay, refused};
 use crate::read::{Entry, TarReader, Type};
+use crate::root::DEEPEST;
 use crate::stack::components;
 use crate::write::{Device, TarWriter};
 use crate::{Error, Kind, Meta, OPAQUE_NAME, Result, WHITEOUT_PREFIX};
@@ -173,6 +174,8 @@ impl Flat {
             }
             let here = trail.last().copied().unwrap_or(ROOT);
             match self.dirs[here].names.get(&name).map(|name| name.is) {
+                // A tree that no disk may have: links make it deeper than any path, and every step through it slower.
+                _ if trail.len() + left.len() > DEEPEST => return Err(Error::call("openat", path)(Errno::NAMETOOLONG)),
                 None => return Ok(Step::Missing(here, name)),
                 Some(Is::Dir(dir)) => trail.push(dir),
                 Some(Is::Node(node)) => {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 const MOST_LINKS: u32 = 40;
 /// Deeper trees than this are made to exhaust descriptors, not to hold files.
-const DEEPEST: usize = 900;
+pub(crate) const DEEPEST: usize = 900;
 
 /// A directory below the root, found without ever leaving it.
 #[derive(Debug, Clone)]
