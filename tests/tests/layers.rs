@@ -538,6 +538,21 @@ layer("2.tar", [x for n in range(1, 4000, 2) for x in ((f"d/.wh.f{n}", "f"), (f"
     assert!(swaps > 20, "only {swaps} swaps: there was no race");
 }
 
+/// Of several that unpack into one directory, one does, and the others leave its tree alone.
+#[test]
+fn one_directory_is_unpacked_into_once() {
+    needs!(root, "umoci", "python3");
+    let room = image(r#"layer("1.tar", [("d", "d"), ("d/f", "f")])"#);
+    for _ in 0..10 {
+        let ran = room.sh(
+            "rm -rf box; pids=; for i in 1 2 3 4; do img-unpack --layout made latest box >/dev/null 2>&1 & pids=\"$pids $!\"; done; \
+             good=0; for pid in $pids; do wait $pid && good=$((good + 1)); done; echo $good",
+        );
+        assert_eq!(ran.ok(), "1");
+        assert!(room.path("box/config.json").exists() && room.path("box/rootfs/d/f").exists());
+    }
+}
+
 #[test]
 fn damaged_layers_leave_nothing() {
     needs!(root, "umoci", "python3");

@@ -1,7 +1,8 @@
 //! Directories that are there whole or not at all.
 
 use anyhow::{Context, bail};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::fd::AsFd;
@@ -13,6 +14,8 @@ pub struct NewDir {
     path: PathBuf,
     was_there: bool,
     keep: bool,
+    /// Two that unpack into one directory would each clean up the other's tree.
+    _lock: File,
 }
 
 impl NewDir {
@@ -30,15 +33,18 @@ impl NewDir {
         }
         let was_there = match DirBuilder::new().mode(0o700).create(&path) {
             Ok(()) => false,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if fs::read_dir(&path).with_context(shown)?.next().is_some() {
-                    bail!("{}: exists and is not empty", path.display());
-                }
-                true
-            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => true,
             Err(error) => return Err(error).with_context(shown),
         };
-        Ok(Self { path, was_there, keep: false })
+        let lock = File::open(&path).with_context(shown)?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Err(Errno::WOULDBLOCK) => bail!("{}: somebody else is unpacking into it", path.display()),
+            other => other.with_context(shown)?,
+        }
+        if fs::read_dir(&path).with_context(shown)?.next().is_some() {
+            bail!("{}: exists and is not empty", path.display());
+        }
+        Ok(Self { path, was_there, keep: false, _lock: lock })
     }
 
     /// Where it is, absolute.
