@@ -76,8 +76,11 @@ fn run_options_reach_the_container() {
             ("-u www", "sh -c 'id -u; id -G; echo $HOME'", "33\n34 50\n/srv"),
             ("-u 12:13", "sh -c 'id -u; id -G; echo $HOME'", "12\n13\n/"),
             ("-h box", "sh -c 'hostname; echo $HOSTNAME; cat /etc/hostname'", "box\nbox\nbox"),
+            ("-w '' --cpus 0", "pwd", "/"),
             ("--entrypoint /bin/echo", "a b", "a b"),
             ("--read-only", "sh -c 'echo x 2>/dev/null >/f || echo no'", "no"),
+            ("--read-only=true -t=false", "sh -c 'echo x 2>/dev/null >/f || echo no'", "no"),
+            ("--read-only --read-only=false -i=0", "sh -c 'echo x >/f && cat /f'", "x"),
             ("--read-only --tmpfs /tmp", "sh -c 'echo x >/tmp/f && cat /tmp/f'", "x"),
             ("--cap-drop all", "grep CapEff /proc/self/status", "CapEff:\t0000000000000000"),
             ("--security-opt no-new-privileges", "grep NoNewPrivs /proc/self/status", "NoNewPrivs:\t1"),
@@ -111,6 +114,10 @@ fn a_failure_after_creation_leaves_nothing() {
         for (words, message) in [
             ("run --no-such-flag busybox", "unknown flag: --no-such-flag\nSee 'dock run --help'.\n"),
             ("run --name", "flag needs an argument: --name\nSee 'dock run --help'.\n"),
+            (
+                "run --rm=perhaps busybox",
+                "invalid argument \"perhaps\" for \"--rm\" flag: want true or false\nSee 'dock run --help'.\n",
+            ),
         ] {
             let ran = dock.sh(&format!("dock {words}"));
             assert_eq!((ran.code, ran.stderr.as_str()), (125, message));
@@ -174,6 +181,19 @@ fn containers_are_created_listed_inspected_and_removed() {
             .fails(125, "container ID file found, make sure the other container isn't running or delete cid");
         assert_eq!(dock.sh(&format!("dock rm web {}", &other[..10])).ok(), format!("web\n{}", &other[..10]));
         dock.sh("dock rm web").fails(1, "No such container: web");
+        let inspected: serde_json::Value = serde_json::from_str(
+            &dock.sh("dock create --name kept --rm=false busybox >/dev/null; dock inspect kept busybox").ok(),
+        )
+        .unwrap();
+        assert_eq!((&inspected[0]["Name"], &inspected[1]["RepoTags"][0]), (&"/kept".into(), &"busybox:latest".into()));
+        dock.sh("dock rm kept").ok();
+        for (words, message) in [
+            ("image inspect web", "Error: No such image: web\n"),
+            ("container inspect busybox", "Error: No such container: busybox\n"),
+        ] {
+            let ran = dock.sh(&format!("dock {words}"));
+            assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (1, "[]\n", message));
+        }
         let ran = dock.sh("dock inspect web");
         assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (1, "[]\n", "Error: No such object: web\n"));
         assert_eq!(dock.containers(), 0);
@@ -229,6 +249,8 @@ fn import_export_diff_and_commit() {
         let id = dock.sh("dock import -c 'CMD [\"echo\",\"imported\"]' t.tar mine:1").ok();
         assert!(id.starts_with("sha256:") && id.len() == 71, "{id}");
         assert_eq!(dock.sh("dock run --rm mine:1").ok(), "imported");
+        let ran = dock.sh("dock import none.tar mine:2");
+        assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{ran:#?}");
         dock.sh("dock run --name idle busybox true").ok();
         assert_eq!(dock.sh("dock diff idle").ok(), "", "what is mounted on is no change");
         dock.sh("dock rm idle").ok();

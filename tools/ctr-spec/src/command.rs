@@ -141,7 +141,8 @@ pub fn set_terminal_and_directory(config: &mut Value, options: &Options) -> anyh
         }
         config["process"]["env"] = env.into();
     }
-    if let Some(dir) = &options.workdir {
+    // Empty is not given, as in docker: scripts say -w "$DIR".
+    if let Some(dir) = options.workdir.as_deref().filter(|dir| !dir.is_empty()) {
         if !dir.starts_with('/') {
             bail!("the working directory '{dir}' is invalid, it needs to be an absolute path");
         }

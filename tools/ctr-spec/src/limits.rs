@@ -61,8 +61,8 @@ pub struct Options {
 pub fn set(config: &mut Value, options: &Options) -> anyhow::Result<()> {
     set_memory(config, options)?;
     let resources = &mut config["linux"]["resources"];
-    if let Some(cpus) = &options.cpus {
-        resources["cpu"]["quota"] = cpu_quota(cpus)?.into();
+    if let Some(quota) = options.cpus.as_deref().map(cpu_quota).transpose()?.filter(|quota| *quota > 0) {
+        resources["cpu"]["quota"] = quota.into();
         resources["cpu"]["period"] = CPU_PERIOD.into();
     }
     if let Some(weight) = options.cpu_shares {
@@ -136,7 +136,7 @@ fn set_memory(config: &mut Value, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `1.5` is 150 000 of every 100 000 microseconds, computed in whole numbers.
+/// `1.5` is 150 000 of every 100 000 microseconds, computed in whole numbers; 0 is no limit, as in docker.
 fn cpu_quota(text: &str) -> anyhow::Result<u64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
@@ -151,7 +151,7 @@ fn cpu_quota(text: &str) -> anyhow::Result<u64> {
     }
     match quota() {
         // The kernel takes no quota below one millisecond, and docker no less than 0.01 processors.
-        Some(quota) if quota >= 1000 => Ok(quota),
+        Some(quota) if quota == 0 || quota >= 1000 => Ok(quota),
         _ => bail!("invalid argument {text:?} for --cpus: want 0.01 or more processors"),
     }
 }
@@ -264,10 +264,12 @@ mod tests {
 
     #[test]
     fn processors_become_a_quota() {
-        for (text, want) in [("1", 100_000), ("1.5", 150_000), (".5", 50_000), ("0.01", 1000), ("2.000001", 200_000)] {
+        for (text, want) in
+            [("1", 100_000), ("1.5", 150_000), (".5", 50_000), ("0.01", 1000), ("2.000001", 200_000), ("0.0", 0)]
+        {
             assert_eq!(cpu_quota(text).ok(), Some(want), "{text}");
         }
-        for text in ["", ".", "0", "-1", "x", "1e3", "0.001", "1.5.5", "99999999999999999999"] {
+        for text in ["", ".", "-1", "x", "1e3", "0.001", "1.5.5", "99999999999999999999"] {
             assert!(cpu_quota(text).is_err(), "{text:?}");
         }
     }

@@ -3,16 +3,12 @@
 
 # Sets $spec (quoted words for ctr-spec), the flags below, and $operands, the quoted words from IMAGE on.
 parse() {
-    spec='' interactive='' detach='' remove='' cidfile='' platform='' quiet='' pull=missing
+    spec='' interactive='' tty='' detach='' remove='' read_only='' cidfile='' platform='' quiet='' pull=missing
     while [ $# -gt 0 ]; do
         case $1 in
-            -i | --interactive) interactive=1 ;;
-            -d | --detach) detach=1 ;;
-            -t | --tty) spec="$spec --tty" ;;
+            -[itdq] | --interactive | --tty | --detach | --quiet | --rm | --read-only) switch "$1" 1 ;;
+            -[itdq]=* | --interactive=* | --tty=* | --detach=* | --quiet=* | --rm=* | --read-only=*) switch "${1%%=*}" "${1#*=}" ;;
             -[itdq]?*) letter=${1#-} letter=${letter%"${letter#?}"} rest=${1#-?}; shift; set -- "-$letter" "-$rest" "$@"; continue ;;
-            --rm) remove=1 ;;
-            -q | --quiet) quiet=1 ;;
-            --read-only) spec="$spec $1" ;;
             --) shift; break ;;
             --pull=* | --cidfile=* | --platform=*) own "${1%%=*}" "${1#*=}" ;;
             --pull | --cidfile | --platform) value "$@"; own "$1" "$2"; shift ;;
@@ -33,8 +29,22 @@ parse() {
         shift
     done
     [ $# -gt 0 ] || { say "dock: 'dock $command' requires at least 1 argument."; say "See 'dock $command --help'."; exit 1; }
+    spec="$spec${tty:+ --tty}${read_only:+ --read-only}"
     quote "$@"
     operands=$quoted
+}
+
+# A flag that is on or off: the last one counts, and =false takes it back.
+switch() {
+    case $2 in
+        1 | t | T | true | TRUE | True) on=1 ;;
+        0 | f | F | false | FALSE | False) on='' ;;
+        *) misuse "invalid argument \"$2\" for \"$1\" flag: want true or false" ;;
+    esac
+    case $1 in
+        -i | --interactive) interactive=$on ;; -t | --tty) tty=$on ;; -d | --detach) detach=$on ;;
+        -q | --quiet) quiet=$on ;; --rm) remove=$on ;; --read-only) read_only=$on ;;
+    esac
 }
 
 value() { [ $# -gt 1 ] || misuse "flag needs an argument: $1"; }
@@ -73,6 +83,7 @@ make() {
     id=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
     bundle=$(dock_root)/containers/$id
     trap abandon EXIT
+    trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
     stage img-unpack --overlay ${platform:+--platform "$platform"} "$image" "$bundle"
@@ -82,7 +93,7 @@ make() {
     append '>/dev/null'
     go || exit 125
     [ -z "$cidfile" ] || { stage printf %s "$id"; quote "$cidfile"; append "> $quoted"; go || exit 125; }
-    trap - EXIT INT TERM
+    trap - EXIT HUP INT TERM
 }
 
 abandon() { [ -n "$DOCK_DRY" ] || [ ! -e "$bundle" ] || ctr-rm --force "$id" >/dev/null; }

@@ -54,8 +54,9 @@ dock_root() {
 
 have_image() { img-inspect "$@" >/dev/null 2>&1; }
 
-# One more stage: the ID of the image whose record comes down the pipe.
-image_id() { stage img-inspect; stage sed 's/^{"Id":"\([^"]*\)".*/\1/'; }
+# More stages: the ID of the image whose record comes down the pipe. grep fails where none comes: the last
+# stage's exit code is the pipe's.
+image_id() { stage img-inspect; stage sed 's/^{"Id":"\([^"]*\)".*/\1/'; stage grep .; }
 
 # One more stage: objects, one a line, become the JSON array that docker prints.
 # shellcheck disable=SC2016 # a sed script
