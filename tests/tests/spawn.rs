@@ -454,6 +454,24 @@ fn cve_2019_16884_no_volume_on_proc() {
             .push(json!({"destination": "/proc/", "type": "bind", "source": "/tmp", "options": ["rbind"]}));
     };
     with(volume, "true").fails(125, "only a proc file system may stand there");
+    // Nor below it, nor where a link of the image leads; lxcfs may give its numbers.
+    let at = |destination: &str, code: i32| {
+        let room = room();
+        room.write("numbers", "of lxcfs");
+        symlink("/proc", room.path("box/rootfs/link")).unwrap();
+        let mut config = config(&["cat", "/proc/meminfo"]);
+        config["mounts"].as_array_mut().unwrap().push(
+            json!({"destination": destination, "type": "bind", "source": room.path("numbers"), "options": ["bind"]}),
+        );
+        configure(&room, &config);
+        let ran = room.sh("ctr-spawn box");
+        assert_eq!(ran.code, code, "{destination}: {ran:#?}");
+        ran
+    };
+    for destination in ["/proc/version", "/link/meminfo"] {
+        at(destination, 125).fails(125, "lies in the container's /proc");
+    }
+    assert_eq!(at("/proc/meminfo", 0).ok(), "of lxcfs");
 }
 
 #[test]

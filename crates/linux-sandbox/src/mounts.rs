@@ -6,7 +6,7 @@ use crate::steps::{Mechanism, Scene, all, in_rootfs, quote};
 use crate::sys;
 use crate::walk::{self, Links};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, open, openat, statat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, open, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -414,7 +414,35 @@ impl Mechanism for Bind {
         } else {
             walk::make_file(root, &self.target, Links::InRoot)?
         };
+        self.leaves_proc_alone(&fd, &target)?;
         attach(&fd, &target).call(|| format!("move_mount({:?}, <rootfs>{})", self.source, self.target.display()))
+    }
+}
+
+/// What lxcfs, and nobody else, may answer in the kernel's place.
+const OF_PROC: [&str; 11] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/loadavg",
+    "/proc/meminfo",
+    "/proc/net/dev",
+    "/proc/slabinfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/sys/crypto/fips_enabled",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/uptime",
+];
+
+impl Bind {
+    /// A volume somewhere in /proc would answer for the kernel (CVE-2019-16884). Looked at where the path led: a
+    /// link of the image may lead there, too.
+    fn leaves_proc_alone(&self, source: &OwnedFd, target: &OwnedFd) -> Result<()> {
+        let is_proc = |fd: &OwnedFd| fstatfs(fd).is_ok_and(|found| found.f_type == PROC_SUPER_MAGIC);
+        if is_proc(target) && !is_proc(source) && !OF_PROC.iter().any(|path| self.target == Path::new(path)) {
+            return Err(Error::refused(format!("{}: lies in the container's /proc", self.target.display())));
+        }
+        Ok(())
     }
 }
 
