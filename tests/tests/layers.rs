@@ -788,3 +788,15 @@ fn wrong_use_is_one_line() {
     room.sh("layer-diff empty").fails(1, "a flat bundle does not know");
     room.sh("mkdir wh && touch wh/.wh.x && layer-diff --whole wh").fails(1, "a name that begins with .wh.");
 }
+
+/// A set-id program of an image is within nobody else's reach, also below a directory that was there before.
+#[test]
+fn cve_2021_21284_a_bundle_is_private() {
+    let room = Room::new();
+    room.sh("mkdir t && echo x >t/f && tar -C t -cf t.tar . && img-append --base scratch --layer t.tar --tag t").ok();
+    room.sh("umask 022 && mkdir there").ok();
+    for bundle in ["there", "new"] {
+        room.sh(&format!("umask 022 && img-unpack --flat t {bundle}")).ok();
+        assert_eq!(room.sh(&format!("stat -c %a {bundle}")).ok(), "700", "{bundle}");
+    }
+}

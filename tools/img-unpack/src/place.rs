@@ -3,10 +3,10 @@
 use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The bundle, removed again unless [`keep`](NewDir::keep) was said.
@@ -44,6 +44,7 @@ impl NewDir {
         if fs::read_dir(&path).with_context(shown)?.next().is_some() {
             bail!("{}: exists and is not empty", path.display());
         }
+        lock.set_permissions(Permissions::from_mode(0o700)).with_context(shown)?;
         Ok(Self { path, was_there, keep: false, _lock: lock })
     }
 
