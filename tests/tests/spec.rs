@@ -174,7 +174,7 @@ fn wrong_command_lines_are_refused_and_change_nothing() {
         ("-m 5m", 1, "Minimum memory limit allowed is 6MB"),
         ("-m lots", 1, "invalid size: 'lots'"),
         ("--memory-swap 1g", 1, "You should always set the Memory limit when using Memoryswap limit, see usage"),
-        ("--cpus 0", 1, "want 0.01 or more processors"),
+        ("--cpus 0.001", 1, "want 0.01 or more processors"),
         ("--cap-add SYS_GOD", 1, "unknown capability: \"SYS_GOD\""),
         ("-v a/b:/c", 1, "includes invalid characters for a local volume name"),
         ("-v /a:/b:rx", 1, "invalid mode: rx"),
