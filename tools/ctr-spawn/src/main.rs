@@ -27,6 +27,7 @@ use config::Config;
 use linux_sandbox::{Plan, Step, Terminal};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::termios::isatty;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -54,6 +55,10 @@ struct Args {
     #[arg(long)]
     id: Option<String>,
 
+    /// End with the program that started this one, however that ends
+    #[arg(long)]
+    die_with_parent: bool,
+
     /// Print the list of steps as JSON and do nothing
     #[arg(long, conflicts_with = "explain")]
     plan: bool,
@@ -72,6 +77,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
+    if args.die_with_parent {
+        set_parent_process_death_signal(Some(Signal::KILL)).context("prctl(PR_SET_PDEATHSIG)")?;
+    }
     let mut bundle = read_bundle(args)?;
     if !args.plan {
         bundle::add_init_layer(&mut bundle)?;
