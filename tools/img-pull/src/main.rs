@@ -13,7 +13,6 @@
 
 #![forbid(unsafe_code)]
 
-mod credentials;
 mod fetch;
 mod meter;
 
@@ -21,7 +20,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use fetch::Pulled;
 use oci_layout::Layout;
-use registry::{Client, Options};
+use registry::Settings;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use toolkit::{Out, usage};
@@ -94,24 +93,13 @@ fn pull(layout: &Layout, reference: &Reference, args: &Args, out: &mut Out) -> a
         out.text(&format!("{what}: Pulling from {}\n", reference.path()))?;
         out.finish()?;
     }
-    let client = Client::new(
-        reference.host(),
-        Options {
-            user_agent: concat!("dock/", env!("CARGO_PKG_VERSION")).into(),
-            credentials: credentials::find(reference.host())?,
-            plain_http: args.plain_http,
-            certificates: certificates()?,
-            environment_proxy: true,
-        },
-    )?;
+    let settings = Settings {
+        docker_config: toolkit::docker_config(),
+        authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
+        plain_http: args.plain_http,
+    };
+    let client = settings.client(reference.host(), |warning| eprintln!("img-pull: {warning}"))?;
     fetch::image(layout, &client, reference, args.platform.as_ref(), !args.quiet && toolkit::is_terminal())
-}
-
-/// `SSL_CERT_FILE`, as OpenSSL and Go read it: a company's own certificate authority.
-fn certificates() -> anyhow::Result<Option<Vec<u8>>> {
-    let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else { return Ok(None) };
-    let path = PathBuf::from(path);
-    std::fs::read(&path).map(Some).with_context(|| path.display().to_string())
 }
 
 /// A printed digest is a promise: by now everything is in place.
