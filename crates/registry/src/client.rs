@@ -84,6 +84,11 @@ impl Client {
         })
     }
 
+    /// HOST[:PORT], for messages.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The manifest or index behind a tag or a digest.
     pub fn manifest(&self, repository: &str, tag: Option<&str>, digest: Option<&Digest>) -> Result<Document> {
         let wanted = digest.map_or_else(|| tag.unwrap_or("latest").to_owned(), ToString::to_string);

@@ -1,7 +1,7 @@
 //! Docker's `config.json`: who we are to each registry, and the helpers that keep secrets instead of the file.
 
 use crate::credentials::{Stored, erase, place, set};
-use crate::{Client, Credentials, Error, Lookup, Options, Result, from_helper, lookup};
+use crate::{Client, Credentials, Error, Lookup, Options, Result, from_helper, lookup, mirrors};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fs::{DirBuilder, File};
@@ -21,6 +21,8 @@ pub struct Settings {
     pub authorities: Option<PathBuf>,
     /// Plain HTTP, as the user asked for.
     pub plain_http: bool,
+    /// Files that declare mirrors; one that is not there declares none.
+    pub mirrors: Vec<PathBuf>,
 }
 
 impl Settings {
@@ -31,6 +33,23 @@ impl Settings {
             None => None,
         };
         self.client_as(host, credentials)
+    }
+
+    /// The clients to ask for what `host` has, in order: its mirrors, then itself. Each has its own credentials.
+    pub fn sources(&self, host: &str, mut warn: impl FnMut(String)) -> Result<Vec<Client>> {
+        let mut sources = Vec::new();
+        for path in &self.mirrors {
+            let found = match mirrors(path, host) {
+                Err(Error::File { cause, .. }) if cause.kind() == ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            for mirror in found {
+                let settings = Self { plain_http: mirror.plain_http, ..self.clone() };
+                sources.push(settings.client(&mirror.host, &mut warn)?);
+            }
+        }
+        sources.push(self.client(host, &mut warn)?);
+        Ok(sources)
     }
 
     /// A client for a host, with the credentials that are given.

@@ -14,6 +14,7 @@ mod config;
 mod credentials;
 mod error;
 mod manifest;
+mod mirrors;
 mod origin;
 mod retry;
 mod token;
@@ -25,6 +26,7 @@ pub use config::{ConfigFile, Settings};
 pub use credentials::{Credentials, Lookup, Stored, from_helper, lookup};
 pub use error::Error;
 pub use manifest::{Document, Index, Manifest};
+pub use mirrors::{Mirror, mirrors};
 pub use upload::{Placed, Source};
 
 /// `Result` with this crate's [`Error`].

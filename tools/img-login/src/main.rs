@@ -68,6 +68,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         docker_config: None,
         authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
         plain_http: args.plain_http,
+        mirrors: Vec::new(),
     };
     let (user, password) = ask(args)?;
     let credentials = Credentials::Basic { user: user.clone(), password: password.clone() };

@@ -15,12 +15,14 @@
 
 mod fetch;
 mod meter;
+mod sources;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use fetch::Pulled;
 use oci_layout::Layout;
 use registry::Settings;
+use sources::Sources;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use toolkit::{Out, usage};
@@ -45,6 +47,9 @@ struct Args {
     /// Speak plain HTTP to the registry
     #[arg(long)]
     plain_http: bool,
+    /// Where mirrors are declared, instead of /etc/dock/mirrors.json and docker's daemon.json
+    #[arg(long, value_name = "FILE")]
+    mirrors: Option<PathBuf>,
     /// No progress; with --format docker only the name
     #[arg(short, long)]
     quiet: bool,
@@ -97,9 +102,21 @@ fn pull(layout: &Layout, reference: &Reference, args: &Args, out: &mut Out) -> a
         docker_config: toolkit::docker_config(),
         authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
         plain_http: args.plain_http,
+        mirrors: mirror_files(args)?,
     };
-    let client = settings.client(reference.host(), |warning| eprintln!("img-pull: {warning}"))?;
-    fetch::image(layout, &client, reference, args.platform.as_ref(), !args.quiet && toolkit::is_terminal())
+    let clients = settings.sources(reference.host(), |warning| eprintln!("img-pull: {warning}"))?;
+    let sources = Sources::new(&clients, args.quiet);
+    fetch::image(layout, &sources, reference, args.platform.as_ref(), !args.quiet && toolkit::is_terminal())
+}
+
+/// A file that was asked for must be there; the usual ones need not.
+fn mirror_files(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
+    let set = std::env::var_os("DOCK_MIRRORS").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let Some(path) = args.mirrors.clone().or(set) else {
+        return Ok(["/etc/dock/mirrors.json", "/etc/docker/daemon.json"].map(PathBuf::from).to_vec());
+    };
+    std::fs::metadata(&path).with_context(|| path.display().to_string())?;
+    Ok(vec![path])
 }
 
 /// A printed digest is a promise: by now everything is in place.

@@ -95,6 +95,7 @@ fn push(image: &Chosen, args: &Args, out: &mut Out) -> anyhow::Result<()> {
         docker_config: toolkit::docker_config(),
         authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
         plain_http: args.plain_http,
+        mirrors: Vec::new(),
     };
     let client = settings.client(image.to.host(), |warning| eprintln!("img-push: {warning}"))?;
     // While this is held, no collector takes what is still to be sent.
