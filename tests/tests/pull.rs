@@ -485,7 +485,8 @@ fn a_mirror_of_the_hub() {
 #[test]
 fn what_a_mirror_lacks_or_lies_about_comes_from_the_next_one() {
     let honest = Arc::new(Honest::image(10_000));
-    let wanting = |user: &'static str, answer: Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>| {
+    type Answer = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+    let wanting = |user: &'static str, answer: Answer| {
         Liar::start(move |head, _| match head.contains(&format!("\r\nauthorization: basic {user}\r\n")) {
             true => answer(head),
             false => reply("401 Unauthorized", &[("WWW-Authenticate", "Basic realm=\"r\"")], b""),
@@ -524,4 +525,59 @@ fn what_a_mirror_lacks_or_lies_about_comes_from_the_next_one() {
                 && origin.seen().iter().all(|head| !head.contains("btpt"))
         );
     }
+}
+
+#[test]
+fn all_tags_are_pulled_and_one_that_fails_does_not_stop_the_others() {
+    needs!("docker-registry", "skopeo", "umoci");
+    let (room, registry) = (Room::new(), Registry::start());
+    let host = registry.host();
+    room.push_busybox(&host, "team/bb:1");
+    room.sh(&format!("skopeo copy -q --src-tls-verify=false --dest-tls-verify=false docker://{host}/team/bb:1 docker://{host}/team/bb:2")).ok();
+    let names = |out: &str| {
+        let mut names: Vec<_> = out.lines().map(|line| record(line)["ref"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let all = room.sh(&format!("img-pull -a --layout l {host}/team/bb")).ok();
+    assert_eq!(names(&all), [format!("{host}/team/bb:1"), format!("{host}/team/bb:2")]);
+    clean(&room, "l");
+    room.sh(&format!("img-pull -a --layout l {host}/team/bb:1")).fails(2, "tag can't be used with --all-tags/-a");
+    room.sh(&format!("img-pull -a --layout l {host}/none")).fails(1, "NAME_UNKNOWN");
+    let honest = Honest::image(1000);
+    let liar = Liar::start(move |head, _| match head.split(' ').nth(1).unwrap() {
+        "/v2/app/tags/list" => reply("200 OK", &[], br#"{"tags":["bad","good","no/tag"]}"#),
+        "/v2/app/manifests/bad" => reply("404 Not Found", &[], b""),
+        _ => honest.answer(head),
+    });
+    let ran = room.sh(&format!("img-pull -a --layout l {}/app", liar.host()));
+    assert!(ran.code == 1 && ran.stderr.ends_with("1 of 2 images were not pulled\n"), "{ran:#?}");
+    assert_eq!(names(&ran.stdout), [format!("{}/app:good", liar.host())]);
+}
+
+#[test]
+fn a_plan_fetches_no_blob_and_offline_sends_nothing() {
+    let room = Room::new();
+    let honest = Honest::image(10_000);
+    let registry = Liar::start(move |head, _| honest.answer(head));
+    let host = registry.host();
+    let plan = |layout: &str| record(&room.sh(&format!("img-pull --plan --layout {layout} {host}/app:1")).ok());
+    let before = plan("l");
+    assert!(!room.path("l").exists() && registry.seen().iter().all(|head| head.contains("/manifests/")));
+    assert_eq!((&before["source"], &before["ref"]), (&json!(host), &json!(format!("{host}/app:1"))));
+    assert_eq!((before["fetch"].as_array().unwrap().len(), &before["have"]), (3, &json!([])));
+    room.sh(&format!("img-pull --offline --layout l {host}/app:1")).fails(1, "not an OCI image layout");
+    let pulled = room.sh(&format!("img-pull --layout l {host}/app:1")).ok();
+    let after = plan("l");
+    assert_eq!((&after["fetchBytes"], &after["haveBytes"]), (&json!(0), &before["fetchBytes"]));
+    let moved: u64 = room.sh("cat l/blobs/sha256/* | wc -c").ok().parse().unwrap();
+    assert_eq!(before["fetchBytes"], moved);
+
+    let asked = registry.seen().len();
+    assert_eq!(room.sh(&format!("img-pull --offline --layout l {host}/app:1")).ok(), pulled);
+    room.sh(&format!("img-pull --offline --layout l {host}/app:2")).fails(1, "not in the layout, and --offline");
+    let layer = Honest::image(10_000).layer_digest;
+    room.sh(&format!("rm l/blobs/sha256/{}", &layer[7..])).ok();
+    room.sh(&format!("img-pull --offline --layout l {host}/app:1")).fails(1, &layer);
+    assert_eq!(registry.seen().len(), asked, "offline asks nobody");
 }

@@ -82,7 +82,7 @@ pub fn image(
 
 /// The manifest for the platform, the digest of what the reference led to first, and the index's word for the
 /// platform.
-fn document(
+pub fn document(
     sources: &Sources<'_>,
     reference: &Reference,
     asked: Option<&Platform>,
@@ -160,7 +160,7 @@ fn parallel(
 }
 
 /// A blob of another size is damaged, and is fetched again.
-fn there(layout: &Layout, descriptor: &Descriptor) -> bool {
+pub fn there(layout: &Layout, descriptor: &Descriptor) -> bool {
     layout.has(&descriptor.digest) == Some(descriptor.size)
 }
 

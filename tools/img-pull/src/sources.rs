@@ -30,6 +30,11 @@ impl<'a> Sources<'a> {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// Who answered last.
+    pub fn serving(&self) -> &str {
+        self.clients[self.good.load(Ordering::Relaxed)].address()
+    }
+
     /// The document behind the reference, or the one of an index.
     pub fn manifest(&self, reference: &Reference, digest: Option<&Digest>) -> registry::Result<Document> {
         let (tag, digest) = digest.map_or((reference.tag(), reference.digest()), |digest| (None, Some(digest)));
