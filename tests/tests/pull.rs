@@ -380,8 +380,8 @@ fn a_killed_pull_leaves_a_clean_store_and_the_next_one_finishes() {
     });
     let ran = room.sh(&format!(
         "img-pull --layout l {}/app:1 & pid=$!
-         for i in $(seq 100); do [ \"$(ls l/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && [ -n \"$(ls l/.dock/tmp)\" ] && break; sleep 0.05; done
-         ls l/.dock/tmp | grep -q . && kill -9 $pid; wait $pid; echo $?",
+         for i in $(seq 100); do [ \"$(ls l/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && [ -n \"$(ls l/.dock/partial)\" ] && break; sleep 0.05; done
+         ls l/.dock/partial | grep -q . && kill -9 $pid; wait $pid; echo $?",
         stuck.host()
     ));
     assert_eq!(ran.ok(), "137");
@@ -580,4 +580,63 @@ fn a_plan_fetches_no_blob_and_offline_sends_nothing() {
     room.sh(&format!("rm l/blobs/sha256/{}", &layer[7..])).ok();
     room.sh(&format!("img-pull --offline --layout l {host}/app:1")).fails(1, &layer);
     assert_eq!(registry.seen().len(), asked, "offline asks nobody");
+}
+
+/// What a killed pull has fetched is not fetched again, and what lies there wrong is thrown away.
+#[test]
+fn a_cut_blob_is_taken_up_by_the_next_run() {
+    let room = Room::new();
+    let honest = Arc::new(Honest::image(2_000_000));
+    let stuck = Liar::start({
+        let honest = Arc::clone(&honest);
+        move |head, _| {
+            if head.contains(&honest.layer_digest) {
+                let start = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{HOLD}\r\n\r\n", honest.layer.len());
+                return [start.as_bytes(), &honest.layer[..1_500_000]].concat();
+            }
+            honest.answer(head)
+        }
+    });
+    let whole = Liar::start({
+        let honest = Arc::clone(&honest);
+        move |head, _| {
+            let range = head.split("\r\nrange: bytes=").nth(1).filter(|_| head.contains(&honest.layer_digest));
+            match range.map(|rest| rest.split('-').next().unwrap().parse::<usize>().unwrap()) {
+                Some(from) => {
+                    let range = format!("bytes {from}-1999999/2000000");
+                    reply("206 Partial Content", &[("Content-Range", &range)], &honest.layer[from..])
+                }
+                None => honest.answer(head),
+            }
+        }
+    });
+    let part = format!("l/.dock/partial/{}", honest.layer_digest.replace(':', "-"));
+    let ran = room.sh(&format!(
+        "img-pull --layout l {}/app:1 & pid=$!
+         for i in $(seq 200); do [ \"$(stat -c %s {part} 2>/dev/null || echo 0)\" -ge 1000000 ] && break; sleep 0.05; done
+         kill -9 $pid; wait $pid; stat -c %s {part}",
+        stuck.host()
+    ));
+    let kept: usize = ran.ok().parse().unwrap();
+    assert!((1_000_000..=1_500_000).contains(&kept), "{kept}");
+    room.sh(&format!("img-fsck l; img-pull --layout l {}/app:1", whole.host())).ok();
+    clean(&room, "l");
+    let asked: Vec<String> = whole.seen().into_iter().filter(|head| head.contains("range:")).collect();
+    assert!(asked.len() == 1 && asked[0].contains(&format!("range: bytes={kept}-")), "{asked:#?}");
+    assert_eq!(room.sh("ls l/.dock/partial | wc -l").ok(), "0");
+
+    // Wrong bytes that lie there: the digest decides, and all is fetched anew.
+    room.sh("img-pull --layout empty 127.0.0.1:1/x").fails(1, "127.0.0.1:1");
+    let wrong = ["yes x | head -c 1000000", "yes x | head -c 2000000", "yes x | head -c 2000001"];
+    for (name, content) in ["l2", "l3", "l4"].into_iter().zip(wrong) {
+        let part = part.replacen("l/", &format!("{name}/"), 1);
+        room.sh(&format!("cp -r empty {name} && mkdir -p {name}/.dock/partial && {content} >{part}")).ok();
+        room.sh(&format!("img-pull --layout {name} {}/app:1", whole.host())).ok();
+        clean(&room, name);
+        assert_eq!(room.sh(&format!("ls {name}/.dock/partial | wc -l")).ok(), "0");
+    }
+    // What nobody came back for goes.
+    room.sh("echo old >l/.dock/partial/sha256-x && touch -d '8 days ago' l/.dock/partial/sha256-x && echo new >l/.dock/partial/sha256-y").ok();
+    room.sh(&format!("img-pull --layout l {}/app:1", whole.host())).ok();
+    assert_eq!(room.sh("ls l/.dock/partial").ok(), "sha256-y");
 }

@@ -24,9 +24,9 @@ impl fmt::Debug for Blob<'_> {
 }
 
 impl<'a> Blob<'a> {
-    pub(crate) fn open(client: &'a Client, repository: &str, url: String, size: u64) -> Result<Self> {
-        let body = start(client, repository, &url, 0, size)?;
-        Ok(Self { client, repository: repository.into(), url, size, got: 0, tries: 1, body })
+    pub(crate) fn open(client: &'a Client, repository: &str, url: String, size: u64, from: u64) -> Result<Self> {
+        let body = start(client, repository, &url, from, size)?;
+        Ok(Self { client, repository: repository.into(), url, size, got: from, tries: 1, body })
     }
 
     /// How many bytes there will be.

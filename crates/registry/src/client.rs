@@ -116,10 +116,11 @@ impl Client {
     }
 
     /// A stream of exactly the blob's size, taken up again where the line is cut. Whoever reads it checks the
-    /// digest. Foreign `urls` of the descriptor are not looked at: they would carry us anywhere.
-    pub fn blob(&self, repository: &str, descriptor: &Descriptor) -> Result<Blob<'_>> {
+    /// digest. Foreign `urls` of the descriptor are not looked at: they would carry us anywhere. It begins at
+    /// byte `from`, for who has the bytes before it.
+    pub fn blob(&self, repository: &str, descriptor: &Descriptor, from: u64) -> Result<Blob<'_>> {
         let url = format!("{}/v2/{repository}/blobs/{}", self.base(), descriptor.digest);
-        Blob::open(self, repository, url, descriptor.size)
+        Blob::open(self, repository, url, descriptor.size, from)
     }
 
     /// Finds out how this machine's own registry speaks; any other one is known to.

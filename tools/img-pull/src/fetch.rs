@@ -178,7 +178,8 @@ fn blob(
     sources.first(descriptor.digest.short(), |client| one_blob(layout, sources, client, reference, descriptor, meter))
 }
 
-/// Download and hash are one stream; the blob appears under its digest when both are right.
+/// Download and hash are one stream; the blob appears under its digest when both are right. What a cut leaves stays
+/// for the next source and the next run.
 fn one_blob(
     layout: &Layout,
     sources: &Sources<'_>,
@@ -187,13 +188,32 @@ fn one_blob(
     descriptor: &Descriptor,
     meter: &Meter,
 ) -> anyhow::Result<()> {
-    let mut from = client.blob(reference.path(), descriptor)?;
-    let mut to = layout.writer_for(descriptor.digest.algorithm())?;
+    let mut to = layout.resume(descriptor)?;
+    let resumed = to.count();
+    meter.add(resumed);
+    // All bytes may be there, and only the last step was not reached.
+    if resumed < descriptor.size || descriptor.size == 0 {
+        let mut from = client.blob(reference.path(), descriptor, resumed)?;
+        copy(&mut from, &mut to, sources, meter)?;
+    }
+    match to.commit(descriptor) {
+        // The bytes that were there may be somebody else's lie: this source gets a chance of its own.
+        Err(oci_layout::Error::Digest { .. }) if resumed > 0 => {
+            let mut to = layout.resume(descriptor)?;
+            let mut from = client.blob(reference.path(), descriptor, to.count())?;
+            copy(&mut from, &mut to, sources, meter)?;
+            Ok(to.commit(descriptor)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn copy(from: &mut impl Read, to: &mut impl Write, sources: &Sources<'_>, meter: &Meter) -> anyhow::Result<()> {
     let mut buffer = vec![0; 256 << 10];
     loop {
         let n = from.read(&mut buffer)?;
         if n == 0 {
-            return Ok(to.commit(descriptor)?);
+            return Ok(());
         }
         if sources.stopped() {
             bail!("stopped");
