@@ -17,11 +17,23 @@ pub struct Registry {
 impl Registry {
     /// Starts one and waits until it answers.
     pub fn start() -> Self {
+        Self::with("", "")
+    }
+
+    /// One that wants the user `me` with the password `secret`.
+    pub fn with_password(room: &crate::Room) -> Self {
+        // bcrypt, which is all that docker-registry reads.
+        let file = room.write("htpasswd", "me:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n");
+        Self::with("", &format!("auth: {{htpasswd: {{realm: r, path: {}}}}}", file.display()))
+    }
+
+    /// Starts one with more members of `http:` and more lines in its configuration.
+    pub fn with(http: &str, lines: &str) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("free port").port();
         let config = dir.path().join("config.yml");
         let text = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: '127.0.0.1:{port}'}}\n",
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: '127.0.0.1:{port}'{http}}}\n{lines}\n",
             dir.path().join("data").display()
         );
         std::fs::write(&config, text).expect("registry configuration");
@@ -45,10 +57,10 @@ impl Registry {
 
     fn answers(&self) -> bool {
         let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let mut answer = [0; 12];
+        let mut answer = [0; 5];
         stream.write_all(b"GET /v2/ HTTP/1.0\r\n\r\n").is_ok()
             && stream.read_exact(&mut answer).is_ok()
-            && answer.ends_with(b"200")
+            && answer == *b"HTTP/"
     }
 
     /// `127.0.0.1:PORT`, the host part of a reference.

@@ -380,8 +380,8 @@ fn a_killed_pull_leaves_a_clean_store_and_the_next_one_finishes() {
     });
     let ran = room.sh(&format!(
         "img-pull --layout l {}/app:1 & pid=$!
-         for i in $(seq 100); do [ \"$(ls l/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && [ -n \"$(ls l/.dock/tmp)\" ] && break; sleep 0.05; done
-         ls l/.dock/tmp | grep -q . && kill -9 $pid; wait $pid; echo $?",
+         for i in $(seq 100); do [ \"$(ls l/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && [ -n \"$(ls l/.dock/partial)\" ] && break; sleep 0.05; done
+         ls l/.dock/partial | grep -q . && kill -9 $pid; wait $pid; echo $?",
         stuck.host()
     ));
     assert_eq!(ran.ok(), "137");
@@ -457,4 +457,186 @@ fn an_ordinary_user_pulls_saves_and_loads() {
     user.sh(&format!("img-pull {host}/app:1 | img-save | img-load --layout copy")).ok();
     user.sh("diff -r root/images/blobs/sha256 copy/blobs/sha256 && img-fsck --strict copy").ok();
     assert_eq!(user.sh("stat -c '%u %a' root/images copy").ok(), "1000 700\n1000 700");
+}
+
+/// Docker's daemon.json as it stands: docker.io is never asked when its mirror has everything.
+#[test]
+fn a_mirror_of_the_hub() {
+    needs!("docker-registry", "skopeo", "umoci");
+    let (room, mirror) = (Room::new(), Registry::start());
+    let host = mirror.host();
+    room.push_layered(&host, "library/alpine:3.20");
+    room.write("daemon.json", format!(r#"{{"debug":true,"registry-mirrors":["http://127.0.0.1:1","http://{host}"]}}"#));
+    let ran = room.sh("img-pull --mirrors daemon.json --layout l alpine:3.20");
+    assert_eq!(record(&ran.stdout)["ref"], "docker.io/library/alpine:3.20");
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert!(lines[0].starts_with("img-pull: 3.20: 127.0.0.1:1: GET http://127.0.0.1:1/v2/"), "{ran:#?}");
+    // The dead one is not asked again for every blob.
+    assert_eq!(lines.len(), 6, "document, configuration, three layers: {ran:#?}");
+    assert!(lines[1..].iter().all(|line| line.ends_with(&format!(": from {host}"))), "{ran:#?}");
+    clean(&room, "l");
+    room.sh("DOCK_MIRRORS=none img-pull --layout l alpine:3.20").fails(1, "none: No such file");
+    room.write("bad.json", r#"{"registry-mirrors":["https://m.example/path"]}"#);
+    room.sh("img-pull --mirrors bad.json --layout l alpine:3.20").fails(1, "is no mirror");
+}
+
+/// A table for any registry: what the mirror has not, or has wrong, comes from the next one. Each one hears its own
+/// password and no other's.
+#[test]
+fn what_a_mirror_lacks_or_lies_about_comes_from_the_next_one() {
+    let honest = Arc::new(Honest::image(10_000));
+    type Answer = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
+    let wanting = |user: &'static str, answer: Answer| {
+        Liar::start(move |head, _| match head.contains(&format!("\r\nauthorization: basic {user}\r\n")) {
+            true => answer(head),
+            false => reply("401 Unauthorized", &[("WWW-Authenticate", "Basic realm=\"r\"")], b""),
+        })
+    };
+    let all = {
+        let honest = Arc::clone(&honest);
+        Arc::new(move |head: &str| honest.answer(head))
+    };
+    for lie in ["404 Not Found", "200 OK"] {
+        let room = Room::new();
+        let half = {
+            let honest = Arc::clone(&honest);
+            Arc::new(move |head: &str| match head.contains(&honest.layer_digest) {
+                true => reply(lie, &[], &vec![1; 10_000]),
+                false => honest.answer(head),
+            })
+        };
+        // m:m and o:o
+        let (mirror, origin) = (wanting("btpt", half), wanting("bzpv", all.clone()));
+        let (m, o) = (mirror.host(), origin.host());
+        room.write(
+            ".docker/config.json",
+            format!(r#"{{"auths":{{"{m}":{{"auth":"bTpt"}},"{o}":{{"auth":"bzpv"}}}}}}"#),
+        );
+        room.write("mirrors.json", format!(r#"{{"mirrors":{{"{o}":["http://{m}"]}}}}"#));
+        let ran = room.sh(&format!("img-pull --mirrors mirrors.json --layout l {o}/app:1"));
+        assert!(ran.code == 0 && ran.stderr.contains(&format!("from {m}\n")), "{lie}: {ran:#?}");
+        assert!(
+            ran.stderr.contains("trying the next one\n") && ran.stderr.ends_with(&format!(": from {o}\n")),
+            "{lie}: {ran:#?}"
+        );
+        clean(&room, "l");
+        assert!(
+            mirror.seen().iter().all(|head| !head.contains("bzpv"))
+                && origin.seen().iter().all(|head| !head.contains("btpt"))
+        );
+    }
+}
+
+#[test]
+fn all_tags_are_pulled_and_one_that_fails_does_not_stop_the_others() {
+    needs!("docker-registry", "skopeo", "umoci");
+    let (room, registry) = (Room::new(), Registry::start());
+    let host = registry.host();
+    room.push_busybox(&host, "team/bb:1");
+    room.sh(&format!("skopeo copy -q --src-tls-verify=false --dest-tls-verify=false docker://{host}/team/bb:1 docker://{host}/team/bb:2")).ok();
+    let names = |out: &str| {
+        let mut names: Vec<_> = out.lines().map(|line| record(line)["ref"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let all = room.sh(&format!("img-pull -a --layout l {host}/team/bb")).ok();
+    assert_eq!(names(&all), [format!("{host}/team/bb:1"), format!("{host}/team/bb:2")]);
+    clean(&room, "l");
+    room.sh(&format!("img-pull -a --layout l {host}/team/bb:1")).fails(2, "tag can't be used with --all-tags/-a");
+    room.sh(&format!("img-pull -a --layout l {host}/none")).fails(1, "NAME_UNKNOWN");
+    let honest = Honest::image(1000);
+    let liar = Liar::start(move |head, _| match head.split(' ').nth(1).unwrap() {
+        "/v2/app/tags/list" => reply("200 OK", &[], br#"{"tags":["bad","good","no/tag"]}"#),
+        "/v2/app/manifests/bad" => reply("404 Not Found", &[], b""),
+        _ => honest.answer(head),
+    });
+    let ran = room.sh(&format!("img-pull -a --layout l {}/app", liar.host()));
+    assert!(ran.code == 1 && ran.stderr.ends_with("1 of 2 images were not pulled\n"), "{ran:#?}");
+    assert_eq!(names(&ran.stdout), [format!("{}/app:good", liar.host())]);
+}
+
+#[test]
+fn a_plan_fetches_no_blob_and_offline_sends_nothing() {
+    let room = Room::new();
+    let honest = Honest::image(10_000);
+    let registry = Liar::start(move |head, _| honest.answer(head));
+    let host = registry.host();
+    let plan = |layout: &str| record(&room.sh(&format!("img-pull --plan --layout {layout} {host}/app:1")).ok());
+    let before = plan("l");
+    assert!(!room.path("l").exists() && registry.seen().iter().all(|head| head.contains("/manifests/")));
+    assert_eq!((&before["source"], &before["ref"]), (&json!(host), &json!(format!("{host}/app:1"))));
+    assert_eq!((before["fetch"].as_array().unwrap().len(), &before["have"]), (3, &json!([])));
+    room.sh(&format!("img-pull --offline --layout l {host}/app:1")).fails(1, "not an OCI image layout");
+    let pulled = room.sh(&format!("img-pull --layout l {host}/app:1")).ok();
+    let after = plan("l");
+    assert_eq!((&after["fetchBytes"], &after["haveBytes"]), (&json!(0), &before["fetchBytes"]));
+    let moved: u64 = room.sh("cat l/blobs/sha256/* | wc -c").ok().parse().unwrap();
+    assert_eq!(before["fetchBytes"], moved);
+
+    let asked = registry.seen().len();
+    assert_eq!(room.sh(&format!("img-pull --offline --layout l {host}/app:1")).ok(), pulled);
+    room.sh(&format!("img-pull --offline --layout l {host}/app:2")).fails(1, "not in the layout, and --offline");
+    let layer = Honest::image(10_000).layer_digest;
+    room.sh(&format!("rm l/blobs/sha256/{}", &layer[7..])).ok();
+    room.sh(&format!("img-pull --offline --layout l {host}/app:1")).fails(1, &layer);
+    assert_eq!(registry.seen().len(), asked, "offline asks nobody");
+}
+
+/// What a killed pull has fetched is not fetched again, and what lies there wrong is thrown away.
+#[test]
+fn a_cut_blob_is_taken_up_by_the_next_run() {
+    let room = Room::new();
+    let honest = Arc::new(Honest::image(2_000_000));
+    let stuck = Liar::start({
+        let honest = Arc::clone(&honest);
+        move |head, _| {
+            if head.contains(&honest.layer_digest) {
+                let start = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{HOLD}\r\n\r\n", honest.layer.len());
+                return [start.as_bytes(), &honest.layer[..1_500_000]].concat();
+            }
+            honest.answer(head)
+        }
+    });
+    let whole = Liar::start({
+        let honest = Arc::clone(&honest);
+        move |head, _| {
+            let range = head.split("\r\nrange: bytes=").nth(1).filter(|_| head.contains(&honest.layer_digest));
+            match range.map(|rest| rest.split('-').next().unwrap().parse::<usize>().unwrap()) {
+                Some(from) => {
+                    let range = format!("bytes {from}-1999999/2000000");
+                    reply("206 Partial Content", &[("Content-Range", &range)], &honest.layer[from..])
+                }
+                None => honest.answer(head),
+            }
+        }
+    });
+    let part = format!("l/.dock/partial/{}", honest.layer_digest.replace(':', "-"));
+    let ran = room.sh(&format!(
+        "img-pull --layout l {}/app:1 & pid=$!
+         for i in $(seq 200); do [ \"$(stat -c %s {part} 2>/dev/null || echo 0)\" -ge 1000000 ] && break; sleep 0.05; done
+         kill -9 $pid; wait $pid; stat -c %s {part}",
+        stuck.host()
+    ));
+    let kept: usize = ran.ok().parse().unwrap();
+    assert!((1_000_000..=1_500_000).contains(&kept), "{kept}");
+    room.sh(&format!("img-fsck l; img-pull --layout l {}/app:1", whole.host())).ok();
+    clean(&room, "l");
+    let asked: Vec<String> = whole.seen().into_iter().filter(|head| head.contains("range:")).collect();
+    assert!(asked.len() == 1 && asked[0].contains(&format!("range: bytes={kept}-")), "{asked:#?}");
+    assert_eq!(room.sh("ls l/.dock/partial | wc -l").ok(), "0");
+
+    // Wrong bytes that lie there: the digest decides, and all is fetched anew.
+    room.sh("img-pull --layout empty 127.0.0.1:1/x").fails(1, "127.0.0.1:1");
+    let wrong = ["yes x | head -c 1000000", "yes x | head -c 2000000", "yes x | head -c 2000001"];
+    for (name, content) in ["l2", "l3", "l4"].into_iter().zip(wrong) {
+        let part = part.replacen("l/", &format!("{name}/"), 1);
+        room.sh(&format!("cp -r empty {name} && mkdir -p {name}/.dock/partial && {content} >{part}")).ok();
+        room.sh(&format!("img-pull --layout {name} {}/app:1", whole.host())).ok();
+        clean(&room, name);
+        assert_eq!(room.sh(&format!("ls {name}/.dock/partial | wc -l")).ok(), "0");
+    }
+    // What nobody came back for goes.
+    room.sh("echo old >l/.dock/partial/sha256-x && touch -d '8 days ago' l/.dock/partial/sha256-x && echo new >l/.dock/partial/sha256-y").ok();
+    room.sh(&format!("img-pull --layout l {}/app:1", whole.host())).ok();
+    assert_eq!(room.sh("ls l/.dock/partial").ok(), "sha256-y");
 }

@@ -22,6 +22,11 @@ impl Layout {
         Ok(BlobWriter { layout: self.clone(), to: BufWriter::with_capacity(BUFFER, to) })
     }
 
+    pub(crate) fn writer_on(&self, temp: Temp, hasher: Hasher, count: u64) -> BlobWriter {
+        let to = Hashed::resumed(Sink(temp), hasher, count);
+        BlobWriter { layout: self.clone(), to: BufWriter::with_capacity(BUFFER, to) }
+    }
+
     /// A blob from memory.
     pub fn put(&self, media_type: &str, bytes: &[u8]) -> Result<Descriptor> {
         let mut writer = self.writer()?;
@@ -113,9 +118,11 @@ impl BlobWriter {
     pub fn commit(self, expected: &Descriptor) -> Result<()> {
         let (layout, temp, digest, size) = self.close()?;
         if size != expected.size {
+            temp.discard();
             return Err(Error::Size { digest: expected.digest.clone(), expected: expected.size, found: size });
         }
         if digest != expected.digest {
+            temp.discard();
             return Err(Error::Digest { expected: expected.digest.clone(), found: digest });
         }
         persist(&layout, temp, &digest)

@@ -71,6 +71,11 @@ impl<T> Hashed<T> {
         Self { inner, hasher: Hasher::new(algorithm), count: 0 }
     }
 
+    /// Goes on where another one ended.
+    pub(crate) fn resumed(inner: T, hasher: Hasher, count: u64) -> Self {
+        Self { inner, hasher, count }
+    }
+
     /// How many bytes have passed.
     pub fn count(&self) -> u64 {
         self.count

@@ -56,6 +56,7 @@ impl Layout {
             layout.create()?;
         }
         temp::sweep(&layout.private("tmp"))?;
+        layout.sweep_partial()?;
         Ok(layout)
     }
 

@@ -20,6 +20,7 @@ mod image;
 mod index;
 mod layout;
 mod names;
+mod partial;
 mod pins;
 mod temp;
 

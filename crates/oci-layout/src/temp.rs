@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Temp {
     file: File,
     path: PathBuf,
-    renamed: bool,
+    /// Renamed, or worth keeping: not removed in the end.
+    stays: bool,
 }
 
 impl Temp {
@@ -29,9 +30,19 @@ impl Temp {
             flock(&file, FlockOperation::LockExclusive).at(&path, "lock")?;
             // A sweep may have come between create and lock.
             if fstat(&file).at(&path, "stat")?.st_nlink > 0 {
-                return Ok(Self { file, path, renamed: false });
+                return Ok(Self { file, path, stays: false });
             }
         }
+    }
+
+    /// A locked file that stays when it is dropped.
+    pub(crate) fn kept(file: File, path: PathBuf) -> Self {
+        Self { file, path, stays: true }
+    }
+
+    /// It is not worth keeping.
+    pub(crate) fn discard(mut self) {
+        self.stays = false;
     }
 
     pub(crate) fn file(&mut self) -> &mut File {
@@ -42,14 +53,14 @@ impl Temp {
     pub(crate) fn persist(mut self, to: &Path) -> Result<()> {
         self.file.sync_data().at(&self.path, "sync")?;
         fs::rename(&self.path, to).at(to, "rename")?;
-        self.renamed = true;
+        self.stays = true;
         Ok(())
     }
 }
 
 impl Drop for Temp {
     fn drop(&mut self) {
-        if !self.renamed {
+        if !self.stays {
             let _ = fs::remove_file(&self.path);
         }
     }

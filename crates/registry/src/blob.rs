@@ -24,9 +24,9 @@ impl fmt::Debug for Blob<'_> {
 }
 
 impl<'a> Blob<'a> {
-    pub(crate) fn open(client: &'a Client, repository: &str, url: String, size: u64) -> Result<Self> {
-        let body = start(client, repository, &url, 0, size)?;
-        Ok(Self { client, repository: repository.into(), url, size, got: 0, tries: 1, body })
+    pub(crate) fn open(client: &'a Client, repository: &str, url: String, size: u64, from: u64) -> Result<Self> {
+        let body = start(client, repository, &url, from, size)?;
+        Ok(Self { client, repository: repository.into(), url, size, got: from, tries: 1, body })
     }
 
     /// How many bytes there will be.
@@ -80,7 +80,8 @@ fn start(client: &Client, repository: &str, url: &str, from: u64, size: u64) -> 
     let range = format!("bytes={from}-");
     let headers: &[(&str, &str)] = if from == 0 { &[] } else { &[("Range", &range)] };
     let response = client.get(url, repository, headers)?;
-    let wrong = |message: String| Error::Status { url: url.into(), code: response.status().as_u16(), message };
+    let wrong =
+        |message: String| Error::Status { request: format!("GET {url}"), code: response.status().as_u16(), message };
     let partial = response.status().as_u16() == 206;
     if partial && from > 0 {
         let answered = header(response.headers(), "content-range").unwrap_or_default();
@@ -94,7 +95,8 @@ fn start(client: &Client, repository: &str, url: &str, from: u64, size: u64) -> 
         return Err(wrong(format!("the blob has {announced} bytes, its descriptor says {expected}")));
     }
     let mut body = body(response);
-    let transport = |cause: io::Error| Error::Transport { url: url.into(), cause: Box::new(cause.into()) };
+    let transport =
+        |cause: io::Error| Error::Transport { request: format!("GET {url}"), cause: Box::new(cause.into()) };
     let dropped = io::copy(&mut (&mut body).take(skip), &mut io::sink()).map_err(transport)?;
     if dropped < skip {
         return Err(transport(io::ErrorKind::UnexpectedEof.into()));

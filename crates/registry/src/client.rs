@@ -10,7 +10,8 @@ use std::io::Read;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use ureq::http::{HeaderMap, StatusCode};
+use ureq::http::request::Builder;
+use ureq::http::{HeaderMap, Method, Request, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use ureq::{Agent, Body};
 use wire::{Descriptor, Digest, media_type};
@@ -18,7 +19,7 @@ use wire::{Descriptor, Digest, media_type};
 /// A registry that sends us around more often is lost itself.
 const MOST_REDIRECTS: u32 = 5;
 
-type Response = ureq::http::Response<Body>;
+pub(crate) type Response = ureq::http::Response<Body>;
 
 /// How to talk to a registry.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +84,11 @@ impl Client {
         })
     }
 
+    /// HOST[:PORT], for messages.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The manifest or index behind a tag or a digest.
     pub fn manifest(&self, repository: &str, tag: Option<&str>, digest: Option<&Digest>) -> Result<Document> {
         let wanted = digest.map_or_else(|| tag.unwrap_or("latest").to_owned(), ToString::to_string);
@@ -102,21 +108,41 @@ impl Client {
         body(response)
             .take(LARGEST_MANIFEST + 1)
             .read_to_end(&mut bytes)
-            .map_err(|cause| Error::Transport { url: url.clone(), cause: Box::new(cause.into()) })?;
+            .map_err(|cause| Error::Transport { request: format!("GET {url}"), cause: Box::new(cause.into()) })?;
         if bytes.len() as u64 > LARGEST_MANIFEST {
-            return Err(Error::TooLarge { url, limit: LARGEST_MANIFEST });
+            return Err(Error::TooLarge { request: format!("GET {url}"), limit: LARGEST_MANIFEST });
         }
         Document::new(bytes, &content_type, digest.or(announced.as_ref()))
     }
 
     /// A stream of exactly the blob's size, taken up again where the line is cut. Whoever reads it checks the
-    /// digest. Foreign `urls` of the descriptor are not looked at: they would carry us anywhere.
-    pub fn blob(&self, repository: &str, descriptor: &Descriptor) -> Result<Blob<'_>> {
+    /// digest. Foreign `urls` of the descriptor are not looked at: they would carry us anywhere. It begins at
+    /// byte `from`, for who has the bytes before it.
+    pub fn blob(&self, repository: &str, descriptor: &Descriptor, from: u64) -> Result<Blob<'_>> {
         let url = format!("{}/v2/{repository}/blobs/{}", self.base(), descriptor.digest);
-        Blob::open(self, repository, url, descriptor.size)
+        Blob::open(self, repository, url, descriptor.size, from)
     }
 
-    fn base(&self) -> String {
+    /// Finds out how this machine's own registry speaks; any other one is known to.
+    pub fn settle(&self) -> Result<()> {
+        if !self.guessed || self.tls.load(Relaxed) {
+            return Ok(());
+        }
+        let url = format!("{}/v2/", self.base());
+        // What a TLS server says to plain HTTP.
+        if self.follow(&Method::GET, &url, "", &[], None)?.status() == StatusCode::BAD_REQUEST {
+            self.tls.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Whether the registry takes our credentials: what a login asks.
+    pub fn check(&self) -> Result<()> {
+        self.settle()?;
+        self.send(&Method::GET, &format!("{}/v2/", self.base()), "", &[], None).map(drop)
+    }
+
+    pub(crate) fn base(&self) -> String {
         format!("{}://{}", if self.tls.load(Relaxed) { "https" } else { "http" }, self.address)
     }
 
@@ -133,13 +159,24 @@ impl Client {
         self.credentials.as_ref()
     }
 
-    /// GET until it is answered: repeats what failed in passing, answers one challenge, follows redirects.
+    /// GET, for one repository.
     pub(crate) fn get(&self, url: &str, repository: &str, headers: &[(&str, &str)]) -> Result<Response> {
-        let scope = format!("repository:{repository}:pull");
+        self.send(&Method::GET, url, &pull(repository), headers, None)
+    }
+
+    /// Sends until it is answered: repeats what failed in passing, answers one challenge, follows redirects.
+    pub(crate) fn send(
+        &self,
+        method: &Method,
+        url: &str,
+        scope: &str,
+        headers: &[(&str, &str)],
+        content: Option<&[u8]>,
+    ) -> Result<Response> {
         let mut challenged = false;
         let mut tries = 1;
         loop {
-            let response = match self.follow(url, &scope, headers) {
+            let response = match self.follow(method, url, scope, headers, content) {
                 Ok(response) => response,
                 Err(Error::Transport { cause, .. }) if tries < retry::TRIES && retry::transient(&cause) => {
                     retry::wait(tries, None);
@@ -154,9 +191,7 @@ impl Client {
             }
             if status == StatusCode::UNAUTHORIZED && !challenged {
                 challenged = true;
-                let headers = response.headers().get_all("www-authenticate");
-                let challenge = challenge::parse(headers.iter().filter_map(|value| value.to_str().ok()));
-                self.answer(challenge, url, &scope)?;
+                self.answer(method, url, scope, response.headers())?;
                 continue;
             }
             if retry::worth_it(status.as_u16()) && tries < retry::TRIES {
@@ -164,13 +199,15 @@ impl Client {
                 tries += 1;
                 continue;
             }
-            return Err(failure(url, response));
+            return Err(failure(method, url, response));
         }
     }
 
     /// Puts the answer to a challenge where the next request finds it.
-    fn answer(&self, challenge: Option<Challenge>, url: &str, scope: &str) -> Result<()> {
-        let denied = |message: &str| Error::Denied { url: url.into(), message: message.into() };
+    pub(crate) fn answer(&self, method: &Method, url: &str, scope: &str, headers: &HeaderMap) -> Result<()> {
+        let headers = headers.get_all("www-authenticate");
+        let challenge = challenge::parse(headers.iter().filter_map(|value| value.to_str().ok()));
+        let denied = |message: &str| Error::Denied { request: format!("{method} {url}"), message: message.into() };
         let header = match (challenge, &self.credentials) {
             (Some(Challenge::Bearer { realm, service }), _) => {
                 format!("Bearer {}", token::fetch(self, &realm, service.as_deref(), scope)?)
@@ -185,37 +222,67 @@ impl Client {
         Ok(())
     }
 
-    /// One GET and its redirects. `Authorization` is sent to the registry's own origin and nowhere else.
-    fn follow(&self, url: &str, scope: &str, headers: &[(&str, &str)]) -> Result<Response> {
-        let (mut at, home) = (url.to_owned(), self.origin()?);
+    /// A request with what belongs to it: `Authorization` for the registry's own origin, and for nobody else.
+    pub(crate) fn request(&self, method: &Method, at: &str, scope: &str, headers: &[(&str, &str)]) -> Result<Builder> {
+        let mut request = Request::builder().method(method).uri(at);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if Origin::of(at) == Some(self.origin()?) {
+            let authorized = self.authorized.lock().unwrap_or_else(PoisonError::into_inner).get(scope).cloned();
+            if let Some(authorization) = authorized {
+                request = request.header("Authorization", authorization);
+            }
+        }
+        Ok(request)
+    }
+
+    /// One request and its redirects.
+    fn follow(
+        &self,
+        method: &Method,
+        url: &str,
+        scope: &str,
+        headers: &[(&str, &str)],
+        content: Option<&[u8]>,
+    ) -> Result<Response> {
+        let name = || format!("{method} {url}");
+        let mut at = url.to_owned();
         for _ in 0..=MOST_REDIRECTS {
-            let mut request = self.agent.get(&at);
-            for (name, value) in headers {
-                request = request.header(*name, *value);
-            }
-            let here = Origin::of(&at);
-            if here.as_ref() == Some(&home) {
-                let authorized = self.authorized.lock().unwrap_or_else(PoisonError::into_inner).get(scope).cloned();
-                if let Some(authorization) = authorized {
-                    request = request.header("Authorization", authorization);
+            let request = self.request(method, &at, scope, headers)?;
+            let response = match content {
+                None => request.body(()).map_err(ureq::Error::from).and_then(|request| self.agent.run(request)),
+                Some(bytes) => {
+                    request.body(bytes).map_err(ureq::Error::from).and_then(|request| self.agent.run(request))
                 }
-            }
-            let response =
-                request.call().map_err(|cause| Error::Transport { url: url.to_owned(), cause: Box::new(cause) })?;
+            };
+            let response = response.map_err(|cause| Error::Transport { request: name(), cause: Box::new(cause) })?;
             if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
                 return Ok(response);
             }
             let to = header(response.headers(), "location").unwrap_or_default();
-            let refuse = |reason| Error::Redirect { url: url.to_owned(), to: clip(to), reason };
-            let next = origin::resolve(&at, to).ok_or_else(|| refuse("not a URL"))?;
-            let there = Origin::of(&next).ok_or_else(|| refuse("not a URL"))?;
-            if there.scheme == "http" && here.is_some_and(|here| here.scheme == "https") {
-                return Err(refuse("from https to plain http"));
+            if content.is_some() {
+                return Err(Error::Redirect { request: name(), to: clip(to), reason: "what we send is not sent on" });
             }
-            at = next;
+            at = next(&name(), &at, to)?;
         }
-        Err(Error::Redirect { url: url.to_owned(), to: clip(&at), reason: "too many redirects" })
+        Err(Error::Redirect { request: name(), to: clip(&at), reason: "too many redirects" })
     }
+}
+
+/// Where a `Location` header of the answer from `at` leads; never from https to plain http.
+pub(crate) fn next(request: &str, at: &str, to: &str) -> Result<String> {
+    let refuse = |reason| Error::Redirect { request: request.into(), to: clip(to), reason };
+    let next = origin::resolve(at, to).ok_or_else(|| refuse("not a URL"))?;
+    let there = Origin::of(&next).ok_or_else(|| refuse("not a URL"))?;
+    if there.scheme == "http" && Origin::of(at).is_some_and(|here| here.scheme == "https") {
+        return Err(refuse("from https to plain http"));
+    }
+    Ok(next)
+}
+
+pub(crate) fn pull(repository: &str) -> String {
+    format!("repository:{repository}:pull")
 }
 
 pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -228,8 +295,8 @@ pub(crate) fn body(response: Response) -> ureq::BodyReader<'static> {
 }
 
 /// The registry's words for an error (`{"errors":[{"code":…,"message":…}]}`), else the status's meaning.
-fn failure(url: &str, response: Response) -> Error {
-    let status = response.status();
+pub(crate) fn failure(method: &Method, url: &str, response: Response) -> Error {
+    let (status, request) = (response.status(), format!("{method} {url}"));
     let mut text = Vec::new();
     let _ = body(response).take(64 << 10).read_to_end(&mut text);
     let said: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
@@ -240,8 +307,8 @@ fn failure(url: &str, response: Response) -> Error {
         (None, None) => status.canonical_reason().unwrap_or("unknown status").to_owned(),
     };
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Denied { url: url.into(), message },
-        _ => Error::Status { url: url.into(), code: status.as_u16(), message },
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Denied { request, message },
+        _ => Error::Status { request, code: status.as_u16(), message },
     }
 }
 

@@ -79,6 +79,47 @@ pub fn lookup(config: &Value, host: &str) -> Result<Lookup> {
     }
 }
 
+/// Where a login keeps its secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// In the file itself, readable for who reads the file.
+    File,
+    /// With the program `docker-credential-NAME`.
+    Helper {
+        /// `NAME`.
+        name: String,
+        /// The server's name there.
+        server: String,
+    },
+}
+
+pub(crate) fn place(config: &Value, host: &str) -> Stored {
+    let keys = keys(host);
+    let named = keys.iter().find_map(|key| config["credHelpers"][key].as_str()).or(config["credsStore"].as_str());
+    match named {
+        Some(name) if !name.is_empty() => Stored::Helper { name: name.to_owned(), server: keys[0].clone() },
+        _ => Stored::File,
+    }
+}
+
+/// Replaces the entry of a host; without a secret an empty one says that a helper has it, as docker does.
+pub(crate) fn set(config: &mut Value, host: &str, secret: Option<(&str, &str)>) -> Option<()> {
+    erase(config, host);
+    let entry = match secret {
+        Some((user, password)) => serde_json::json!({"auth": STANDARD.encode(format!("{user}:{password}"))}),
+        None => serde_json::json!({}),
+    };
+    let auths = config.as_object_mut()?.entry("auths").or_insert_with(|| serde_json::json!({}));
+    auths.as_object_mut()?.insert(keys(host).swap_remove(0), entry);
+    Some(())
+}
+
+/// Removes all spellings of a host. False when there was none.
+pub(crate) fn erase(config: &mut Value, host: &str) -> bool {
+    let Some(auths) = config.get_mut("auths").and_then(Value::as_object_mut) else { return false };
+    keys(host).iter().filter(|key| auths.shift_remove(*key).is_some()).count() > 0
+}
+
 /// The answer of `docker-credential-NAME get`: `{"Username":…,"Secret":…}`.
 pub fn from_helper(answer: &[u8], host: &str) -> Result<Credentials> {
     let bad = |reason: &str| Error::Credentials { host: host.into(), reason: reason.into() };

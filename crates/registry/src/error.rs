@@ -4,28 +4,28 @@ use wire::{Digest, Platform};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No connection, a broken one, a time-out, a certificate.
-    #[error("GET {url}: {cause}")]
+    #[error("{request}: {cause}")]
     Transport {
-        /// What was asked for.
-        url: String,
+        /// Method and URL.
+        request: String,
         /// What ureq says.
         cause: Box<ureq::Error>,
     },
     /// An answer that is no success.
-    #[error("GET {url}: {code} {message}")]
+    #[error("{request}: {code} {message}")]
     Status {
-        /// What was asked for.
-        url: String,
+        /// Method and URL.
+        request: String,
         /// The HTTP status.
         code: u16,
         /// The registry's own words, or the meaning of the status.
         message: String,
     },
     /// 401 even with what we know.
-    #[error("GET {url}: {message}: log in, or check that the repository exists")]
+    #[error("{request}: {message}: log in, or check that the repository exists")]
     Denied {
-        /// What was asked for.
-        url: String,
+        /// Method and URL.
+        request: String,
         /// Why, in one phrase.
         message: String,
     },
@@ -38,10 +38,10 @@ pub enum Error {
         reason: &'static str,
     },
     /// A redirect that is not followed.
-    #[error("GET {url}: redirect to {to:?}: {reason}")]
+    #[error("{request}: redirect to {to:?}: {reason}")]
     Redirect {
-        /// What was asked for.
-        url: String,
+        /// Method and URL.
+        request: String,
         /// Where we were sent.
         to: String,
         /// Why not.
@@ -56,10 +56,10 @@ pub enum Error {
         reason: String,
     },
     /// More bytes than a document may have.
-    #[error("GET {url}: more than {limit} bytes")]
+    #[error("{request}: more than {limit} bytes")]
     TooLarge {
-        /// What was asked for.
-        url: String,
+        /// Method and URL.
+        request: String,
         /// The cap.
         limit: u64,
     },
@@ -96,6 +96,35 @@ pub enum Error {
         /// What is wrong; never the secret.
         reason: String,
     },
+    /// The registry keeps the manifest under another digest than ours.
+    #[error("{request}: the registry calls it {got}, not {want}")]
+    Renamed {
+        /// Method and URL.
+        request: String,
+        /// What the registry says.
+        got: String,
+        /// What was sent.
+        want: Digest,
+    },
+    /// A file of the configuration that cannot be read or written.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why not.
+        cause: std::io::Error,
+    },
+    /// A file of the configuration that is not what it should be.
+    #[error("{}: {reason}", path.display())]
+    Json {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A credential helper that cannot help.
+    #[error("{0}")]
+    Helper(String),
     /// The CA file.
     #[error("certificates: {0}")]
     Certificates(String),

@@ -10,18 +10,26 @@
 mod blob;
 mod challenge;
 mod client;
+mod config;
 mod credentials;
 mod error;
+mod listing;
 mod manifest;
+mod mirrors;
 mod origin;
 mod retry;
 mod token;
+mod upload;
 
 pub use blob::Blob;
 pub use client::{Client, Options};
-pub use credentials::{Credentials, Lookup, from_helper, lookup};
+pub use config::{ConfigFile, Settings};
+pub use credentials::{Credentials, Lookup, Stored, from_helper, lookup};
 pub use error::Error;
+pub use listing::Found;
 pub use manifest::{Document, Index, Manifest};
+pub use mirrors::{Mirror, mirrors};
+pub use upload::{Placed, Source};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;

@@ -10,24 +10,30 @@ use std::io::Read;
 /// A token is a few KiB of JSON.
 const LARGEST_ANSWER: u64 = 1 << 20;
 
-/// Asks `realm` for a token that may pull from one repository. The scope is ours, not the challenge's: a
+/// Asks `realm` for a token for `scope`: words that a space parts. The scope is ours, not the challenge's: a
 /// registry does not choose what we ask a shared token server for.
 pub(crate) fn fetch(client: &Client, realm: &str, service: Option<&str>, scope: &str) -> Result<String> {
     check_realm(&client.origin()?, realm)?;
     let bad = |reason: String| Error::Token { realm: clip(realm), reason };
-    let mut fields = vec![("scope", scope)];
-    fields.extend(service.map(|service| ("service", service)));
+    let mut fields: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
+    let scopes = scope.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope));
     let response = match client.credentials() {
         Some(Credentials::IdentityToken(token)) => {
-            fields.extend([("grant_type", "refresh_token"), ("client_id", "dock"), ("refresh_token", token)]);
+            fields.extend([
+                ("scope", scope),
+                ("grant_type", "refresh_token"),
+                ("client_id", "dock"),
+                ("refresh_token", token),
+            ]);
             client.agent().post(realm).send_form(fields)
         }
         Some(Credentials::Basic { user, password }) => {
+            fields.extend(scopes);
             let header = Credentials::basic_header(user, password);
             client.agent().get(realm).query_pairs(fields).header("Authorization", header).call()
         }
         Some(Credentials::RegistryToken(token)) => return Ok(token.clone()),
-        None => client.agent().get(realm).query_pairs(fields).call(),
+        None => client.agent().get(realm).query_pairs(fields.into_iter().chain(scopes)).call(),
     };
     let response = response.map_err(|cause| bad(cause.to_string()))?;
     let status = response.status();

@@ -11,7 +11,7 @@ mod places;
 pub use failure::{Failure, WithHint, usage};
 pub use input::{one_record, read_records, record_unbuffered};
 pub use output::{Out, is_terminal, refuse_terminal, widen_pipe};
-pub use places::{layout_dir, root_dir, run_dir};
+pub use places::{docker_config, layout_dir, root_dir, run_dir};
 
 use clap::Parser;
 use std::process::ExitCode;

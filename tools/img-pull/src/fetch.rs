@@ -1,12 +1,13 @@
 //! One reference from the registry into the layout: document, configuration, layers side by side, name.
 
 use crate::meter::Meter;
+use crate::sources::Sources;
 use anyhow::{Context, bail};
 use oci_layout::Layout;
 use registry::{Client, Document};
 use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use wire::{Descriptor, Digest, Platform, Reference, annotation, media_type};
@@ -36,14 +37,14 @@ pub struct Pulled {
 /// Pulls `reference` and names it. `asked` is the platform of the command line.
 pub fn image(
     layout: &Layout,
-    client: &Client,
+    sources: &Sources<'_>,
     reference: &Reference,
     asked: Option<&Platform>,
     show: bool,
 ) -> anyhow::Result<Pulled> {
     // While this is held, no collector takes the blobs that no name reaches yet.
     let _hold = layout.hold()?;
-    let (document, source, entry) = document(client, reference, asked)?;
+    let (document, source, entry) = document(sources, reference, asked)?;
     let manifest = document.manifest()?;
     if !matches!(manifest.config.media_type.as_str(), media_type::CONFIG | media_type::DOCKER_CONFIG) {
         bail!("not an image: its configuration is of type {:?}", manifest.config.media_type);
@@ -55,14 +56,14 @@ pub fn image(
     let meter = Meter::default();
     let layers: Vec<(Digest, bool)> =
         manifest.layers.iter().map(|layer| (layer.digest.clone(), there(layout, layer))).collect();
-    blob(layout, client, reference, &manifest.config, &meter, &AtomicBool::new(false)).context("configuration")?;
+    blob(layout, sources, reference, &manifest.config, &meter).context("configuration")?;
     let platform = entry.or(platform_of(layout, &manifest.config)?);
     if let (Some(asked), Some(is)) = (asked, &platform)
         && !serde_json::from_value(is.clone()).is_ok_and(|is| asked.accepts(&is))
     {
         bail!("the image is for {}, not for {asked}", word(is));
     }
-    parallel(layout, client, reference, &manifest.layers, &meter, show)?;
+    parallel(layout, sources, reference, &manifest.layers, &meter, show)?;
 
     let mut descriptor = layout.put(&document.descriptor.media_type, &document.bytes)?;
     let name = reference.to_string();
@@ -81,13 +82,13 @@ pub fn image(
 
 /// The manifest for the platform, the digest of what the reference led to first, and the index's word for the
 /// platform.
-fn document(
-    client: &Client,
+pub fn document(
+    sources: &Sources<'_>,
     reference: &Reference,
     asked: Option<&Platform>,
 ) -> anyhow::Result<(Document, Digest, Option<serde_json::Value>)> {
     let wanted = asked.cloned().unwrap_or_else(Platform::host);
-    let mut document = client.manifest(reference.path(), reference.tag(), reference.digest())?;
+    let mut document = sources.manifest(reference, None)?;
     let source = document.descriptor.digest.clone();
     let mut platform = None;
     for _ in 0..DEEPEST_INDEX {
@@ -96,7 +97,7 @@ fn document(
         }
         let index = document.index()?;
         let entry = index.choose(&wanted)?;
-        document = client.manifest(reference.path(), None, Some(&entry.digest))?;
+        document = sources.manifest(reference, Some(&entry.digest))?;
         if document.descriptor.media_type != entry.media_type || document.descriptor.size != entry.size {
             bail!("{}: manifest: type and size are not those of the index", entry.digest);
         }
@@ -119,7 +120,7 @@ fn word(platform: &serde_json::Value) -> String {
 /// Every layer that is not there, a few at once. The first failure stops the others.
 fn parallel(
     layout: &Layout,
-    client: &Client,
+    sources: &Sources<'_>,
     reference: &Reference,
     layers: &[Descriptor],
     meter: &Meter,
@@ -129,7 +130,7 @@ fn parallel(
     let missing: Vec<&Descriptor> =
         layers.iter().filter(|layer| !there(layout, layer) && seen.insert(&layer.digest)).collect();
     meter.expect(missing.iter().map(|layer| layer.size).sum());
-    let (next, stop, failure) = (AtomicUsize::new(0), AtomicBool::new(false), Mutex::new(None));
+    let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
     let (end, ended) = mpsc::channel();
     thread::scope(|scope| {
         if show {
@@ -139,11 +140,11 @@ fn parallel(
             .map(|_| {
                 scope.spawn(|| {
                     while let Some(layer) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if let Err(error) = blob(layout, client, reference, layer, meter, &stop) {
+                        if let Err(error) = blob(layout, sources, reference, layer, meter) {
                             // The error first, so that it is told and not what the stop makes of the others.
                             let error = error.context(format!("layer {}", layer.digest.short()));
                             failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                            stop.store(true, Ordering::Release);
+                            sources.stop();
                             return;
                         }
                     }
@@ -159,31 +160,62 @@ fn parallel(
 }
 
 /// A blob of another size is damaged, and is fetched again.
-fn there(layout: &Layout, descriptor: &Descriptor) -> bool {
+pub fn there(layout: &Layout, descriptor: &Descriptor) -> bool {
     layout.has(&descriptor.digest) == Some(descriptor.size)
 }
 
-/// Download and hash are one stream; the blob appears under its digest when both are right.
+/// From the first source that has it.
 fn blob(
     layout: &Layout,
-    client: &Client,
+    sources: &Sources<'_>,
     reference: &Reference,
     descriptor: &Descriptor,
     meter: &Meter,
-    stop: &AtomicBool,
 ) -> anyhow::Result<()> {
     if there(layout, descriptor) {
         return Ok(());
     }
-    let mut from = client.blob(reference.path(), descriptor)?;
-    let mut to = layout.writer_for(descriptor.digest.algorithm())?;
+    sources.first(descriptor.digest.short(), |client| one_blob(layout, sources, client, reference, descriptor, meter))
+}
+
+/// Download and hash are one stream; the blob appears under its digest when both are right. What a cut leaves stays
+/// for the next source and the next run.
+fn one_blob(
+    layout: &Layout,
+    sources: &Sources<'_>,
+    client: &Client,
+    reference: &Reference,
+    descriptor: &Descriptor,
+    meter: &Meter,
+) -> anyhow::Result<()> {
+    let mut to = layout.resume(descriptor)?;
+    let resumed = to.count();
+    meter.add(resumed);
+    // All bytes may be there, and only the last step was not reached.
+    if resumed < descriptor.size || descriptor.size == 0 {
+        let mut from = client.blob(reference.path(), descriptor, resumed)?;
+        copy(&mut from, &mut to, sources, meter)?;
+    }
+    match to.commit(descriptor) {
+        // The bytes that were there may be somebody else's lie: this source gets a chance of its own.
+        Err(oci_layout::Error::Digest { .. }) if resumed > 0 => {
+            let mut to = layout.resume(descriptor)?;
+            let mut from = client.blob(reference.path(), descriptor, to.count())?;
+            copy(&mut from, &mut to, sources, meter)?;
+            Ok(to.commit(descriptor)?)
+        }
+        other => Ok(other?),
+    }
+}
+
+fn copy(from: &mut impl Read, to: &mut impl Write, sources: &Sources<'_>, meter: &Meter) -> anyhow::Result<()> {
     let mut buffer = vec![0; 256 << 10];
     loop {
         let n = from.read(&mut buffer)?;
         if n == 0 {
-            return Ok(to.commit(descriptor)?);
+            return Ok(());
         }
-        if stop.load(Ordering::Acquire) {
+        if sources.stopped() {
             bail!("stopped");
         }
         to.write_all(&buffer[..n])?;

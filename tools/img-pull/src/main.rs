@@ -13,15 +13,17 @@
 
 #![forbid(unsafe_code)]
 
-mod credentials;
 mod fetch;
 mod meter;
+mod plan;
+mod sources;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use fetch::Pulled;
 use oci_layout::Layout;
-use registry::{Client, Options};
+use registry::{Client, Settings};
+use sources::Sources;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use toolkit::{Out, usage};
@@ -30,6 +32,7 @@ use wire::{Image, Platform, Record, Reference};
 /// Fetch images from a registry into an image layout
 #[derive(Debug, Parser)]
 #[command(name = "img-pull", version, about)]
+#[expect(clippy::struct_excessive_bools, reason = "docker's flags")]
 struct Args {
     /// Names: [HOST[:PORT]/]PATH[:TAG][@DIGEST], as docker reads them
     #[arg(value_name = "REF", required = true)]
@@ -40,12 +43,24 @@ struct Args {
     /// The platform to take from an index, instead of this machine's
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
+    /// REF is a repository: pull every tag that the registry has of it
+    #[arg(short, long)]
+    all_tags: bool,
+    /// Send nothing: the layout has the image, or it is an error
+    #[arg(long, conflicts_with_all = ["all_tags", "plan"])]
+    offline: bool,
+    /// Fetch and store no image: print as JSON what would be fetched, how much, and from where
+    #[arg(long)]
+    plan: bool,
     /// What stdout gets: records, or the lines of docker pull
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
     /// Speak plain HTTP to the registry
     #[arg(long)]
     plain_http: bool,
+    /// Where mirrors are declared, instead of /etc/dock/mirrors.json and docker's daemon.json
+    #[arg(long, value_name = "FILE")]
+    mirrors: Option<PathBuf>,
     /// No progress; with --format docker only the name
     #[arg(short, long)]
     quiet: bool,
@@ -63,13 +78,14 @@ fn main() -> ExitCode {
 
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
-    let references = parse(&args.references)?;
-    let layout = Layout::open_or_create(&toolkit::layout_dir(args.layout.as_deref()))?;
+    let references = match (parse(&args.references)?, args.all_tags) {
+        (references, false) => references,
+        (repositories, true) => all_tags(&repositories, &args)?,
+    };
     let mut failed = 0;
     for reference in &references {
-        let pulled = pull(&layout, reference, &args, out).with_context(|| reference.familiar());
-        match pulled {
-            Ok(pulled) => report(&layout, reference, &pulled, &args, out)?,
+        match one(reference, &args, out).with_context(|| reference.familiar()) {
+            Ok(()) => {}
             Err(error) if references.len() == 1 => return Err(error),
             Err(error) => {
                 eprintln!("img-pull: {}", format!("{error:#}").replace(['\n', '\r'], " "));
@@ -88,30 +104,73 @@ fn parse(texts: &[String]) -> anyhow::Result<Vec<Reference>> {
     texts.iter().map(|text| text.parse().map_err(|error: wire::ReferenceError| usage(error.to_string()))).collect()
 }
 
+/// Every tag of every repository, asked for before the first image moves.
+fn all_tags(repositories: &[Reference], args: &Args) -> anyhow::Result<Vec<Reference>> {
+    let mut references = Vec::new();
+    for (repository, text) in repositories.iter().zip(&args.references) {
+        if text.contains('@') || text.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+            return Err(usage("tag can't be used with --all-tags/-a"));
+        }
+        let clients = clients(repository, args)?;
+        let tags = Sources::new(&clients, args.quiet).first("tags", |client| client.tags(repository.path()));
+        for tag in tags.with_context(|| text.clone())? {
+            // What is no tag by the grammar cannot be asked for.
+            references.extend(format!("{}:{tag}", repository.repository()).parse::<Reference>().ok());
+        }
+    }
+    if references.is_empty() { Err(anyhow::anyhow!("the registry has no tags")) } else { Ok(references) }
+}
+
+/// One reference: pulled, planned, or found where it is.
+fn one(reference: &Reference, args: &Args, out: &mut Out) -> anyhow::Result<()> {
+    let dir = toolkit::layout_dir(args.layout.as_deref());
+    let platform = args.platform.as_ref();
+    if args.plan {
+        let (clients, layout) = (clients(reference, args)?, dir.exists().then(|| Layout::open(&dir)).transpose()?);
+        let plan = plan::plan(layout.as_ref(), &Sources::new(&clients, args.quiet), reference, platform)?;
+        out.text(&format!("{plan}\n"))?;
+        return out.finish();
+    }
+    if args.offline {
+        let layout = Layout::open(&dir)?;
+        let found = plan::offline(&layout, reference, platform)?;
+        return report(&layout, reference, &found, args, out);
+    }
+    let layout = Layout::open_or_create(&dir)?;
+    let pulled = pull(&layout, reference, args, out)?;
+    report(&layout, reference, &pulled, args, out)
+}
+
 fn pull(layout: &Layout, reference: &Reference, args: &Args, out: &mut Out) -> anyhow::Result<Pulled> {
     if args.format == Format::Docker && !args.quiet {
         let what = reference.digest().map_or_else(|| reference.tag().unwrap_or("latest").into(), ToString::to_string);
         out.text(&format!("{what}: Pulling from {}\n", reference.path()))?;
         out.finish()?;
     }
-    let client = Client::new(
-        reference.host(),
-        Options {
-            user_agent: concat!("dock/", env!("CARGO_PKG_VERSION")).into(),
-            credentials: credentials::find(reference.host())?,
-            plain_http: args.plain_http,
-            certificates: certificates()?,
-            environment_proxy: true,
-        },
-    )?;
-    fetch::image(layout, &client, reference, args.platform.as_ref(), !args.quiet && toolkit::is_terminal())
+    let clients = clients(reference, args)?;
+    let show = !args.quiet && toolkit::is_terminal();
+    fetch::image(layout, &Sources::new(&clients, args.quiet), reference, args.platform.as_ref(), show)
 }
 
-/// `SSL_CERT_FILE`, as OpenSSL and Go read it: a company's own certificate authority.
-fn certificates() -> anyhow::Result<Option<Vec<u8>>> {
-    let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()) else { return Ok(None) };
-    let path = PathBuf::from(path);
-    std::fs::read(&path).map(Some).with_context(|| path.display().to_string())
+/// The registry's mirrors, and the registry.
+fn clients(reference: &Reference, args: &Args) -> anyhow::Result<Vec<Client>> {
+    let settings = Settings {
+        docker_config: toolkit::docker_config(),
+        authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
+        plain_http: args.plain_http,
+        mirrors: mirror_files(args)?,
+    };
+    Ok(settings.sources(reference.host(), |warning| eprintln!("img-pull: {warning}"))?)
+}
+
+/// A file that was asked for must be there; the usual ones need not.
+fn mirror_files(args: &Args) -> anyhow::Result<Vec<PathBuf>> {
+    let set = std::env::var_os("DOCK_MIRRORS").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let Some(path) = args.mirrors.clone().or(set) else {
+        return Ok(["/etc/dock/mirrors.json", "/etc/docker/daemon.json"].map(PathBuf::from).to_vec());
+    };
+    std::fs::metadata(&path).with_context(|| path.display().to_string())?;
+    Ok(vec![path])
 }
 
 /// A printed digest is a promise: by now everything is in place.

@@ -1,0 +1,74 @@
+//! Who is asked: the mirrors in their order, then the registry itself. A digest is the same from everybody.
+
+use registry::{Client, Document};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use wire::{Digest, Reference};
+
+/// The hosts that may have what a reference leads to.
+#[derive(Debug)]
+pub struct Sources<'a> {
+    clients: &'a [Client],
+    /// The one that answered last.
+    good: AtomicUsize,
+    quiet: bool,
+    stop: AtomicBool,
+}
+
+impl<'a> Sources<'a> {
+    /// At least one client, the registry itself being the last one.
+    pub fn new(clients: &'a [Client], quiet: bool) -> Self {
+        Self { clients, good: AtomicUsize::new(0), quiet, stop: AtomicBool::new(false) }
+    }
+
+    /// Something failed for good: who is at work on the same image ends.
+    pub fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// Whether to end.
+    pub fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Who answered last.
+    pub fn serving(&self) -> &str {
+        self.clients[self.good.load(Ordering::Relaxed)].address()
+    }
+
+    /// The document behind the reference, or the one of an index.
+    pub fn manifest(&self, reference: &Reference, digest: Option<&Digest>) -> registry::Result<Document> {
+        let (tag, digest) = digest.map_or((reference.tag(), reference.digest()), |digest| (None, Some(digest)));
+        let what = digest.map_or(tag.unwrap_or("latest"), Digest::short);
+        self.first(what, |client| client.manifest(reference.path(), tag, digest))
+    }
+
+    /// Asks one after the other, the one that answered last before all; the last error counts.
+    pub fn first<T, E: std::fmt::Display>(
+        &self,
+        what: &str,
+        ask: impl Fn(&'a Client) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let (count, good) = (self.clients.len(), self.good.load(Ordering::Relaxed));
+        let mut step = 0;
+        loop {
+            let index = (good + step) % count;
+            let client = &self.clients[index];
+            step += 1;
+            match ask(client) {
+                Ok(answer) => {
+                    self.good.store(index, Ordering::Relaxed);
+                    // With no mirror there is nothing to tell.
+                    if count > 1 && !self.quiet {
+                        eprintln!("img-pull: {what}: from {}", client.address());
+                    }
+                    return Ok(answer);
+                }
+                Err(error) if step == count || self.stopped() => return Err(error),
+                Err(error) => {
+                    let error = format!("{error:#}").replace(['\n', '\r'], " ");
+                    eprintln!("img-pull: {what}: {}: {error}; trying the next one", client.address());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! A push is a pull backwards, and its order is the point: blobs first, then the manifest that names them, so
+//! that a registry never shows half an image. Each blob is asked for with HEAD and sent only when it is not there:
+//!
+//! ```sh
+//! url=http://127.0.0.1:5000/v2/app
+//! has() { curl -sfI "$url/blobs/$1" >/dev/null; }
+//! where() { curl -si -X POST "$url/blobs/uploads/" | tr -d '\r' | sed -n 's/^Location: //p'; }
+//! has sha256:… || curl -sf -X PUT -T layer.tar.gz "$(where)&digest=sha256:…"      # for every blob
+//! curl -sf -X PUT -H 'Content-Type: application/vnd.oci.image.manifest.v1+json' -T manifest.json "$url/manifests/1.0"
+//! ```
+//!
+//! Read dock-wire(5), and the OCI distribution specification, "Push".
+
+#![forbid(unsafe_code)]
+
+mod choose;
+mod send;
+
+use anyhow::{Context, bail};
+use choose::Chosen;
+use clap::{Parser, ValueEnum};
+use registry::{Placed, Settings};
+use send::Pushed;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use toolkit::Out;
+use wire::{Image, Record, Reference, annotation};
+
+/// Send images of a layout to a registry
+#[derive(Debug, Parser)]
+#[command(name = "img-push", version, about)]
+struct Args {
+    /// Names, IDs or unique prefixes of IDs; none: image records on stdin
+    #[arg(value_name = "IMAGE")]
+    images: Vec<String>,
+    /// The image layout, instead of images/ below the root
+    #[arg(long, value_name = "DIR")]
+    layout: Option<PathBuf>,
+    /// Where to, instead of where the name says; for one image
+    #[arg(long, value_name = "REF", conflicts_with = "all_tags")]
+    to: Option<Reference>,
+    /// IMAGE is a repository: push every tag that the layout has of it
+    #[arg(short, long)]
+    all_tags: bool,
+    /// Send blobs in requests of so many bytes, instead of one a blob
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..))]
+    chunk_size: Option<u64>,
+    /// What stdout gets: records, or the lines of docker push
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
+    /// Speak plain HTTP to the registry
+    #[arg(long)]
+    plain_http: bool,
+    /// With --format docker only the name
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Json,
+    Docker,
+}
+
+fn main() -> ExitCode {
+    toolkit::main(run)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
+fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    let images = choose::images(&args)?;
+    let mut failed = 0;
+    for image in &images {
+        match push(image, &args, out).with_context(|| image.to.familiar()) {
+            Ok(()) => {}
+            Err(error) if images.len() == 1 => return Err(error),
+            Err(error) => {
+                eprintln!("img-push: {}", format!("{error:#}").replace(['\n', '\r'], " "));
+                failed += 1;
+            }
+        }
+    }
+    match failed {
+        0 => Ok(()),
+        failed => bail!("{failed} of {} images were not pushed", images.len()),
+    }
+}
+
+fn push(image: &Chosen, args: &Args, out: &mut Out) -> anyhow::Result<()> {
+    if args.format == Format::Docker && !args.quiet {
+        out.text(&format!("The push refers to repository [{}]\n", image.to.repository()))?;
+        out.finish()?;
+    }
+    let settings = Settings {
+        docker_config: toolkit::docker_config(),
+        authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
+        plain_http: args.plain_http,
+        mirrors: Vec::new(),
+    };
+    let client = settings.client(image.to.host(), |warning| eprintln!("img-push: {warning}"))?;
+    // While this is held, no collector takes what is still to be sent.
+    let _hold = image.layout.hold()?;
+    let pushed = send::image(&client, image, args.chunk_size)?;
+    report(image, &pushed, args, out)
+}
+
+/// A printed digest is a promise: by now the registry has everything.
+fn report(image: &Chosen, pushed: &Pushed, args: &Args, out: &mut Out) -> anyhow::Result<()> {
+    if args.format == Format::Json {
+        let mut descriptor = image.descriptor.clone();
+        descriptor.annotations.shift_remove(annotation::REF_NAME);
+        let (layout, reference) = (image.layout.path().into(), Some(image.to.to_string()));
+        out.record(&Record::Image(Image { layout, reference, descriptor, rest: serde_json::Map::new() }))?;
+        return out.finish();
+    }
+    if args.quiet {
+        out.text(&format!("{}\n", image.to))?;
+        return out.finish();
+    }
+    // Docker names layers by what they unpack to, the topmost first.
+    for (name, placed) in pushed.layers.iter().rev() {
+        let what = match placed {
+            Placed::There => "Layer already exists".to_owned(),
+            Placed::Mounted(from) => format!("Mounted from {from}"),
+            Placed::Sent => "Pushed".to_owned(),
+        };
+        out.text(&format!("{}: {what}\n", name.short()))?;
+    }
+    let tag = image.to.tag().unwrap_or("latest");
+    out.text(&format!("{tag}: digest: {} size: {}\n", image.descriptor.digest, image.descriptor.size))?;
+    out.finish()
+}
