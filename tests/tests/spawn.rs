@@ -715,3 +715,12 @@ fn an_ordinary_user() {
     let ran = room.sh("ctr-spawn box");
     assert!(ran.code == 0 || ran.stderr.contains("\nhint: limits need a cgroup"), "{ran:#?}");
 }
+
+/// The parent may be gone before the kernel was asked to tell of its end.
+#[test]
+fn a_parent_that_is_gone_already_is_noticed() {
+    needs!("busybox");
+    let room = room();
+    configure(&room, &config(&["true"]));
+    room.sh("ctr-spawn --die-with-parent 1 box").fails(125, "no longer, the process that started this one");
+}

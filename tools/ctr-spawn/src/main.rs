@@ -27,7 +27,7 @@ use config::Config;
 use linux_sandbox::{Plan, Step, Terminal};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::termios::isatty;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -55,9 +55,9 @@ struct Args {
     #[arg(long)]
     id: Option<String>,
 
-    /// End with the program that started this one, however that ends
-    #[arg(long)]
-    die_with_parent: bool,
+    /// End with the process PID, which starts this one, however that ends
+    #[arg(long, value_name = "PID")]
+    die_with_parent: Option<i32>,
 
     /// Print the list of steps as JSON and do nothing
     #[arg(long, conflicts_with = "explain")]
@@ -77,8 +77,8 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
-    if args.die_with_parent {
-        set_parent_process_death_signal(Some(Signal::KILL)).context("prctl(PR_SET_PDEATHSIG)")?;
+    if let Some(parent) = args.die_with_parent {
+        die_with(parent)?;
     }
     let mut bundle = read_bundle(args)?;
     if !args.plan {
@@ -99,6 +99,16 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
         bundle::remove_tree(dir).with_context(|| format!("{}: remove", dir.display()))?;
     }
     ended
+}
+
+/// The kernel tells only of a death that comes after the request; one that came before shows in who our parent
+/// is by then.
+fn die_with(parent: i32) -> anyhow::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL)).context("prctl(PR_SET_PDEATHSIG)")?;
+    if getppid().map(Pid::as_raw_pid) != Some(parent) {
+        bail!("--die-with-parent {parent}: it is not, or no longer, the process that started this one");
+    }
+    Ok(())
 }
 
 fn read_bundle(args: &Args) -> anyhow::Result<Bundle> {

@@ -81,7 +81,7 @@ impl Builder<'_> {
         let (reader, writer) = io::pipe().context("pipe2")?;
         let mut command = self.siblings.command("ctr-spawn");
         // A build that is stopped or killed leaves no RUN behind.
-        command.arg("--die-with-parent");
+        command.arg("--die-with-parent").arg(std::process::id().to_string());
         command.arg(workshop.bundle()).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let mut child = command.spawn().context("ctr-spawn: execve")?;
         // The pipe ends when nobody writes any more, so our own ends go.
