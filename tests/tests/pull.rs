@@ -139,6 +139,136 @@ fn an_index_gives_the_platform_that_was_asked_for() {
     assert_eq!(index(&room, "l3"), json!([]));
 }
 
+/// A layout `h` with an index for two platforms, each with its attestation, as buildx makes it; the index.
+fn two_platforms(room: &Room) -> String {
+    let put = |kind: &str, bytes: &[u8]| {
+        let digest = digest(bytes);
+        room.write(&format!("h/blobs/sha256/{}", &digest[7..]), bytes);
+        json!({"mediaType": kind, "digest": digest, "size": bytes.len()})
+    };
+    let mut entries = Vec::new();
+    for arch in ["amd64", "arm64"] {
+        let mut image = |os: &str, arch: &str, kind: &str, layer: &[u8]| {
+            let config = json!({"os": os, "architecture": arch, "config": {}, "rootfs": {"type": "layers", "diff_ids": [digest(layer)]}});
+            let config = put("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
+            let manifest =
+                json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": [put(kind, layer)]});
+            let mut entry = put(MANIFEST, manifest.to_string().as_bytes());
+            entry["platform"] = json!({"os": os, "architecture": arch});
+            entries.push(entry);
+        };
+        room.sh(&format!("echo {arch} >f && tar --owner=0 --group=0 --mtime=@0 -cf {arch}.tar f")).ok();
+        let layer = std::fs::read(room.path(&format!("{arch}.tar"))).unwrap();
+        image("linux", arch, "application/vnd.oci.image.layer.v1.tar", &layer);
+        let statement = format!(r#"{{"_type":"https://in-toto.io/Statement/v0.1","subject":"{arch}"}}"#);
+        image("unknown", "unknown", "application/vnd.in-toto+json", statement.as_bytes());
+    }
+    let index =
+        put(INDEX, json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}).to_string().as_bytes());
+    room.write("h/oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
+    room.write("h/index.json", json!({"schemaVersion": 2, "manifests": [index]}).to_string());
+    index["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn all_platforms_are_the_index_as_it_stands() {
+    needs!("docker-registry", "skopeo");
+    let (room, registry, other) = (Room::new(), Registry::start(), Registry::start());
+    let (host, elsewhere) = (registry.host(), other.host());
+    let source = two_platforms(&room);
+    room.sh(&format!("skopeo copy -q --all --preserve-digests --dest-tls-verify=false oci:h docker://{host}/multi:1"))
+        .ok();
+    let plan = record(&room.sh(&format!("img-pull --plan --all-platforms --layout l {host}/multi:1")).ok());
+    assert_eq!((plan["fetch"].as_array().unwrap().len(), &plan["manifest"]), (13, &json!(source)));
+    let pulled = room.sh(&format!("img-pull --all-platforms --layout l {host}/multi:1")).ok();
+    let whole = |room: &Room| {
+        room.sh("diff -r h/blobs/sha256 l/blobs/sha256 && img-fsck --strict l").ok();
+    };
+    let entry = &record(&pulled)["descriptor"];
+    assert_eq!((&entry["digest"], &entry["mediaType"]), (&json!(source), &json!(INDEX)));
+    whole(&room);
+    // By the digest of the index, which is a name like any other one, and can be checked everywhere.
+    room.sh(&format!("img-pull --all-platforms --layout l {host}/multi@{source}")).ok();
+    let names = room.sh("img-ls --layout l").ok();
+    assert!(names.contains(&format!("\"ref\":\"{host}/multi@{source}\"")), "{names}");
+    // Each platform can be opened, and collecting garbage leaves all of them.
+    for arch in ["amd64", "arm64"] {
+        let shown = room.sh(&format!("img-inspect --platform linux/{arch} --layout l {host}/multi:1")).ok();
+        assert_eq!(record(&shown)["Architecture"], arch);
+    }
+    room.sh(&format!("img-rm --layout l {host}/multi@{source}")).ok();
+    whole(&room);
+
+    let offline = format!("img-pull --offline --all-platforms --layout l {host}/multi:1");
+    assert_eq!(room.sh(&offline).ok(), pulled);
+    // Elsewhere, byte for byte, and back.
+    room.sh(&format!("img-push --layout l --to {elsewhere}/copy:1 {host}/multi:1")).ok();
+    room.sh(&format!(
+        "skopeo inspect --raw --tls-verify=false docker://{elsewhere}/copy:1 | cmp - h/blobs/sha256/{}",
+        &source[7..]
+    ))
+    .ok();
+    room.sh(&format!(
+        "img-pull --all-platforms --layout back {elsewhere}/copy:1 && diff -r h/blobs/sha256 back/blobs/sha256"
+    ))
+    .ok();
+    // One platform again is one image; a lone manifest is its own whole.
+    let one = record(&room.sh(&format!("img-pull --platform linux/arm64 --layout l {host}/multi:1")).ok());
+    assert_eq!(one["descriptor"]["annotations"]["dev.dock.source.digest"], json!(source));
+    let arm = &one["descriptor"]["digest"].as_str().unwrap();
+    room.sh(&format!("img-pull --all-platforms --layout lone {host}/multi@{arm} && img-fsck --strict lone")).ok();
+
+    room.sh(&format!("img-pull --all-platforms --layout l {host}/multi:1")).ok();
+    let statement = digest(br#"{"_type":"https://in-toto.io/Statement/v0.1","subject":"arm64"}"#);
+    room.sh(&format!("rm l/blobs/sha256/{}", &statement[7..])).ok();
+    room.sh(&offline).fails(1, &statement);
+    room.sh(&format!("img-pull --all-platforms --layout l {host}/multi:1")).ok();
+    whole(&room);
+    for id in room.sh("img-ls --layout l -q --no-trunc").ok().lines() {
+        room.sh(&format!("img-rm -f --layout l {id}"));
+    }
+    assert_eq!(room.sh("find l/blobs -type f | wc -l").ok(), "0", "what nothing names goes, whole indexes too");
+    room.sh(&format!("img-pull --all-platforms --platform linux/arm64 {host}/multi:1")).fails(2, "cannot be used with");
+}
+
+#[test]
+fn an_index_without_end_is_refused() {
+    let entry = |below: &String| json!({"mediaType": INDEX, "digest": digest(below.as_bytes()), "size": below.len()});
+    let mut many: Vec<String> = (0..300).map(|n| json!({"manifests": [], "n": n}).to_string()).collect();
+    many.insert(0, json!({"manifests": many.iter().map(entry).collect::<Vec<_>>()}).to_string());
+    let chain = |deep: usize| {
+        let mut documents = vec![json!({"schemaVersion": 2, "manifests": []}).to_string()];
+        for _ in 0..deep {
+            let below = entry(documents.last().unwrap());
+            documents.push(json!({"schemaVersion": 2, "manifests": [below]}).to_string());
+        }
+        documents.reverse();
+        documents
+    };
+    let large = json!([{"mediaType": MANIFEST, "digest": digest(b"x"), "size": 9 << 20}]);
+    let lies = json!([{"mediaType": MANIFEST, "digest": digest(&Honest::image(10).manifest), "size": 7}]);
+    for (documents, error) in [
+        (many, "256 documents"),
+        (vec![json!({"manifests": large}).to_string()], "bytes of them"),
+        (vec![json!({"manifests": lies}).to_string()], "not those of the index"),
+        (chain(4), "an index in an index in an index"),
+    ] {
+        let room = Room::new();
+        let liar = Liar::start(move |head, _| {
+            let name = head.split(' ').nth(1).unwrap().rsplit('/').next().unwrap().to_owned();
+            if let Some(document) = documents.iter().find(|document| digest(document.as_bytes()) == name) {
+                return reply("200 OK", &[("Content-Type", INDEX)], document.as_bytes());
+            }
+            match name.as_str() {
+                "1" => reply("200 OK", &[("Content-Type", INDEX)], documents[0].as_bytes()),
+                _ => Honest::image(10).answer(head),
+            }
+        });
+        room.sh(&format!("img-pull --all-platforms --layout l {}/app:1", liar.host())).fails(1, error);
+        untouched(&room, "l");
+    }
+}
+
 #[test]
 fn one_failing_reference_does_not_stop_the_others() {
     needs!("docker-registry", "skopeo", "umoci");

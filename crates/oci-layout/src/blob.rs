@@ -34,6 +34,13 @@ impl Layout {
         writer.finish(media_type)
     }
 
+    /// The same under the digest of a descriptor, by whichever algorithm that is.
+    pub fn put_as(&self, descriptor: &Descriptor, bytes: &[u8]) -> Result<()> {
+        let mut writer = self.writer_for(descriptor.digest.algorithm())?;
+        writer.write_all(bytes).at(&self.path().join("blobs"), "write")?;
+        writer.commit(descriptor)
+    }
+
     /// Opens a blob. Its size is checked now and its digest at its end.
     pub fn read(&self, descriptor: &Descriptor) -> Result<BlobReader> {
         let path = self.blob_path(&descriptor.digest);

@@ -202,8 +202,10 @@ impl Check<'_> {
             Err(error) => return self.find(Class::Document, Some(&descriptor.digest), None, error.to_string()),
         };
         let config_sound = self.blob(&manifest.config);
-        let image = matches!(manifest.config.media_type.as_str(), media_type::CONFIG | media_type::DOCKER_CONFIG);
-        if !image {
+        let configured = matches!(manifest.config.media_type.as_str(), media_type::CONFIG | media_type::DOCKER_CONFIG);
+        // Buildx gives an attestation the configuration of an image, but statements in the place of layers.
+        let statement = |layer: &Descriptor| layer.media_type.starts_with("application/vnd.in-toto");
+        if !configured || manifest.layers.first().is_some_and(statement) {
             for layer in &manifest.layers {
                 self.blob(layer);
             }

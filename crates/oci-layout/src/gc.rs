@@ -129,6 +129,24 @@ impl Layout {
     }
 }
 
+impl Layout {
+    /// What an image lacks, in all its platforms: blobs that are not there, or are of another size.
+    pub fn absent(&self, image: &Descriptor) -> Result<Vec<Digest>> {
+        let (mut absent, mut seen, mut todo) = (Vec::new(), HashSet::new(), vec![image.clone()]);
+        while let Some(descriptor) = todo.pop() {
+            if !seen.insert(descriptor.digest.clone()) {
+                continue;
+            }
+            if self.has(&descriptor.digest) != Some(descriptor.size) {
+                absent.push(descriptor.digest);
+            } else if descriptor.is_index() || descriptor.is_manifest() {
+                todo.append(&mut children(&descriptor, &self.document(&descriptor)?)?);
+            }
+        }
+        Ok(absent)
+    }
+}
+
 /// What a manifest or an index points to. Not its `subject`: what is attached keeps nothing alive.
 pub(crate) fn children(descriptor: &Descriptor, bytes: &[u8]) -> Result<Vec<Descriptor>> {
     let document = parse_document(descriptor, bytes)?;

@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod documents;
 mod fetch;
 mod meter;
 mod plan;
@@ -20,6 +21,7 @@ mod sources;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
+use documents::Wanted;
 use fetch::Pulled;
 use oci_layout::Layout;
 use registry::{Client, Settings};
@@ -43,6 +45,9 @@ struct Args {
     /// The platform to take from an index, instead of this machine's
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
+    /// Store an index as it stands, with the images of all its platforms and their attestations
+    #[arg(long, conflicts_with = "platform")]
+    all_platforms: bool,
     /// REF is a repository: pull every tag that the registry has of it
     #[arg(short, long)]
     all_tags: bool,
@@ -64,6 +69,12 @@ struct Args {
     /// No progress; with --format docker only the name
     #[arg(short, long)]
     quiet: bool,
+}
+
+impl Args {
+    fn wanted(&self) -> Wanted<'_> {
+        if self.all_platforms { Wanted::All } else { Wanted::One(self.platform.as_ref()) }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -124,16 +135,15 @@ fn all_tags(repositories: &[Reference], args: &Args) -> anyhow::Result<Vec<Refer
 /// One reference: pulled, planned, or found where it is.
 fn one(reference: &Reference, args: &Args, out: &mut Out) -> anyhow::Result<()> {
     let dir = toolkit::layout_dir(args.layout.as_deref());
-    let platform = args.platform.as_ref();
     if args.plan {
         let (clients, layout) = (clients(reference, args)?, dir.exists().then(|| Layout::open(&dir)).transpose()?);
-        let plan = plan::plan(layout.as_ref(), &Sources::new(&clients, args.quiet), reference, platform)?;
+        let plan = plan::plan(layout.as_ref(), &Sources::new(&clients, args.quiet), reference, args.wanted())?;
         out.text(&format!("{plan}\n"))?;
         return out.finish();
     }
     if args.offline {
         let layout = Layout::open(&dir)?;
-        let found = plan::offline(&layout, reference, platform)?;
+        let found = plan::offline(&layout, reference, args.wanted())?;
         return report(&layout, reference, &found, args, out);
     }
     let layout = Layout::open_or_create(&dir)?;
@@ -149,7 +159,7 @@ fn pull(layout: &Layout, reference: &Reference, args: &Args, out: &mut Out) -> a
     }
     let clients = clients(reference, args)?;
     let show = !args.quiet && toolkit::is_terminal();
-    fetch::image(layout, &Sources::new(&clients, args.quiet), reference, args.platform.as_ref(), show)
+    fetch::image(layout, &Sources::new(&clients, args.quiet), reference, args.wanted(), show)
 }
 
 /// The registry's mirrors, and the registry.

@@ -1,23 +1,26 @@
 //! What a pull would do, or has no need to do: nothing here writes.
 
-use crate::fetch::{Pulled, document, there};
+use crate::documents::{self, Wanted};
+use crate::fetch::{Pulled, there};
 use crate::sources::Sources;
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use oci_layout::Layout;
 use serde_json::{Value, json};
-use wire::{Descriptor, Platform, Reference, annotation};
+use wire::{Descriptor, Digest, Reference, annotation};
 
 /// What would move and from where, as one JSON object. Only documents are fetched.
 pub fn plan(
     layout: Option<&Layout>,
     sources: &Sources<'_>,
     reference: &Reference,
-    asked: Option<&Platform>,
+    wanted: Wanted<'_>,
 ) -> anyhow::Result<Value> {
-    let (document, source, _) = document(sources, reference, asked)?;
-    let manifest = document.manifest()?;
+    let found = documents::find(sources, reference, wanted)?;
+    let manifests = found.manifests()?;
     let mut blobs: Vec<&Descriptor> = Vec::new();
-    for blob in [&document.descriptor, &manifest.config].into_iter().chain(&manifest.layers) {
+    let documents = [&found.root].into_iter().chain(&found.below).map(|document| &document.descriptor);
+    let below = manifests.iter().flat_map(|manifest| [&manifest.config].into_iter().chain(&manifest.layers));
+    for blob in documents.chain(below) {
         if !blobs.iter().any(|known| known.digest == blob.digest) {
             blobs.push(blob);
         }
@@ -33,8 +36,8 @@ pub fn plan(
     Ok(json!({
         "ref": reference.to_string(),
         "source": sources.serving(),
-        "digest": source,
-        "manifest": document.descriptor.digest,
+        "digest": found.source,
+        "manifest": found.root.descriptor.digest,
         "fetch": list(&fetch),
         "fetchBytes": sum(&fetch),
         "have": list(&have),
@@ -43,20 +46,23 @@ pub fn plan(
 }
 
 /// The image as the layout has it, when it has all of it.
-pub fn offline(layout: &Layout, reference: &Reference, asked: Option<&Platform>) -> anyhow::Result<Pulled> {
+pub fn offline(layout: &Layout, reference: &Reference, wanted: Wanted<'_>) -> anyhow::Result<Pulled> {
     let name = reference.to_string();
     let entry = layout.index()?.into_iter().find(|entry| entry.annotation(annotation::REF_NAME) == Some(&name));
     let Some(descriptor) = entry else { bail!("not in the layout, and --offline forbids to ask the registry") };
-    let image = layout.open_image(&descriptor, asked)?;
-    if let (Some(asked), Some(is)) = (asked, image.platform())
-        && !asked.accepts(&is)
-    {
-        bail!("the image is for {is}, not for {asked}");
-    }
-    for blob in image.manifest.layers.iter().chain([&image.manifest.config]) {
-        if !there(layout, blob) {
-            bail!("{}: not in the layout, and --offline forbids to ask the registry", blob.digest);
+    let lacks = |digest: &Digest| anyhow!("{digest}: not in the layout, and --offline forbids to ask the registry");
+    match wanted {
+        Wanted::One(asked) => {
+            let image = layout.open_image(&descriptor, asked)?;
+            if let (Some(asked), Some(is)) = (asked, image.platform())
+                && !asked.accepts(&is)
+            {
+                bail!("the image is for {is}, not for {asked}");
+            }
+            let absent = image.manifest.layers.iter().chain([&image.manifest.config]).find(|blob| !there(layout, blob));
+            absent.map_or(Ok(()), |blob| Err(lacks(&blob.digest)))?;
         }
+        Wanted::All => layout.absent(&descriptor)?.first().map_or(Ok(()), |digest| Err(lacks(digest)))?,
     }
     let source = descriptor.annotation(annotation::SOURCE_DIGEST).and_then(|digest| digest.parse().ok());
     let digest = source.unwrap_or_else(|| descriptor.digest.clone());

@@ -35,6 +35,13 @@ impl<'a> Sources<'a> {
         self.clients[self.good.load(Ordering::Relaxed)].address()
     }
 
+    /// A line on stderr for who wants to know.
+    pub fn say(&self, line: &str) {
+        if !self.quiet {
+            eprintln!("img-pull: {line}");
+        }
+    }
+
     /// The document behind the reference, or the one of an index.
     pub fn manifest(&self, reference: &Reference, digest: Option<&Digest>) -> registry::Result<Document> {
         let (tag, digest) = digest.map_or((reference.tag(), reference.digest()), |digest| (None, Some(digest)));
@@ -58,8 +65,8 @@ impl<'a> Sources<'a> {
                 Ok(answer) => {
                     self.good.store(index, Ordering::Relaxed);
                     // With no mirror there is nothing to tell.
-                    if count > 1 && !self.quiet {
-                        eprintln!("img-pull: {what}: from {}", client.address());
+                    if count > 1 {
+                        self.say(&format!("{what}: from {}", client.address()));
                     }
                     return Ok(answer);
                 }
