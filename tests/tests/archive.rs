@@ -6,6 +6,9 @@ use dock_tests::registry::Registry;
 use dock_tests::{Room, needs, skip};
 use serde_json::{Value, json};
 
+/// As image configurations call it.
+const HOST: &str = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+
 fn record(line: &str) -> Value {
     serde_json::from_str(line).expect(line)
 }
@@ -140,7 +143,7 @@ refuse("digest", oci(blobs=[(blob, layer[:-1] + b"x")]), "hash to")
 refuse("blob-name", oci(blobs=[("blobs/sha256/../../../x", layer)]), "leads out of the archive")
 refuse("blob-name-short", oci(blobs=[("blobs/sha256/abc", layer)]), "is not a digest")
 refuse("index-digest", oci(lambda e: {**e, "digest": "sha256:../../x"}), "is not a digest")
-refuse("index-absent", oci(blobs=[(blob, layer)]), "nothing to load")
+refuse("index-absent", oci(blobs=[(blob, layer)]), "nothing was loaded")
 refuse("index-size", oci(lambda e: {**e, "size": 1}), "descriptor says 1")
 refuse("document-large", tar([("manifest.json", b" " * (5 << 20))]), "more than 4194304 bytes")
 refuse("config-large", docker(files=[("c.json", config + b" " * (5 << 20)), ("1/layer.tar", layer)]), "more than 4194304 bytes")
@@ -510,4 +513,141 @@ open("s/oci-layout", "w").write('{"imageLayoutVersion": "1.0.0"}')"#,
     room.sh("python3 make.py && img-save --layout s long:1 | img-load --layout t").ok();
     assert_eq!(index(&room, "t")[0]["digest"], index(&room, "s")[0]["digest"]);
     clean(&room, "t");
+}
+
+/// Two stores that have the base in common: only the new layer travels, over a pipe of one direction each.
+#[test]
+fn only_what_the_other_side_lacks_is_sent() {
+    needs!("python3");
+    let room = Room::new();
+    one_image(&room);
+    room.sh("head -c 300000 /dev/urandom >big && tar -cf big.tar big && echo small >small && tar -cf small.tar small
+         img-append --layout l --base web:1 --layer big.tar --compress none -t base:1
+         img-append --layout l --base base:1 --layer small.tar -t top:1")
+        .ok();
+    let size = |file: &str| std::fs::metadata(room.path(file)).unwrap().len();
+    // To nobody: everything goes, and dock says it as the tools do.
+    room.sh("DOCK_ROOT=$PWD/there dock images --have >nothing.list && wc -l <nothing.list | grep -qx 1").ok();
+    room.sh(
+        "img-save --layout l --have nothing.list -o whole.tar base:1 && img-save --layout l base:1 | cmp - whole.tar",
+    )
+    .ok();
+    room.sh("DOCK_ROOT=$PWD/there dock load -i whole.tar").ok();
+    let said = room
+        .sh("mkdir here; cp -r l here/images; DOCK_ROOT=$PWD/there dock images --have \
+             | DOCK_ROOT=$PWD/here dock save --have - top:1 | tee thin.tar | DOCK_ROOT=$PWD/there dock load")
+        .ok();
+    assert_eq!(said, "Loaded image: top:1");
+    assert!(size("thin.tar") < 30_000 && size("whole.tar") > 300_000, "{} {}", size("thin.tar"), size("whole.tar"));
+    clean(&room, "there/images");
+    let find = |layout: &str| record(&room.sh(&format!("img-ls --layout {layout} top:1")).ok())["descriptor"].clone();
+    assert_eq!(find("there/images"), find("l"));
+    // What a list says twice is the same.
+    room.sh("img-ls --layout l --have >all; img-save --layout l --have all -o none.tar top:1 && tar tf none.tar | grep -c blobs/sha256/.").ok();
+
+    // A list of somebody else: every layer that is missing is named, and nothing has changed.
+    one_image_in(&room, "other");
+    let before = room.sh("cd other && find . -type f | sort | xargs sha256sum").ok();
+    let ran = room.sh("img-load --layout other -i thin.tar");
+    let layers =
+        room.sh("img-inspect --layout l --raw manifest base:1 | tr ',' '\\n' | grep -o 'sha256:[0-9a-f]*'").ok();
+    let big = layers.lines().last().unwrap();
+    assert!(ran.stdout.is_empty() && ran.stderr.contains(big) && ran.stderr.contains("hint: "), "{ran:#?}");
+    ran.fails(1, &format!("nothing was loaded: top:1 (linux/{HOST}): lacks sha256:"));
+    let ran = room.sh("img-load --layout empty -i none.tar");
+    assert_eq!(ran.stderr.lines().next().unwrap().matches("sha256:").count(), 3, "{ran:#?}");
+    assert_eq!(index(&room, "empty"), json!([]));
+    assert_eq!(room.sh("cd other && find . -type f | sort | xargs sha256sum").ok(), before);
+    // The difference after all: complete.
+    room.sh("img-load --layout other -i whole.tar && img-load --layout other -i thin.tar").ok();
+    clean(&room, "other");
+    // A blob that is cut there is not one that is there.
+    room.sh(&format!("truncate -s 5 other/blobs/{}", big.replace(':', "/"))).ok();
+    room.sh("img-ls --layout other --have >cut.list && img-save --layout l --have cut.list top:1 | tar t").ok();
+    room.sh(&format!("img-save --layout l --have cut.list top:1 | tar t | grep -q {}", &big[7..])).ok();
+}
+
+fn one_image_in(room: &Room, layout: &str) {
+    room.sh(&format!("img-load --layout {layout} -i good.tar")).ok();
+}
+
+#[test]
+fn a_list_that_is_none_saves_nothing() {
+    needs!("python3");
+    let room = Room::new();
+    one_image(&room);
+    room.sh("img-save --layout l --have /dev/null web:1 >x").fails(1, "--have: /dev/null: empty");
+    room.sh("false | img-save --layout l --have - web:1 >x").fails(1, "--have: <stdin>: empty");
+    room.sh("echo '{\"formatVersion\":\"2.0\",\"kind\":\"have\"}' | img-save --layout l --have - web:1 >x")
+        .fails(1, "line 1");
+    room.sh("img-ls --layout l --have | head -c 170 | img-save --layout l --have - web:1 >x").fails(1, ": line ");
+    room.sh("img-ls --layout l --have | img-save --layout l --have - >x").fails(2, "stdin can be read once");
+    room.sh("img-ls --layout l --have -q").fails(2, "--have");
+}
+
+#[test]
+fn an_image_gets_another_name_on_its_way() {
+    needs!("python3");
+    let room = Room::new();
+    let web = one_image(&room);
+    let loaded = room.sh("img-save --layout l -t team/a:1 -t b web:1 | img-load --layout in | sort").ok();
+    let names: Vec<_> = loaded.lines().map(|line| record(line)["ref"].clone()).collect();
+    assert_eq!(names, ["docker.io/library/b:latest", "docker.io/team/a:1"]);
+    assert_eq!(index(&room, "in")[0]["digest"], web["descriptor"]["digest"]);
+    assert_eq!(room.sh("img-save --layout l -t c web:1 | tar xO manifest.json").ok().matches("c:latest").count(), 1);
+    room.sh("img-ls --layout l | grep -c . | grep -qx 1").ok();
+    let loaded = record(&room.sh("img-load --layout in2 -t mine:1 <oci.tar").ok());
+    assert_eq!(loaded["ref"], "docker.io/library/mine:1");
+    assert_eq!(index(&room, "in2").as_array().unwrap().len(), 1, "and not under the archive's");
+    let at_digest = format!("x@sha256:{}", "0".repeat(64));
+    room.sh(&format!("img-save --layout l -t {at_digest} web:1 >x")).fails(2, "cannot have a digest");
+    room.sh(&format!("img-load --layout in3 -t {at_digest} <oci.tar")).fails(2, "cannot have a digest");
+    room.sh("img-append --layout l --base web:1 -c 'ENV A=1' -t two").ok();
+    room.sh("img-save --layout l -t x web:1 two >x").fails(2, "--tag names one image");
+    room.sh("img-save --layout l web:1 two | img-load --layout in3 -t x").fails(1, "the archive has 2");
+    assert_eq!(index(&room, "in3"), json!([]));
+}
+
+/// An index with two images, as `docker save` of a multi-platform store writes it.
+#[test]
+fn one_platform_of_several() {
+    needs!("python3");
+    let room = Room::new();
+    one_image(&room);
+    room.write(
+        "many.py",
+        r#"
+exec(open("make.py").read())
+blobs, entries = [], []
+for arch in ("s390x", "amd64", "arm64"):
+    config = config_of(layer, architecture=arch)
+    m = dump({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": "sha256:" + sha(config), "size": len(config)},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": "sha256:" + sha(layer), "size": len(layer)}]})
+    blobs += [config, m]
+    entries.append({"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": "sha256:" + sha(m), "size": len(m), "platform": {"os": "linux", "architecture": arch}})
+nested = dump({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": entries})
+top = {"mediaType": "application/vnd.oci.image.index.v1+json", "digest": "sha256:" + sha(nested), "size": len(nested), "annotations": {"io.containerd.image.name": "docker.io/library/web:1"}}
+blobs += [nested, layer]
+write("many.tar", tar([("index.json", dump({"schemaVersion": 2, "manifests": [top]}))] + [("blobs/sha256/" + sha(b), b) for b in blobs]))
+"#,
+    );
+    room.sh("python3 many.py").ok();
+    for (option, architecture) in [("", HOST), ("--platform linux/arm64", "arm64"), ("--platform linux/s390x", "s390x")]
+    {
+        room.sh(&format!("rm -rf in; img-load --layout in {option} -i many.tar")).ok();
+        let config = record(&room.sh("img-inspect --layout in --raw config web:1").ok());
+        assert_eq!(config["architecture"], architecture);
+        clean(&room, "in");
+    }
+    room.sh("img-load --layout no --platform linux/riscv64 -i many.tar")
+        .fails(1, "no image for linux/riscv64, only for linux/");
+    room.sh("img-load --layout no --platform linux/arm64 -i good.tar").fails(1, "no image for linux/arm64");
+    assert_eq!(index(&room, "no"), json!([]));
+    // A layout with the whole index: save takes one of its platforms.
+    room.sh("mkdir multi && tar -C multi -xf many.tar && echo '{\"imageLayoutVersion\":\"1.0.0\"}' >multi/oci-layout")
+        .ok();
+    let one = room.sh("img-ls --layout multi | img-save --platform linux/s390x | img-load --layout one").ok();
+    assert_eq!(record(&one)["descriptor"]["platform"]["architecture"], "s390x");
+    room.sh("img-ls --layout multi | img-save --platform linux/riscv64 >x").fails(1, "no image for linux/riscv64");
 }

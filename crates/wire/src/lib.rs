@@ -8,6 +8,7 @@
 mod descriptor;
 mod digest;
 pub mod exit;
+mod have;
 mod path;
 mod platform;
 mod record;
@@ -15,6 +16,7 @@ mod reference;
 
 pub use descriptor::{Descriptor, annotation, media_type};
 pub use digest::{Algorithm, Digest, DigestError};
+pub use have::{Have, HaveError};
 pub use path::WirePath;
 pub use platform::{Platform, PlatformError};
 pub use record::{Bundle, Container, FORMAT_VERSION, Image, Layer, Overlay, Record, RecordError, Status};

@@ -7,6 +7,7 @@ use layer_tar::codec::{self, Compression};
 use oci_layout::{Hashed, Layout};
 use serde::Deserialize;
 use serde_json::json;
+use std::collections::HashSet;
 use std::io;
 use wire::{Descriptor, Digest, Platform, Reference, annotation, media_type};
 
@@ -30,8 +31,10 @@ pub struct Image {
 #[derive(Debug, Default)]
 pub struct Found {
     pub images: Vec<Image>,
-    /// One line each.
-    pub absent: Vec<String>,
+    /// Platforms of an image that is here for another one, and things that are no images. One line each.
+    pub skipped: Vec<String>,
+    /// Images that lack blobs, however many there are. One line each.
+    pub incomplete: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -50,7 +53,7 @@ struct Entry {
 }
 
 /// Reads both documents. An image that both have is one image with the names of both.
-pub fn find(layout: &Layout, archive: &Archive) -> anyhow::Result<Found> {
+pub fn find(layout: &Layout, archive: &Archive, platform: Option<&Platform>) -> anyhow::Result<Found> {
     let mut found = Found::default();
     let (index, docker) = (archive.document("index.json"), archive.document("manifest.json"));
     ensure!(index.is_some() || docker.is_some(), "no archive of images: neither index.json nor manifest.json in it");
@@ -59,48 +62,62 @@ pub fn find(layout: &Layout, archive: &Archive) -> anyhow::Result<Found> {
         ensure!(index.manifests.len() <= MOST_IMAGES, "index.json: more than {MOST_IMAGES} images");
         for entry in &index.manifests {
             let label = || format!("index.json: {}", entry.digest);
-            from_index(layout, entry, &mut found).with_context(label)?;
+            from_index(layout, entry, platform, &mut found).with_context(label)?;
         }
     }
     if let Some(docker) = docker {
         let entries: Vec<Entry> = serde_json::from_slice(docker).context("manifest.json")?;
         ensure!(entries.len() <= MOST_IMAGES, "manifest.json: more than {MOST_IMAGES} images");
-        for entry in &entries {
+        // What index.json has and is not whole, docker's document cannot make whole.
+        let entries = if found.incomplete.is_empty() { &entries[..] } else { &[] };
+        for entry in entries {
             from_docker(layout, archive, entry, &mut found).context("manifest.json")?;
+        }
+    }
+    if let Some(wanted) = platform {
+        for image in &found.images {
+            layout.open_image(&image.descriptor, Some(wanted))?;
         }
     }
     Ok(found)
 }
 
-fn from_index(layout: &Layout, entry: &Descriptor, found: &mut Found) -> anyhow::Result<()> {
+fn from_index(
+    layout: &Layout,
+    entry: &Descriptor,
+    platform: Option<&Platform>,
+    found: &mut Found,
+) -> anyhow::Result<()> {
     let names: Vec<Reference> = name_of(entry)?.into_iter().collect();
     let mut candidates = Vec::new();
     if entry.is_index() {
         if layout.has(&entry.digest).is_none() {
-            found.absent.push(format!("{}: the index is not in the archive", entry.digest));
+            found.incomplete.push(format!("{}: lacks {}", word(entry, &names), entry.digest));
             return Ok(());
         }
         let nested: Index = serde_json::from_slice(&layout.document(entry)?)?;
         ensure!(nested.manifests.len() <= MOST_IMAGES, "more than {MOST_IMAGES} manifests");
-        // Attestations are for platform unknown/unknown, and no images.
-        let images = |d: &Descriptor| d.is_manifest() && d.platform().is_none_or(|p| p.os != "unknown");
-        candidates.extend(nested.manifests.into_iter().filter(images));
-        candidates.sort_by_key(|d| !d.platform().is_some_and(|offered| Platform::host().accepts(&offered)));
+        candidates = of_platform(nested.manifests, platform)?;
     } else if entry.is_manifest() {
         candidates.push(entry.clone());
     } else {
-        found.absent.push(format!("{}: not an image but {:?}", entry.digest, entry.media_type));
+        found.skipped.push(format!("{}: not an image but {:?}", entry.digest, entry.media_type));
         return Ok(());
     }
-    let mut whole = None;
+    let (mut whole, mut lacking) = (None, Vec::new());
     for candidate in candidates {
-        match missing(layout, &candidate)? {
-            None if whole.is_none() => whole = Some(candidate),
-            None => {}
-            Some(digest) => found.absent.push(format!("{}: lacks {digest}", word(&candidate, &names))),
+        match &missing(layout, &candidate)?[..] {
+            [] if whole.is_none() => whole = Some(candidate),
+            [] => {}
+            missing => lacking.push(format!("{}: lacks {}", word(&candidate, &names), missing.join(", "))),
         }
     }
-    let Some(mut descriptor) = whole else { return Ok(()) };
+    // Docker saves indexes whose other platforms it never had: with one whole the rest is no loss.
+    let Some(mut descriptor) = whole else {
+        found.incomplete.append(&mut lacking);
+        return Ok(());
+    };
+    found.skipped.append(&mut lacking);
     let image = layout.open_image(&descriptor, None)?;
     if descriptor.platform.is_none() {
         descriptor.platform = image.platform().map(serde_json::to_value).transpose()?;
@@ -113,6 +130,29 @@ fn from_index(layout: &Layout, entry: &Descriptor, found: &mut Found) -> anyhow:
         descriptor.annotations.insert(annotation::SOURCE_DIGEST.into(), entry.digest.to_string().into());
     }
     add(found, Image { id: image.id().clone(), descriptor, names })
+}
+
+/// The images of an index, this machine's first; attestations are for platform unknown/unknown, and no images.
+fn of_platform(mut manifests: Vec<Descriptor>, wanted: Option<&Platform>) -> anyhow::Result<Vec<Descriptor>> {
+    manifests.retain(|entry| entry.is_manifest() && entry.platform().is_none_or(|p| p.os != "unknown"));
+    let host = Platform::host();
+    manifests.sort_by_key(|entry| !entry.platform().is_some_and(|offered| host.accepts(&offered)));
+    let Some(wanted) = wanted else { return Ok(manifests) };
+    let offered: Vec<String> = manifests.iter().filter_map(|entry| Some(entry.platform()?.to_string())).collect();
+    manifests.retain(|entry| entry.platform().is_none_or(|offered| wanted.accepts(&offered)));
+    ensure!(!manifests.is_empty(), "no image for {wanted}, only for {}", offered.join(", "));
+    Ok(manifests)
+}
+
+/// Every blob of these images.
+pub fn reached(layout: &Layout, images: &[Image]) -> anyhow::Result<HashSet<Digest>> {
+    let mut reached = HashSet::new();
+    for image in images {
+        let manifest = layout.open_image(&image.descriptor, None)?.manifest;
+        reached.extend([image.descriptor.digest.clone(), manifest.config.digest]);
+        reached.extend(manifest.layers.into_iter().map(|layer| layer.digest));
+    }
+    Ok(reached)
 }
 
 /// How a message calls an entry of the index.
@@ -130,20 +170,23 @@ fn name_of(entry: &Descriptor) -> anyhow::Result<Option<Reference>> {
     Ok(name.map(str::parse).transpose()?)
 }
 
-/// The first blob that neither the archive nor the store has; a manifest that is there is read and checked.
-fn missing(layout: &Layout, manifest: &Descriptor) -> anyhow::Result<Option<Digest>> {
+/// The blobs that neither the archive nor the store has; a manifest that is there is read and checked.
+fn missing(layout: &Layout, manifest: &Descriptor) -> anyhow::Result<Vec<String>> {
     #[derive(Deserialize)]
     struct Manifest {
         config: Descriptor,
         layers: Vec<Descriptor>,
     }
     if layout.has(&manifest.digest).is_none() {
-        return Ok(Some(manifest.digest.clone()));
+        return Ok(vec![manifest.digest.to_string()]);
     }
     let read: Manifest = serde_json::from_slice(&layout.document(manifest)?).context("manifest")?;
     ensure!(read.layers.len() <= MOST_LAYERS, "manifest: more than {MOST_LAYERS} layers");
     let absent = |blob: &&Descriptor| layout.has(&blob.digest) != Some(blob.size);
-    Ok([&read.config].into_iter().chain(&read.layers).find(absent).map(|blob| blob.digest.clone()))
+    let mut missing: Vec<String> =
+        [&read.config].into_iter().chain(&read.layers).filter(absent).map(|blob| blob.digest.to_string()).collect();
+    missing.dedup();
+    Ok(missing)
 }
 
 fn from_docker(layout: &Layout, archive: &Archive, entry: &Entry, found: &mut Found) -> anyhow::Result<()> {
@@ -233,6 +276,6 @@ fn add(found: &mut Found, image: Image) -> anyhow::Result<()> {
 }
 
 fn dedup(image: &mut Image) {
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     image.names.retain(|name| seen.insert(name.clone()));
 }

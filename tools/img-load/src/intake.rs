@@ -76,6 +76,11 @@ impl Archive {
         self.documents.get(name).map(Vec::as_slice)
     }
 
+    /// Everything that it put into the store.
+    pub fn digests(&self) -> impl Iterator<Item = &Digest> {
+        self.blobs.values().map(|blob| &blob.digest)
+    }
+
     /// The file behind a path of docker's `manifest.json`, through links.
     pub fn blob(&self, path: &str) -> anyhow::Result<&Blob> {
         let mut at = clean(path)?;

@@ -17,7 +17,7 @@ mod images;
 mod intake;
 mod reader;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use bzip2::read::MultiBzDecoder;
 use clap::{Parser, ValueEnum};
 use images::Image;
@@ -30,8 +30,8 @@ use std::io::{BufReader, Cursor, IsTerminal, Read, stdin};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use toolkit::{Out, usage};
-use wire::{Descriptor, Record, annotation};
+use toolkit::{Out, WithHint, usage};
+use wire::{Descriptor, Platform, Record, Reference, annotation};
 
 /// What a .xz file may make us remember: four times what xz -9 needs.
 const XZ_MEMORY: u64 = 256 << 20;
@@ -46,6 +46,12 @@ struct Args {
     /// Read a file instead of stdin; - is stdin
     #[arg(short, long, value_name = "FILE")]
     input: Option<PathBuf>,
+    /// Of an image for several platforms the one to load [default: this machine's, else the first that is whole]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// Name the one image of the archive so, instead of as the archive does; may be repeated
+    #[arg(short, long, value_name = "NAME")]
+    tag: Vec<Reference>,
     /// Move names that point to other images
     #[arg(long)]
     force: bool,
@@ -68,8 +74,11 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let (label, from) = open(args.input.filter(|path| path != Path::new("-")))?;
     let layout = Layout::open_or_create(&toolkit::layout_dir(args.layout.as_deref()))?;
     let hold = layout.hold()?;
-    let loaded = load(&layout, &label, from);
-    let (mut problems, mut spare) = (Vec::new(), loaded.is_err());
+    let mut spare = true;
+    let loaded =
+        load(&layout, &label, from, args.platform.as_ref(), &mut spare).and_then(|images| renamed(images, &args.tag));
+    spare |= loaded.is_err();
+    let mut problems = Vec::new();
     for image in loaded.iter().flatten() {
         spare |= name(&layout, image, args.force, args.format, out, &mut problems)?;
     }
@@ -103,18 +112,57 @@ fn open(path: Option<PathBuf>) -> anyhow::Result<(String, File)> {
     Ok(("<stdin>".into(), stdin().as_fd().try_clone_to_owned().context("<stdin>")?.into()))
 }
 
-/// Everything is in the store, verified, and nothing has a name yet.
-fn load(layout: &Layout, label: &str, from: impl Read + Send) -> anyhow::Result<Vec<Image>> {
+/// Everything is in the store, verified, and nothing has a name yet. `spare`: also blobs that no image has which
+/// was found, as those of other platforms.
+fn load(
+    layout: &Layout,
+    label: &str,
+    from: impl Read + Send,
+    platform: Option<&Platform>,
+    spare: &mut bool,
+) -> anyhow::Result<Vec<Image>> {
     let tar = plain(from).with_context(|| label.to_owned())?;
     let archive = intake::Archive::read(layout, tar).with_context(|| label.to_owned())?;
-    let found = images::find(layout, &archive).with_context(|| label.to_owned())?;
+    let found = images::find(layout, &archive, platform).with_context(|| label.to_owned())?;
+    match &found.incomplete[..] {
+        [] => {}
+        [only] => return Err(anyhow!("{label}: nothing was loaded: {only}")).hint(incomplete),
+        several => {
+            for image in several {
+                eprintln!("img-load: {label}: {image}");
+            }
+            let count = several.len();
+            return Err(anyhow!("{label}: nothing was loaded: {count} images are not whole")).hint(incomplete);
+        }
+    }
+    for skipped in &found.skipped {
+        eprintln!("img-load: {label}: skipped: {skipped}");
+    }
     if found.images.is_empty() {
-        bail!("{label}: nothing to load: {}", found.absent.first().map_or("no image in it", String::as_str));
+        bail!("{label}: nothing to load: no image in it");
     }
-    for absent in &found.absent {
-        eprintln!("img-load: {label}: skipped: {absent}");
-    }
+    let reached = images::reached(layout, &found.images)?;
+    *spare = archive.digests().any(|digest| !reached.contains(digest));
     Ok(found.images)
+}
+
+fn incomplete() -> String {
+    "was it saved with an older --have list? save it again with what 'img-ls --have' prints here now".into()
+}
+
+/// The user's names in place of the archive's.
+fn renamed(mut images: Vec<Image>, names: &[Reference]) -> anyhow::Result<Vec<Image>> {
+    if names.is_empty() {
+        return Ok(images);
+    }
+    if let Some(name) = names.iter().find(|name| name.digest().is_some()) {
+        return Err(usage(format!("{name}: a name cannot have a digest: it follows from the content")));
+    }
+    let count = images.len();
+    let [image] = &mut images[..] else { bail!("--tag names one image, and the archive has {count}") };
+    image.names = names.to_vec();
+    image.descriptor.annotations.shift_remove(annotation::SOURCE_DIGEST);
+    Ok(images)
 }
 
 /// The tar in whatever it is compressed with: people keep archives as .tar.gz, .tar.xz, .tar.zst.
@@ -189,7 +237,7 @@ fn same(layout: &Layout, entry: &Descriptor, image: &Image) -> bool {
 fn report(
     layout: &Layout,
     image: &Image,
-    name: Option<&wire::Reference>,
+    name: Option<&Reference>,
     descriptor: Descriptor,
     format: Format,
     out: &mut Out,

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 mod filter;
+mod have;
 mod pattern;
 
 use clap::{Parser, ValueEnum};
@@ -48,6 +49,9 @@ struct Args {
     /// Only images that match: dangling=true, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE
     #[arg(short, long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
+    /// Print the list of blobs that are here, for img-save --have of the other side
+    #[arg(long, conflicts_with_all = ["name", "filter", "quiet", "all", "digests", "no_trunc", "format"])]
+    have: bool,
     /// json: one record a line; table: docker's columns
     #[arg(long, value_name = "FORMAT", default_value = "json")]
     format: Format,
@@ -85,6 +89,9 @@ fn main() -> ExitCode {
 
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    if args.have {
+        return have::print(open(&args)?.as_ref(), out);
+    }
     let Some(layout) = open(&args)? else { return print(&args, None, &[], out) };
     let mut rows = rows(&layout, args.all)?;
     let filters = filter::resolve(&args.filter, &layout)?;

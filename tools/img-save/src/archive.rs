@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use tar::{Builder, EntryType, Header};
-use wire::{Descriptor, Digest, Reference, annotation, media_type};
+use wire::{Descriptor, Digest, Have, Reference, annotation, media_type};
 
 /// What containerd and docker read an image's whole name from.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -34,41 +34,55 @@ impl<W: Write> Write for Labelled<W> {
     }
 }
 
-/// Writes everything to `to`.
-pub fn write(images: &[Chosen], docker: bool, to: &mut impl Write) -> anyhow::Result<()> {
-    let mut tar = Builder::new(to);
-    document(&mut tar, "oci-layout", &json!({"imageLayoutVersion": "1.0.0"}))?;
-    document(&mut tar, "index.json", &index(images))?;
-    if docker {
-        document(&mut tar, "manifest.json", &docker_manifest(images))?;
-    }
-    // A sorted map: two images share their blobs, and the order is the same every time.
-    let mut first: BTreeMap<String, (&Chosen, &Descriptor)> = BTreeMap::new();
-    let mut later = BTreeMap::new();
-    for image in images {
-        for blob in [&image.image.descriptor, &image.image.manifest.config] {
-            first.insert(blob_path(&blob.digest), (image, blob));
+/// What is to be written.
+#[derive(Debug)]
+pub struct Archive<'a> {
+    pub images: &'a [Chosen],
+    /// With docker's own document.
+    pub docker: bool,
+    /// What the reader has.
+    pub have: Have,
+}
+
+impl Archive<'_> {
+    /// Writes everything to `to`. Manifests and configurations are always there, so that a reader who lacks layers
+    /// after all can name every one.
+    pub fn write(&self, to: &mut impl Write) -> anyhow::Result<()> {
+        let images = self.images;
+        let mut tar = Builder::new(to);
+        document(&mut tar, "oci-layout", &json!({"imageLayoutVersion": "1.0.0"}))?;
+        document(&mut tar, "index.json", &index(images))?;
+        if self.docker {
+            document(&mut tar, "manifest.json", &docker_manifest(images))?;
         }
-        for layer in &image.image.manifest.layers {
-            later.insert(blob_path(&layer.digest), (image, layer));
+        // A sorted map: two images share their blobs, and the order is the same every time.
+        let mut first: BTreeMap<String, (&Chosen, &Descriptor)> = BTreeMap::new();
+        let mut later = BTreeMap::new();
+        for image in images {
+            for blob in [&image.image.descriptor, &image.image.manifest.config] {
+                first.insert(blob_path(&blob.digest), (image, blob));
+            }
+            for layer in image.image.manifest.layers.iter().filter(|layer| !self.have.has(&layer.digest, layer.size)) {
+                later.insert(blob_path(&layer.digest), (image, layer));
+            }
         }
+        let mut directories: Vec<&str> =
+            first.keys().chain(later.keys()).filter_map(|p| p.rsplit_once('/')).map(|p| p.0).collect();
+        directories.sort_unstable();
+        directories.dedup();
+        for directory in ["blobs"].into_iter().chain(directories) {
+            tar.append_data(&mut header(EntryType::Directory, 0), format!("{directory}/"), std::io::empty())?;
+        }
+        later.retain(|path, _| !first.contains_key(path));
+        for (path, (image, blob)) in first.iter().chain(&later) {
+            let reader = image.layout.read(blob).with_context(|| image.operand.clone())?;
+            let mut header = header(EntryType::Regular, reader.size());
+            // The path of a sha512 blob is longer than a header: it gets an entry of its own before.
+            tar.append_data(&mut header, path, reader)?;
+        }
+        tar.finish()?;
+        Ok(())
     }
-    let mut directories: Vec<&str> =
-        first.keys().chain(later.keys()).filter_map(|p| p.rsplit_once('/')).map(|p| p.0).collect();
-    directories.sort_unstable();
-    directories.dedup();
-    for directory in ["blobs"].into_iter().chain(directories) {
-        tar.append_data(&mut header(EntryType::Directory, 0), format!("{directory}/"), std::io::empty())?;
-    }
-    later.retain(|path, _| !first.contains_key(path));
-    for (path, (image, blob)) in first.iter().chain(&later) {
-        let reader = image.layout.read(blob).with_context(|| image.operand.clone())?;
-        let mut header = header(EntryType::Regular, reader.size());
-        // The path of a sha512 blob is longer than a header: it gets an entry of its own before.
-        tar.append_data(&mut header, path, reader)?;
-    }
-    tar.finish()?;
-    Ok(())
 }
 
 fn blob_path(digest: &Digest) -> String {

@@ -15,14 +15,14 @@ mod archive;
 mod choose;
 
 use anyhow::Context;
-use archive::Labelled;
-use choose::Chosen;
+use archive::{Archive, Labelled};
 use clap::{Parser, ValueEnum};
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use toolkit::Out;
+use toolkit::{Out, usage};
+use wire::{Have, Platform, Reference};
 
 /// Save images of a layout as one docker or OCI archive
 #[derive(Debug, Parser)]
@@ -37,6 +37,15 @@ struct Args {
     /// docker: for docker load, and an OCI archive too; oci: without docker's document
     #[arg(long, value_enum, default_value_t = Format::Docker)]
     format: Format,
+    /// Of an image for several platforms the one to save [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// Name the image so in the archive, instead of as it was asked for; may be repeated
+    #[arg(short, long, value_name = "NAME")]
+    tag: Vec<Reference>,
+    /// Leave out the layers that the other side has, by the list of img-ls --have there; - is stdin
+    #[arg(long, value_name = "FILE")]
+    have: Option<PathBuf>,
     /// Write to a file, which appears when it is whole; - is stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -57,35 +66,52 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     if file.is_none() {
         toolkit::refuse_terminal("an archive")?;
     }
-    let images = match &args.images[..] {
-        [] => choose::records()?,
-        operands => choose::operands(&toolkit::layout_dir(args.layout.as_deref()), operands)?,
+    let have = args.have.as_deref().map(|path| other_side(path, args.images.is_empty())).transpose()?;
+    let platform = args.platform.as_ref();
+    let mut images = match &args.images[..] {
+        [] => choose::records(platform)?,
+        operands => choose::operands(&toolkit::layout_dir(args.layout.as_deref()), operands, platform)?,
     };
+    if !args.tag.is_empty() {
+        images = choose::renamed(images, &args.tag)?;
+    }
     // A collector that runs now must not take what is still to be written.
     let _holds = images.iter().map(|image| image.layout.hold_to_read()).collect::<Result<Vec<_>, _>>()?;
-    let docker = args.format == Format::Docker;
+    let archive = Archive { images: &images, docker: args.format == Format::Docker, have: have.unwrap_or_default() };
     if let Some(path) = file {
-        return to_file(&path, &images, docker);
+        return to_file(&path, &archive);
     }
     toolkit::widen_pipe(std::io::stdout());
-    archive::write(&images, docker, &mut Labelled("<stdout>".into(), out.bytes()))
+    archive.write(&mut Labelled("<stdout>".into(), out.bytes()))
+}
+
+/// What `img-ls --have` said there.
+fn other_side(path: &Path, stdin_has_records: bool) -> anyhow::Result<Have> {
+    if path == Path::new("-") {
+        if stdin_has_records {
+            return Err(usage("stdin can be read once, not for image records and by --have -: name the images"));
+        }
+        return Have::read(std::io::stdin()).context("--have: <stdin>");
+    }
+    let shown = || format!("--have: {}", path.display());
+    Have::read(File::open(path).with_context(shown)?).with_context(shown)
 }
 
 /// Temp, fsync, rename: FILE is the old one or the whole new one. A device or a pipe is written to, and never
 /// replaced: `-o /dev/null` leaves the machine its /dev/null. A symbolic link stays one.
-fn to_file(path: &Path, images: &[Chosen], docker: bool) -> anyhow::Result<()> {
+fn to_file(path: &Path, archive: &Archive<'_>) -> anyhow::Result<()> {
     let label = path.display().to_string();
     let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
     if path.metadata().is_ok_and(|there| !there.is_file()) {
         let to = File::options().write(true).open(path).with_context(|| label.clone())?;
         let mut to = Labelled(label, BufWriter::with_capacity(1 << 20, to));
-        archive::write(images, docker, &mut to)?;
+        archive.write(&mut to)?;
         return Ok(to.flush()?);
     }
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temp = tempfile::Builder::new().prefix(".img-save-").tempfile_in(dir).with_context(|| label.clone())?;
     let mut to = Labelled(label.clone(), BufWriter::with_capacity(1 << 20, &mut temp));
-    archive::write(images, docker, &mut to)?;
+    archive.write(&mut to)?;
     to.flush()?;
     drop(to);
     temp.as_file().sync_all().with_context(|| label.clone())?;
