@@ -165,7 +165,8 @@ fn bad_layers_name_nothing() {
     let room = room();
     let before = (index(&room), blobs(&room));
     room.sh("printf 'not a tar' | img-append --base scratch --layer - -t x").fails(1, "<stdin>: malformed tar");
-    room.sh("head -c 250000 tree.tar | img-append --base scratch --layer - -t x").fails(1, "cut after");
+    room.sh("head -c 250000 tree.tar | img-append --base scratch --layer - -t x")
+        .fails(1, "malformed tar: the tar ends in the middle");
     room.sh("head -c 9000 tree.tar | gzip | img-append --base scratch --layer - -t x").fails(1, "malformed tar");
     room.sh("gzip <tree.tar | head -c 300 | img-append --base scratch --layer - -t x").fails(1, "<stdin>: read");
     room.sh("true | img-append --base scratch --layer - -t x").fails(1, "empty: not a tar");

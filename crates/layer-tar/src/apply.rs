@@ -76,6 +76,7 @@ pub fn apply(tar: impl Read, root: BorrowedFd<'_>, options: &Options<'_>) -> Res
     let mut job = Job::new(root, options)?;
     while let Some(entry) = reader.next()? {
         job.applied.entries += 1;
+        job.applied.loss.xattrs += entry.unreadable;
         job.place(&entry, &mut reader)?;
     }
     job.finish_directories()?;

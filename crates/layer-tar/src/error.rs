@@ -7,6 +7,9 @@ pub enum Error {
     /// The stream of the tar itself failed.
     #[error("{0}")]
     Stream(#[source] io::Error),
+    /// The stream ends where a tar does not.
+    #[error("the tar ends in the middle of an entry")]
+    Cut,
     /// A system call on a path of the tree failed.
     #[error("{call}({path:?}): {source}", path = path.as_os_str())]
     Call {

@@ -5,7 +5,7 @@ use crate::stack::components;
 use crate::write::{Device, TarWriter};
 use crate::{Error, Kind, Meta, OPAQUE_NAME, Result, WHITEOUT_PREFIX};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -281,7 +281,7 @@ impl<W: Write> FlatWriter<W> {
             if let Some((node, paths)) = self.content.remove(&(self.layer, at)) {
                 let meta = &self.nodes[node].meta;
                 let content =
-                    Content { reader: &mut reader, sparse: entry.sparse.unwrap_or_default(), at: 0, size: entry.size };
+                    Content { reader: &mut reader, sparse: entry.sparse.map(VecDeque::from), at: 0, size: entry.size };
                 let first = paths.first().map_or(Path::new(""), |path| path.as_path());
                 self.tar.file(first, meta, entry.size, content)?;
                 for other in paths.iter().skip(1) {
@@ -303,7 +303,8 @@ impl<W: Write> FlatWriter<W> {
 /// The content of an entry, the holes of a sparse one filled in.
 struct Content<'a, R> {
     reader: &'a mut TarReader<R>,
-    sparse: Vec<(u64, u64)>,
+    /// The pieces that are not passed yet.
+    sparse: Option<VecDeque<(u64, u64)>>,
     at: u64,
     size: u64,
 }
@@ -315,10 +316,12 @@ impl<R: Read> Read for Content<'_, R> {
             return Ok(0);
         }
         let hole = |until: u64| usize::try_from(until).unwrap_or(usize::MAX);
-        if !self.sparse.is_empty() {
+        if let Some(pieces) = &mut self.sparse {
             let here = self.at;
-            let piece = self.sparse.iter().find(|(offset, length)| here < offset + length);
-            match piece {
+            while pieces.front().is_some_and(|(offset, length)| offset + length <= here) {
+                pieces.pop_front();
+            }
+            match pieces.front() {
                 Some((offset, length)) if here >= *offset => most = most.min(hole(offset + length - here)),
                 other => {
                     most = most.min(hole(other.map_or(self.size, |(offset, _)| *offset) - here));

@@ -11,6 +11,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acl;
 mod apply;
 pub mod codec;
 mod diff;
@@ -19,6 +20,7 @@ mod flatten;
 mod node;
 mod read;
 mod root;
+mod sparse;
 mod stack;
 pub mod write;
 
@@ -27,6 +29,7 @@ pub use diff::{Change, ChangeKind, ChangeList, Compare, LayerWriter, Sink, diff_
 pub use error::Error;
 pub use flatten::{Flat, FlatWriter};
 pub use node::{Kind, Meta, Time, Xattrs};
+pub use read::check;
 pub use stack::{Found, Node, Stack};
 
 /// The result of everything here.

@@ -2,6 +2,8 @@
 //! the first one (CVE-2025-62518), so whatever is malformed, doubled or contradictory is an error here and
 //! never skipped; and no count or size of the archive is believed before it is checked against a limit.
 
+use crate::acl;
+use crate::sparse::{self, Map, MapReader};
 use crate::write::Device;
 use crate::{Error, Kind, Meta, Result, Time, Xattrs};
 use std::ffi::OsString;
@@ -19,7 +21,6 @@ const LONGEST_PATH: usize = 4096;
 /// The kernel's own limits for extended attributes.
 const LONGEST_XATTR_NAME: usize = 255;
 const LARGEST_XATTR: usize = 64 * 1024;
-const MOST_SPARSE_PIECES: usize = 64 * 1024;
 
 /// What an entry brings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +40,9 @@ pub(crate) struct Entry {
     pub link: Vec<u8>,
     pub device: Device,
     /// For GNU sparse files: where the pieces of data lie, as (offset, length).
-    pub sparse: Option<Vec<(u64, u64)>>,
+    pub sparse: Option<Vec<sparse::Piece>>,
+    /// Attributes that only the machine which made the archive could read.
+    pub unreadable: u64,
 }
 
 /// Reads entries one after the other; between two calls of `next`, `piece` gives the content.
@@ -49,6 +52,8 @@ pub(crate) struct TarReader<R> {
     padding: u64,
     entries: u64,
     ended: bool,
+    /// The end was a block of zeros, not only that of the stream.
+    closed: bool,
 }
 
 #[derive(Default)]
@@ -67,11 +72,36 @@ struct Pax {
     gid: Option<u32>,
     mtime: Option<Time>,
     xattrs: Xattrs,
+    sparse: Option<sparse::Records>,
+    unreadable: u64,
+}
+
+/// Reads a whole archive and finds out whether it is one, by the rules by which [`apply`](crate::apply()) reads it, and
+/// whether it ends as one: a stream that was cut must not become a layer. What the names lead to is not judged here.
+/// Returns the number of entries.
+pub fn check(tar: impl Read) -> Result<u64> {
+    let mut reader = TarReader::new(tar);
+    let mut entries = 0;
+    while reader.next()?.is_some() {
+        entries += 1;
+    }
+    if !reader.closed {
+        return Err(refused("", &format!("the tar is cut: no end after {entries} entries")));
+    }
+    reader.drain()?;
+    Ok(entries)
 }
 
 impl<R: Read> TarReader<R> {
     pub fn new(from: R) -> Self {
-        Self { from: BufReader::with_capacity(256 * 1024, from), left: 0, padding: 0, entries: 0, ended: false }
+        Self {
+            from: BufReader::with_capacity(256 * 1024, from),
+            left: 0,
+            padding: 0,
+            entries: 0,
+            ended: false,
+            closed: false,
+        }
     }
 
     /// The next entry, whatever was left of the content of the one before; none at the end of the archive.
@@ -108,7 +138,7 @@ impl<R: Read> TarReader<R> {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         let buffer = self.from.fill_buf()?;
         if buffer.is_empty() {
-            return Err(cut());
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, Error::Cut));
         }
         Ok(&buffer[..buffer.len().min(left)])
     }
@@ -134,7 +164,7 @@ impl<R: Read> TarReader<R> {
         while bytes > 0 {
             let length = self.from.fill_buf()?.len();
             if length == 0 {
-                return Err(cut().into());
+                return Err(Error::Cut);
             }
             let step = usize::try_from(bytes).unwrap_or(usize::MAX).min(length);
             self.from.consume(step);
@@ -153,7 +183,10 @@ impl<R: Read> TarReader<R> {
             None => return Ok(self.end()),
             Some(_) => match self.block()? {
                 Some(second) if second != [0; BLOCK] => return Err(refused("", "data after a block of zeros")),
-                _ => return Ok(self.end()),
+                _ => {
+                    self.closed = true;
+                    return Ok(self.end());
+                }
             },
         };
         let sum = |signed: bool| -> i64 {
@@ -181,8 +214,23 @@ impl<R: Read> TarReader<R> {
             return Ok(None);
         }
         let mut block = [0; BLOCK];
-        self.from.read_exact(&mut block).map_err(|_| cut())?;
+        self.exact(&mut block)?;
         Ok(Some(block))
+    }
+
+    /// Fills the buffer. What the stream itself says is wrong is not hidden behind "cut".
+    fn exact(&mut self, mut buffer: &mut [u8]) -> Result<()> {
+        while !buffer.is_empty() {
+            let piece = self.from.fill_buf()?;
+            let step = piece.len().min(buffer.len());
+            if step == 0 {
+                return Err(Error::Cut);
+            }
+            buffer[..step].copy_from_slice(&piece[..step]);
+            self.from.consume(step);
+            buffer = &mut buffer[step..];
+        }
+        Ok(())
     }
 
     fn extension(&mut self, block: &[u8; BLOCK]) -> Result<Vec<u8>> {
@@ -191,14 +239,16 @@ impl<R: Read> TarReader<R> {
             return Err(refused(&block[..100], &format!("an extension header of {size} bytes")));
         }
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
-        self.from.read_exact(&mut bytes).map_err(|_| cut())?;
+        self.exact(&mut bytes)?;
         self.skip(padding(size))?;
         Ok(bytes)
     }
 
     fn entry(&mut self, block: &[u8; BLOCK], extensions: Extensions) -> Result<Entry> {
-        let pax = extensions.pax.unwrap_or_default();
-        let path = one_of(pax.path, extensions.long_name, "path")?.unwrap_or_else(|| name_of(block));
+        let mut pax = extensions.pax.unwrap_or_default();
+        let records = pax.sparse.take();
+        let named = records.as_ref().and_then(|records| records.name.clone());
+        let path = one_of(named.or(pax.path), extensions.long_name, "path")?.unwrap_or_else(|| name_of(block));
         let link = one_of(pax.link, extensions.long_link, "link")?.unwrap_or_else(|| text(&block[157..257]));
         if path.len() > LONGEST_PATH || link.len() > LONGEST_PATH {
             return Err(refused(&path[..path.len().min(100)], "a path longer than 4096 bytes"));
@@ -258,54 +308,60 @@ impl<R: Read> TarReader<R> {
         if kind != Type::Node(Kind::File) && stored != 0 {
             return Err(bad("content on an entry that is not a file"));
         }
-        let mut size = stored;
-        let mut sparse = None;
-        if block[156] == b'S' {
-            let pieces = self.sparse_map(block, &path)?;
-            size = number(&block[483..495]).and_then(|n| u64::try_from(n).ok()).ok_or_else(|| bad("malformed size"))?;
-            check_pieces(&pieces, stored, size).map_err(|what| refused(&path, what))?;
-            sparse = Some(pieces);
-        }
+        let (sparse, stored, size) = match (block[156], records) {
+            (b'S', None) => self.old_sparse(block, stored, &path)?,
+            (0 | b'0' | b'7', Some(records)) if kind == Type::Node(Kind::File) => {
+                self.pax_sparse(records, stored, &path)?
+            }
+            (_, Some(_)) => return Err(bad("a sparse map on an entry that is not a file")),
+            _ => (None, stored, stored),
+        };
         (self.left, self.padding) = (stored, padding(stored));
-        Ok(Entry { path: OsString::from_vec(path).into(), kind, meta, size, link, device, sparse })
+        let unreadable = pax.unreadable;
+        Ok(Entry { path: OsString::from_vec(path).into(), kind, meta, size, link, device, sparse, unreadable })
     }
 
-    /// GNU's old format: four pieces in the header, twenty-one in each block that follows.
-    fn sparse_map(&mut self, block: &[u8; BLOCK], path: &[u8]) -> Result<Vec<(u64, u64)>> {
+    /// GNU's old format: four pieces in the header, twenty-one in each block that follows. Returns the map, how much
+    /// is stored, and the size of the file.
+    fn old_sparse(&mut self, block: &[u8; BLOCK], stored: u64, path: &[u8]) -> Result<Sparse> {
+        let malformed = || refused(path, "malformed sparse map");
         let mut pieces = Vec::new();
-        let mut take = |area: &[u8]| -> Result<()> {
-            for piece in area.chunks_exact(24).filter(|piece| piece[0] != 0) {
-                let value = |part: &[u8]| number(part).and_then(|n| u64::try_from(n).ok());
-                match (value(&piece[..12]), value(&piece[12..])) {
-                    (Some(offset), Some(length)) if pieces.len() < MOST_SPARSE_PIECES => pieces.push((offset, length)),
-                    _ => return Err(refused(path, "malformed sparse map")),
-                }
-            }
-            Ok(())
-        };
-        take(&block[386..482])?;
+        sparse::old_pieces(&block[386..482], &mut pieces).ok_or_else(malformed)?;
         let mut more = block[482] != 0;
         while more {
-            let block = self.block()?.ok_or_else(cut)?;
-            take(&block[..504])?;
+            let block = self.block()?.ok_or(Error::Cut)?;
+            sparse::old_pieces(&block[..504], &mut pieces).ok_or_else(malformed)?;
             more = block[504] != 0;
         }
-        Ok(pieces)
+        let size = number(&block[483..495]).and_then(|n| u64::try_from(n).ok()).ok_or_else(malformed)?;
+        sparse::check(&pieces, stored, size).map_err(|what| refused(path, what))?;
+        Ok((Some(pieces), stored, size))
+    }
+
+    /// The formats of PAX archives. A map in front of the data is part of what is stored.
+    fn pax_sparse(&mut self, records: sparse::Records, mut stored: u64, path: &[u8]) -> Result<Sparse> {
+        let malformed = || refused(path, "malformed sparse map");
+        let (size, map) = records.finish().ok_or_else(malformed)?;
+        let pieces = match map {
+            Map::Here(pieces) => pieces,
+            Map::InFrontOfTheData => {
+                let mut map = MapReader::default();
+                loop {
+                    stored = stored.checked_sub(BLOCK as u64).ok_or_else(malformed)?;
+                    let block = self.block()?.ok_or(Error::Cut)?;
+                    if map.block(&block).ok_or_else(malformed)? {
+                        break map.finish();
+                    }
+                }
+            }
+        };
+        sparse::check(&pieces, stored, size).map_err(|what| refused(path, what))?;
+        Ok((Some(pieces), stored, size))
     }
 }
 
-/// In order, without overlap, within the file, and as long together as what is stored.
-fn check_pieces(pieces: &[(u64, u64)], stored: u64, size: u64) -> std::result::Result<(), &'static str> {
-    let (mut end, mut sum) = (0u64, 0u64);
-    for (offset, length) in pieces {
-        if *offset < end {
-            return Err("sparse pieces overlap");
-        }
-        end = offset.checked_add(*length).filter(|end| *end <= size).ok_or("a sparse piece beyond the end")?;
-        sum += length;
-    }
-    if sum == stored { Ok(()) } else { Err("a sparse map that does not match its data") }
-}
+/// A map, how much of the file is stored, and how large it is.
+type Sparse = (Option<Vec<sparse::Piece>>, u64, u64);
 
 impl Pax {
     /// `LENGTH key=value\n` again and again.
@@ -337,11 +393,12 @@ impl Pax {
             b"uid" => self.uid = Some(id()?),
             b"gid" => self.gid = Some(id()?),
             b"mtime" => self.mtime = Some(time(value).ok_or_else(malformed)?),
-            _ if key.starts_with(b"GNU.sparse.") => {
-                return Err(refused("", "a PAX sparse file, which no image format allows"));
-            }
+            b"SCHILY.acl.access" => self.acl(b"system.posix_acl_access", value),
+            b"SCHILY.acl.default" => self.acl(b"system.posix_acl_default", value),
             _ => {
-                if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
+                if let Some(key) = key.strip_prefix(b"GNU.sparse.") {
+                    self.sparse.get_or_insert_default().set(key, value).ok_or_else(malformed)?;
+                } else if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
                     self.xattr(name.to_vec(), value.to_vec())?;
                 } else if let Some(name) = key.strip_prefix(b"LIBARCHIVE.xattr.") {
                     let name = percent_decoded(name).ok_or_else(malformed)?;
@@ -356,6 +413,17 @@ impl Pax {
         Ok(())
     }
 
+    /// Who archives an ACL as an attribute, too, has the same in it, and more exactly.
+    fn acl(&mut self, name: &[u8], text: &[u8]) {
+        match acl::from_text(text) {
+            _ if text.is_empty() || self.xattrs.contains_key(name) => {}
+            // Owner, group and others: the mode has said it.
+            Some(value) if name == b"system.posix_acl_access" && value.len() == acl::SHORTEST => {}
+            Some(value) => drop(self.xattrs.insert(name.to_vec(), value)),
+            None => self.unreadable += 1,
+        }
+    }
+
     fn xattr(&mut self, name: Vec<u8>, value: Vec<u8>) -> Result<()> {
         if name.is_empty() || name.len() > LONGEST_XATTR_NAME || name.contains(&0) || value.len() > LARGEST_XATTR {
             return Err(refused("", "an extended attribute beyond the kernel's limits"));
@@ -365,7 +433,12 @@ impl Pax {
     }
 
     fn refuse_in_global(self) -> Result<()> {
-        if self.path.is_some() || self.link.is_some() || self.size.is_some() || !self.xattrs.is_empty() {
+        if self.path.is_some()
+            || self.link.is_some()
+            || self.size.is_some()
+            || self.sparse.is_some()
+            || !self.xattrs.is_empty()
+        {
             return Err(refused("", "a global PAX header that gives every entry a path, size or attribute"));
         }
         Ok(())
@@ -375,10 +448,6 @@ impl Pax {
 fn refused(path: impl AsRef<[u8]>, reason: &str) -> Error {
     let path = text(path.as_ref());
     Error::Refused { path: OsString::from_vec(path).into(), reason: reason.into() }
-}
-
-fn cut() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the tar ends in the middle of an entry")
 }
 
 fn once<T>(slot: &mut Option<T>, value: T, what: &str) -> Result<()> {
@@ -398,7 +467,9 @@ fn one_of(pax: Option<Vec<u8>>, gnu: Option<Vec<u8>>, what: &str) -> Result<Opti
 fn name_of(block: &[u8; BLOCK]) -> Vec<u8> {
     let name = text(&block[..100]);
     // GNU's magic is "ustar  \0": it has times where POSIX has the front part of a long name.
-    let prefix = text(&block[345..500]);
+    // star's trailer is "tar\0": behind a shorter front part it has times, too.
+    let end = if &block[508..] == b"tar\0" { 476 } else { 500 };
+    let prefix = text(&block[345..end]);
     if &block[257..263] == b"ustar\0" && !prefix.is_empty() { [&prefix[..], b"/", &name].concat() } else { name }
 }
 
@@ -425,7 +496,7 @@ fn trim_nul(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 /// Octal digits between spaces and NULs, or GNU's base 256 when the top bit is set.
-fn number(field: &[u8]) -> Option<i64> {
+pub(crate) fn number(field: &[u8]) -> Option<i64> {
     if field[0] & 0x80 != 0 {
         let negative = field[0] & 0x40 != 0;
         let first = i128::from(field[0] & 0x7f) - if negative { 0x80 } else { 0 };
@@ -448,7 +519,7 @@ fn number(field: &[u8]) -> Option<i64> {
     })
 }
 
-fn digits(bytes: &[u8]) -> Option<u64> {
+pub(crate) fn digits(bytes: &[u8]) -> Option<u64> {
     if bytes.is_empty() {
         return None;
     }
@@ -572,6 +643,36 @@ mod tests {
     }
 
     #[test]
+    fn star_has_a_shorter_front_part() {
+        let mut tar = TarWriter::new(Vec::new(), None);
+        tar.file(Path::new("end"), &Meta::default(), 0, &b""[..]).unwrap();
+        let mut bytes = tar.finish().unwrap();
+        bytes[345..476].fill(b'd');
+        bytes[476..500].copy_from_slice(b"00000000001 00000000001 ");
+        bytes[508..512].copy_from_slice(b"tar\0");
+        bytes[148..156].fill(b' ');
+        let sum: u32 = bytes[..BLOCK].iter().map(|byte| u32::from(*byte)).sum();
+        bytes[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        let entry = TarReader::new(&bytes[..]).next().unwrap().unwrap();
+        assert_eq!(entry.path, PathBuf::from("d".repeat(131) + "/end"));
+    }
+
+    #[test]
+    fn an_archive_that_was_cut_is_none() {
+        let mut tar = TarWriter::new(Vec::new(), None);
+        for name in ["a", "b"] {
+            tar.file(Path::new(name), &Meta::default(), 600, &[b'x'; 600][..]).unwrap();
+        }
+        let bytes = tar.finish().unwrap();
+        assert_eq!(check(&bytes[..]).unwrap(), 2);
+        assert_eq!(check(&[&bytes[..], &[0; 9000]].concat()[..]).unwrap(), 2, "padding after the end");
+        for cut in [1, 511, 512, 600, 1024, 1536, 2048, 3072] {
+            assert!(check(&bytes[..cut]).is_err(), "cut at {cut}");
+        }
+        assert!(check(&b"no tar at all, but longer than one block of tar is ".repeat(20)[..]).is_err());
+    }
+
+    #[test]
     fn malformed_records_are_errors() {
         for block in [
             &b"5 a=b"[..],
@@ -587,6 +688,10 @@ mod tests {
             b"27 size=9999999999999999999\n",
             b"11 mtime=x\n",
             b"17 GNU.sparse.a=\n",
+            b"24 GNU.sparse.numbytes=1\n",
+            b"22 GNU.sparse.map=1,x\n",
+            b"20 GNU.sparse.map=1\n",
+            b"22 GNU.sparse.major=1\n22 GNU.sparse.major=1\n",
         ] {
             assert!(Pax::parse(block).is_err(), "{:?}", String::from_utf8_lossy(block));
         }

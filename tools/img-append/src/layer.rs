@@ -1,7 +1,6 @@
 //! One layer on its way into the store, in one pass: compressed or not, hashed on both sides, and looked at as a
 //! tar, so that nothing is named that cannot be unpacked.
 
-use crate::tarcheck::TarCheck;
 use anyhow::{Context, bail};
 use clap::ValueEnum;
 use layer_tar::codec::{Compression, decoder, encoder};
@@ -26,8 +25,6 @@ pub struct Added {
     pub descriptor: Descriptor,
     pub diff_id: Digest,
 }
-
-const PIECE: usize = 256 << 10;
 
 /// Streams a layer into the store. A compressed one keeps its bytes and so its digest, unless another method was
 /// asked for.
@@ -65,24 +62,14 @@ fn keep_bytes(from: impl Read + Send, writer: BlobWriter, found: Compression) ->
     Ok(Added { descriptor: tee.to.finish(type_of(found))?, diff_id })
 }
 
-/// The tar itself: hashed, checked, handed on.
-fn check_and_copy<W: Write>(mut tar: impl Read, to: W) -> anyhow::Result<(W, Digest)> {
-    let mut to = Hashed::new(to);
-    let mut check = TarCheck::default();
-    let mut buffer = vec![0; PIECE];
-    loop {
-        let n = match tar.read(&mut buffer) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            other => other.context("read")?,
-        };
-        if n == 0 {
-            break;
-        }
-        check.feed(&buffer[..n])?;
-        to.write_all(&buffer[..n]).context("write")?;
-    }
-    check.finish()?;
-    let (to, diff_id, _) = to.finish();
+/// The tar itself: hashed, read as whoever unpacks it will read it, handed on.
+fn check_and_copy<W: Write>(tar: impl Read, to: W) -> anyhow::Result<(W, Digest)> {
+    let mut tee = Tee { from: tar, to: Hashed::new(to) };
+    match layer_tar::check(&mut tee) {
+        Err(layer_tar::Error::Stream(error)) => return Err(error).context("read"),
+        other => other.context("malformed tar")?,
+    };
+    let (to, diff_id, _) = tee.to.finish();
     Ok((to, diff_id))
 }
 
