@@ -4,6 +4,7 @@
 #   make test     install what the tests need, run all of them, print a summary
 #   make bench    side by side with the Debian peers: a table of ratios
 #   make lint     fmt, clippy, shellcheck, mandoc
+#   make fuzz     a minute of libFuzzer for each parser of foreign bytes
 #   make install PREFIX=/usr/local DESTDIR=
 
 PREFIX  = /usr/local
@@ -14,7 +15,7 @@ TOOLS  := $(patsubst tools/%/Cargo.toml,%,$(wildcard tools/*/Cargo.toml))
 PAGES  := $(wildcard man/*.[1-8])
 BUILT   = target/$(TARGET)/release
 
-.PHONY: all build compiler demo test bench lint install deps clean
+.PHONY: all build compiler demo test bench fuzz lint install deps clean
 
 all: build
 
@@ -41,10 +42,14 @@ test: deps build
 bench: deps build
 	bench/run
 
+fuzz: compiler
+	fuzz/run
+
 lint: deps
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps tests/debian bench/corpus
+	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps fuzz/run tests/debian bench/corpus
 	mandoc -T lint -W warning $(PAGES)
 
 # Installs the Debian packages that tests, lint and bench use and that are not there yet.

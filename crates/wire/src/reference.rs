@@ -72,12 +72,15 @@ impl Reference {
         format!("{}/{}", self.host, self.path)
     }
 
-    /// The repository as docker shows it: without `docker.io/` and `library/`.
+    /// The repository as docker shows it: without `docker.io/` and `library/`, unless what is left would be read as
+    /// another registry's (`docker.io/other.example/app`) or as an image ID.
     pub fn familiar_repository(&self) -> String {
         if self.host != DEFAULT_HOST {
             return self.repository();
         }
-        self.path.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(&self.path).to_owned()
+        let short = self.path.strip_prefix("library/").filter(|rest| !rest.contains('/')).unwrap_or(&self.path);
+        let misread = short.split_once('/').is_some_and(|(first, _)| looks_like_host(first)) || is_image_id(short);
+        if misread { self.repository() } else { short.to_owned() }
     }
 
     /// The whole reference as docker shows it: `alpine:3.20`.
@@ -125,9 +128,7 @@ impl FromStr for Reference {
         }
         // Docker's rule: the first component is a host only if it could not be a Hub user.
         let (host, path) = match name.split_once('/') {
-            Some((first, path)) if first.contains(['.', ':']) || first == "localhost" || has_upper(first) => {
-                (first, path.to_owned())
-            }
+            Some((first, path)) if looks_like_host(first) => (first, path.to_owned()),
             Some(_) => (DEFAULT_HOST, name.to_owned()),
             None => (DEFAULT_HOST, format!("library/{name}")),
         };
@@ -156,8 +157,8 @@ impl FromStr for Reference {
     }
 }
 
-fn has_upper(text: &str) -> bool {
-    text.bytes().any(|b| b.is_ascii_uppercase())
+fn looks_like_host(first: &str) -> bool {
+    first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase())
 }
 
 fn is_image_id(name: &str) -> bool {
@@ -233,6 +234,7 @@ mod tests {
             ("alpine", "docker.io/library/alpine:latest", "alpine:latest"),
             ("alpine:3.20", "docker.io/library/alpine:3.20", "alpine:3.20"),
             ("user/app", "docker.io/user/app:latest", "user/app:latest"),
+            ("docker.io/x.io/app", "docker.io/x.io/app:latest", "docker.io/x.io/app:latest"),
             ("docker.io/alpine", "docker.io/library/alpine:latest", "alpine:latest"),
             ("index.docker.io/user/app:1", "docker.io/user/app:1", "user/app:1"),
             ("localhost/app", "localhost/app:latest", "localhost/app:latest"),
