@@ -48,6 +48,11 @@ impl Room {
         room
     }
 
+    /// The ordinary user whose room it is.
+    pub fn uid(&self) -> Option<u32> {
+        self.uid
+    }
+
     /// The room's directory, or a path in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)

@@ -16,6 +16,7 @@
 mod caps;
 pub mod config;
 mod containers;
+pub mod env;
 mod file;
 mod init;
 pub mod life;

@@ -62,8 +62,16 @@ pub struct Exec {
     pub args: Vec<String>,
     /// The whole environment.
     pub env: Vec<String>,
+    /// Descriptors from 3 on that the command keeps.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub keep: u32,
     #[serde(skip)]
     ready: Ready,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Everything as C strings, made before the clone.
@@ -94,7 +102,14 @@ impl Exec {
             path.split(':').map(|dir| format!("{}/{command}", if dir.is_empty() { "." } else { dir })).collect()
         };
         let ready = Ready { candidates: strings(&candidates)?, args: strings(&args)?, env: strings(&env)? };
-        Ok(Self { args, env, ready })
+        Ok(Self { args, env, keep: 0, ready })
+    }
+
+    /// The command keeps `count` descriptors from 3 on, as systemd and podman hand sockets on.
+    #[must_use]
+    pub fn keeping(mut self, count: u32) -> Self {
+        self.keep = count;
+        self
     }
 
     fn command(&self) -> &str {
@@ -146,7 +161,8 @@ impl Mechanism for Exec {
 
     /// Returns only when it fails.
     fn run(&self, scene: &mut Scene) -> Result<()> {
-        sys::close_on_exec_from_3().call(|| "close_range(3, ~0, CLOSE_RANGE_CLOEXEC)".into())?;
+        let first = self.keep.saturating_add(3);
+        sys::close_on_exec_from(first).call(|| format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"))?;
         Err(self.try_all(scene))
     }
 }

@@ -11,6 +11,7 @@
 mod capabilities;
 mod cgroups;
 mod devices;
+mod enter;
 mod error;
 mod exec;
 mod idmap;
@@ -33,6 +34,7 @@ pub use cgroups::{
     CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, oom_killed,
 };
 pub use devices::{Device, DeviceKind, Devices};
+pub use enter::{Enter, EnterCgroups, NullStdio, Outlive, Target};
 pub use error::Error;
 pub use exec::{Exec, MakeWorkDir, WorkDir};
 pub use idmap::{IdMap, IdRange, NamespaceRoot};

@@ -47,7 +47,7 @@ impl Namespace {
     }
 
     /// The long option of unshare(1) and nsenter(1).
-    fn option(self) -> &'static str {
+    pub(crate) fn option(self) -> &'static str {
         match self {
             Self::User => "--user",
             Self::Mount => "--mount",
@@ -77,6 +77,9 @@ impl Clone {
 impl Mechanism for Clone {
     fn shell(&self) -> String {
         let options: Vec<&str> = self.namespaces.iter().map(|namespace| namespace.option()).collect();
+        if options.is_empty() {
+            return "sh & pid=$!  # what follows is typed into this shell".into();
+        }
         format!(
             "unshare {} --fork --kill-child sh & pid=$!  # what follows is typed into this shell",
             options.join(" ")

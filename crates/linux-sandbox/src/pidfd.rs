@@ -9,6 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, read, write};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
+use std::path::Path;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,14 @@ impl Running {
     /// The PID of the first process, as this process sees it.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// Hands the container's terminal to whoever listens at the socket `path`, and forgets it.
+    pub fn send_terminal(&mut self, path: &Path) -> std::result::Result<(), crate::Error> {
+        let Some(master) = self.master.take() else { return Ok(()) };
+        crate::terminal::send_to(path, &master).inspect_err(|_| {
+            let _ = sys::pidfd_send_signal(&self.pidfd, libc::SIGKILL);
+        })
     }
 
     /// Passes signals and the terminal's bytes on until the process has ended.

@@ -135,11 +135,11 @@ fn prepare(plan: &Plan, scene: &mut Scene) -> Result<()> {
     // A ctr-spawn that is killed takes the container with it.
     set_parent_process_death_signal(Some(Signal::KILL)).call(|| "prctl(PR_SET_PDEATHSIG)".into())?;
     if let Some(socket) = &scene.socket {
-        let gone = || Error::refused("ctr-spawn is gone");
+        let gone = || Error::refused(format!("{} is gone", plan.program));
         let hear = |how| match recv(socket, &mut [0], how) {
             Ok((length, _)) => Ok(length == 1),
             Err(Errno::AGAIN) => Ok(true),
-            Err(errno) => Err(errno).call(|| "recv(<ctr-spawn>)".into()),
+            Err(errno) => Err(errno).call(|| "recv(<parent>)".into()),
         };
         if waits(plan) && !hear(RecvFlags::empty())? {
             return Err(gone());
@@ -162,10 +162,14 @@ fn run(plan: &Plan, step: &Step, scene: &mut Scene) -> Result<()> {
             let _ = write(fd, line.as_bytes());
         }
     }
-    // A user switch clears the death signal, so it is set once more behind each.
+    // A switch of user or user namespace clears the death signal and may make the process readable through
+    // /proc again (sysctl fs.suid_dumpable), so both are set once more behind each.
     let done = step.mechanism().run(scene);
-    if matches!(step, Step::User(_) | Step::NamespaceRoot(_)) {
-        let _ = set_parent_process_death_signal(Some(Signal::KILL));
+    if matches!(step, Step::User(_) | Step::NamespaceRoot(_) | Step::Enter(_)) {
+        let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+        if !scene.outlives {
+            let _ = set_parent_process_death_signal(Some(Signal::KILL));
+        }
     }
     done.map_err(|error| match error {
         Error::Exec { code, message } => Error::Exec { code, message: format!("{}: {message}", step.name()) },

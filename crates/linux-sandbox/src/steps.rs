@@ -1,9 +1,9 @@
 use crate::error::Result;
 use crate::{
-    Bind, Capabilities, CgroupMounts, Cgroups, Console, Devices, Error, Exec, Filesystem, Hostname, IdMap, Join,
-    JoinCgroups, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, OomScore, OverlayRoot, Pivot,
-    PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, SignalsToDefault, Sysctls, TreeRoot, UnshareCgroup, User,
-    WorkDir,
+    Bind, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter, EnterCgroups, Error, Exec, Filesystem,
+    Hostname, IdMap, Join, JoinCgroups, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio,
+    OomScore, Outlive, OverlayRoot, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, SignalsToDefault,
+    Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
@@ -17,10 +17,15 @@ use std::path::Path;
 #[expect(missing_docs, reason = "each names the type that says it all")]
 pub enum Step {
     Cgroups(Cgroups),
+    EnterPid(Enter),
     Clone(crate::Clone),
     IdMap(IdMap),
     JoinCgroups(JoinCgroups),
     OomScore(OomScore),
+    EnterCgroups(EnterCgroups),
+    Outlive(Outlive),
+    Enter(Enter),
+    NullStdio(NullStdio),
     NamespaceRoot(NamespaceRoot),
     Join(Join),
     UnshareCgroup(UnshareCgroup),
@@ -88,6 +93,8 @@ pub struct Scene {
     pub(crate) notes: Option<OwnedFd>,
     /// Held while a cgroup of ours has no process yet.
     pub(crate) locks: Vec<OwnedFd>,
+    /// The process does not end with its parent.
+    pub(crate) outlives: bool,
     /// The name for notes.
     pub(crate) program: String,
     /// ctr-spawn's own file, as device and inode: a container must not execute it (CVE-2019-5736).
@@ -112,6 +119,10 @@ impl Step {
     pub(crate) fn mechanism(&self) -> &dyn Mechanism {
         match self {
             Self::Cgroups(step) => step,
+            Self::EnterPid(step) | Self::Enter(step) => step,
+            Self::EnterCgroups(step) => step,
+            Self::Outlive(step) => step,
+            Self::NullStdio(step) => step,
             Self::Clone(step) => step,
             Self::IdMap(step) => step,
             Self::JoinCgroups(step) => step,
@@ -153,8 +164,8 @@ impl Step {
     /// Who runs it.
     pub fn place(&self) -> Place {
         match self {
-            Self::Cgroups(_) | Self::Clone(_) => Place::Before,
-            Self::IdMap(_) | Self::JoinCgroups(_) | Self::OomScore(_) => Place::Beside,
+            Self::Cgroups(_) | Self::EnterPid(_) | Self::Clone(_) => Place::Before,
+            Self::IdMap(_) | Self::JoinCgroups(_) | Self::EnterCgroups(_) | Self::OomScore(_) => Place::Beside,
             _ => Place::Inside,
         }
     }
@@ -162,8 +173,10 @@ impl Step {
     /// Its name in messages.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Cgroups(_) | Self::JoinCgroups(_) | Self::UnshareCgroup(_) => "cgroup",
-            Self::Clone(_) | Self::Join(_) => "namespaces",
+            Self::Cgroups(_) | Self::JoinCgroups(_) | Self::EnterCgroups(_) | Self::UnshareCgroup(_) => "cgroup",
+            Self::EnterPid(_) | Self::Enter(_) | Self::Clone(_) | Self::Join(_) => "namespaces",
+            Self::Outlive(_) => "background",
+            Self::NullStdio(_) => "standard input and output",
             Self::IdMap(_) | Self::NamespaceRoot(_) => "user namespace",
             Self::OomScore(_) => "oom_score_adj",
             Self::Propagation(_) => "propagation",

@@ -69,11 +69,11 @@ pub(crate) fn mount_setattr(fd: impl AsFd, recursive: bool, set: u64, propagatio
     .map(drop)
 }
 
-/// Marks every descriptor from 3 on close-on-exec. A single descriptor of ours that stays open inside is a way
+/// Marks every descriptor from `first` on close-on-exec. A single descriptor of ours that stays open inside is a way
 /// out (CVE-2016-9962, CVE-2024-21626).
-pub(crate) fn close_on_exec_from_3() -> Result<()> {
+pub(crate) fn close_on_exec_from(first: u32) -> Result<()> {
     // SAFETY: takes integers only; with CLOSE_RANGE_CLOEXEC nothing that Rust owns is closed here.
-    check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 4) }).map(drop)
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 4) }).map(drop)
 }
 
 /// Every signal's action back to default and the mask empty: exec keeps "ignored" and the mask.

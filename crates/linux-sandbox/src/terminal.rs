@@ -7,8 +7,8 @@ use crate::walk::{self, Links};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Gid, OFlags, Uid, fchown, fstat, fstatfs};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg, sendmsg, socket_with,
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
@@ -17,7 +17,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::path::Path;
 
-/// Opens a terminal, makes it the controlling one and puts it on 0, 1, 2 and `/dev/console`.
+/// Opens a terminal, makes it the controlling one and puts it on 0, 1 and 2.
 #[derive(Debug, Serialize)]
 pub struct Console {
     /// Owner of the terminal: the user that the process will be.
@@ -25,6 +25,8 @@ pub struct Console {
     /// Lines and columns at the start, when known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<(u16, u16)>,
+    /// Puts it on `/dev/console` too: the first process's terminal is the container's.
+    pub console: bool,
 }
 
 /// `f_type` of devpts.
@@ -54,7 +56,9 @@ impl Mechanism for Console {
         if self.uid != 0 {
             fchown(&slave, Some(Uid::from_raw(self.uid)), None::<Gid>).call(|| "fchown(<terminal>)".into())?;
         }
-        put_on_console(root, &master, &slave)?;
+        if self.console {
+            put_on_console(root, &master, &slave)?;
+        }
         if let Some(socket) = &scene.socket {
             send(socket, &master).call(|| "sendmsg(<ctr-spawn>, <ptmx>)".into())?;
         }
@@ -84,6 +88,16 @@ fn send(socket: impl AsFd, fd: &OwnedFd) -> rustix::io::Result<()> {
     let fds = [fd.as_fd()];
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
     sendmsg(socket, &[IoSlice::new(b"t")], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Hands the master to whoever listens at `path`: the console socket of podman and containerd.
+pub(crate) fn send_to(path: &Path, master: &OwnedFd) -> Result<()> {
+    let line = || format!("connect({path:?})");
+    let address = SocketAddrUnix::new(path).call(line)?;
+    let socket =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).call(|| "socket()".into())?;
+    connect(&socket, &address).call(line)?;
+    send(&socket, master).call(|| format!("sendmsg({path:?}, <ptmx>)"))
 }
 
 /// The master, once the child has sent it; `None` when it ended before.

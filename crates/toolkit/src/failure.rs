@@ -45,8 +45,13 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
     }
 }
 
+/// The exit code that an error carries, if it does.
+pub fn code_of(error: &anyhow::Error) -> Option<u8> {
+    error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.code)
+}
+
 pub(crate) fn code(error: &anyhow::Error, failed: u8, usage: u8) -> u8 {
-    match error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.code) {
+    match code_of(error) {
         Some(exit::USAGE) => usage,
         Some(code) => code,
         None => failed,

@@ -8,7 +8,7 @@ mod input;
 mod output;
 mod places;
 
-pub use failure::{Failure, WithHint, usage};
+pub use failure::{Failure, WithHint, code_of, usage};
 pub use input::{one_record, read_records, record_unbuffered};
 pub use output::{Out, is_terminal, refuse_terminal, widen_pipe};
 pub use places::{docker_config, layout_dir, root_dir, run_dir};

@@ -66,7 +66,7 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     }
     steps.push(Step::Devices(devices(&facts)?));
     if around.terminal {
-        steps.push(Step::Console(Console { uid: process.user.uid, size: around.terminal_size }));
+        steps.push(Step::Console(Console { uid: process.user.uid, size: around.terminal_size, console: true }));
     }
     if !config.linux.sysctl.is_empty() {
         let (ipc, network) = (facts.is_own(Namespace::Ipc), facts.is_own(Namespace::Network));

@@ -46,7 +46,7 @@ impl Hierarchies {
         Ok(trees)
     }
 
-    fn parse(mountinfo: &str, own: &str) -> Self {
+    pub(crate) fn parse(mountinfo: &str, own: &str) -> Self {
         let mut trees: Vec<Hierarchy> = Vec::new();
         for line in mountinfo.lines() {
             let Some((left, right)) = line.split_once(" - ") else { continue };
@@ -421,7 +421,7 @@ impl Mechanism for CgroupMounts {
     }
 }
 
-fn write(path: &Path, content: &str) -> Result<()> {
+pub(crate) fn write(path: &Path, content: &str) -> Result<()> {
     let line = || format!("write({path:?}, {content:?})");
     let file = open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).call(line)?;
     rustix::io::write(&file, content.as_bytes()).call(line).map(drop)

@@ -1,0 +1,239 @@
+//! `setns(2)`: one more process where another one lives. Its namespaces are named by a descriptor of that
+//! process, never by its number, which may be another's tomorrow.
+
+use crate::cgroups::{Hierarchies, write};
+use crate::error::{Call, Error, Result};
+use crate::namespaces::Namespace;
+use crate::steps::{Mechanism, Scene, all, quote};
+use crate::walk::{self, Links};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, fcntl_setfl, fstat, makedev, open, stat};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
+use serde::Serialize;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// A process of the container to enter.
+#[derive(Debug, Clone)]
+pub struct Target {
+    pid: i32,
+    pidfd: Rc<OwnedFd>,
+}
+
+/// Every kind that a process can enter.
+const KINDS: [(Namespace, &str); 7] = [
+    (Namespace::User, "user"),
+    (Namespace::Mount, "mnt"),
+    (Namespace::Pid, "pid"),
+    (Namespace::Uts, "uts"),
+    (Namespace::Ipc, "ipc"),
+    (Namespace::Network, "net"),
+    (Namespace::Cgroup, "cgroup"),
+];
+
+impl Target {
+    /// Takes hold of the process that has this ID now. Whether that is the right one, only the caller can tell,
+    /// and only from here on: ask for its start time behind this call.
+    pub fn open(pid: i32) -> std::result::Result<Self, Error> {
+        let line = || format!("pidfd_open({pid})");
+        let number = Pid::from_raw(pid).ok_or(Errno::INVAL).call(line)?;
+        let pidfd = pidfd_open(number, PidfdFlags::empty()).call(line)?;
+        Ok(Self { pid, pidfd: Rc::new(pidfd) })
+    }
+
+    /// Its process ID.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Whether it lives. What was read of `/proc/PID` before is its own, when it does.
+    pub fn lives(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(&*self.pidfd, PollFlags::IN)], Some(&now)) == Ok(0)
+    }
+
+    fn must_live(&self) -> Result<()> {
+        if self.lives() { Ok(()) } else { Err(Error::refused(format!("process {}: has ended", self.pid))) }
+    }
+
+    /// Its namespaces that are not this process's own.
+    pub fn namespaces(&self) -> std::result::Result<Vec<Namespace>, Error> {
+        let mut others = Vec::new();
+        for (kind, file) in KINDS {
+            let path = format!("/proc/{}/ns/{file}", self.pid);
+            let theirs = stat(&path).call(|| format!("stat({path:?})"))?;
+            let ours = stat(format!("/proc/self/ns/{file}")).call(|| format!("stat(\"/proc/self/ns/{file}\")"))?;
+            if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino) {
+                others.push(kind);
+            }
+        }
+        self.must_live()?;
+        Ok(others)
+    }
+
+    /// Directories of its cgroups in which this process is not.
+    pub fn cgroups(&self) -> std::result::Result<Vec<PathBuf>, Error> {
+        let read = |path: String| fs::read_to_string(&path).call(|| format!("read({path:?})"));
+        let mounts = read("/proc/self/mountinfo".into())?;
+        let theirs = Hierarchies::parse(&mounts, &read(format!("/proc/{}/cgroup", self.pid))?);
+        let ours = Hierarchies::parse(&mounts, &read("/proc/self/cgroup".into())?);
+        self.must_live()?;
+        let pairs = theirs.0.into_iter().zip(ours.0);
+        Ok(pairs.filter(|(theirs, ours)| theirs.own != ours.own).map(|(tree, _)| tree.mount.join(tree.own)).collect())
+    }
+
+    /// Whether its user namespace has given up `setgroups(2)`.
+    pub fn denies_setgroups(&self) -> bool {
+        fs::read(format!("/proc/{}/setgroups", self.pid)).is_ok_and(|text| text.starts_with(b"deny"))
+    }
+
+    /// A regular file as the process sees it, volumes and all; `None` where there is none. Links are followed
+    /// below its root, and what is no regular file is not opened: opening a FIFO waits, opening a device acts.
+    pub fn read_file(&self, path: &Path, most: u64) -> std::result::Result<Option<Vec<u8>>, Error> {
+        let line = || format!("open(<container>{})", path.display());
+        let directory = format!("/proc/{}/root", self.pid);
+        let root = open(&directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .call(|| format!("open({directory:?})"))?;
+        self.must_live()?;
+        let node = match walk::open(&root, path, OFlags::PATH, Links::InRoot) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            other => other.call(line)?,
+        };
+        if FileType::from_raw_mode(fstat(&node).call(line)?.st_mode) != FileType::RegularFile {
+            return Err(Error::refused(format!("{}: in the container: is not a regular file", path.display())));
+        }
+        let again = format!("/proc/self/fd/{}", node.as_raw_fd());
+        let file = fs::File::from(open(again, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(line)?);
+        let mut bytes = Vec::new();
+        file.take(most + 1).read_to_end(&mut bytes).call(line)?;
+        if bytes.len() as u64 > most {
+            return Err(Error::refused(format!("{}: in the container: larger than {most} bytes", path.display())));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// The steps into it: the PID namespace by the parent, since only its children are born there; the others by
+    /// the process itself. Without root the user namespace comes first of all: it gives the right to the rest.
+    pub fn enter(&self, namespaces: &[Namespace], root: bool) -> (Enter, Enter) {
+        let first = |kind: &Namespace| *kind == Namespace::Pid || *kind == Namespace::User && !root;
+        let (before, inside) = namespaces.iter().partition(|kind| first(kind));
+        let enter = |namespaces| Enter { pid: self.pid, namespaces, pidfd: Some(self.pidfd.clone()) };
+        (enter(before), enter(inside))
+    }
+}
+
+/// Enters namespaces of another process, all in one call.
+#[derive(Debug, Serialize)]
+pub struct Enter {
+    /// The process, for people: the call goes by its descriptor.
+    pub pid: i32,
+    /// What is entered.
+    pub namespaces: Vec<Namespace>,
+    #[serde(skip)]
+    pidfd: Option<Rc<OwnedFd>>,
+}
+
+impl Mechanism for Enter {
+    fn shell(&self) -> String {
+        let options: String = self.namespaces.iter().flat_map(|kind| [" ", kind.option()]).collect();
+        if options.is_empty() { ":".into() } else { format!("exec nsenter --target {}{options} sh", self.pid) }
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let line = || format!("setns(<pidfd of {}>, {:?})", self.pid, self.namespaces);
+        let flags = self.namespaces.iter().fold(0, |flags, kind| flags | kind.flag());
+        if let (Some(pidfd), true) = (&self.pidfd, flags != 0) {
+            let flags = ThreadNameSpaceType::from_bits_retain(u32::try_from(flags).unwrap_or(0));
+            move_into_thread_name_spaces(pidfd.as_fd(), flags).call(line)?;
+        }
+        // Entering a mount namespace has made its root ours. Steps that come later look below it.
+        let root = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        scene.root = Some(root.call(|| "open(\"/\")".into())?);
+        Ok(())
+    }
+}
+
+/// Moves the process that waits into the container's cgroups: its limits hold for both.
+#[derive(Debug, Serialize)]
+pub struct EnterCgroups {
+    /// The directories.
+    pub paths: Vec<PathBuf>,
+    /// Where the host refuses it, a note instead of an error: an ordinary user may not move processes between
+    /// cgroups that are not his.
+    pub if_allowed: bool,
+}
+
+impl Mechanism for EnterCgroups {
+    fn shell(&self) -> String {
+        all(self.paths.iter().map(|path| format!("echo $pid >{}/cgroup.procs", quote(&path.to_string_lossy()))))
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let pid = scene.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        for path in &self.paths {
+            match write(&path.join("cgroup.procs"), &pid.to_string()) {
+                Err(Error::Call { errno: libc::EACCES | libc::EPERM | libc::ENOENT, .. }) if self.if_allowed => {
+                    scene.note(&format!("{}: this user may not enter it: its limits do not hold here", path.display()));
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Lives on when its parent ends.
+#[derive(Debug, Serialize)]
+pub struct Outlive {}
+
+impl Mechanism for Outlive {
+    fn shell(&self) -> String {
+        "exec setsid sh".into()
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        scene.outlives = true;
+        rustix::process::set_parent_process_death_signal(None).call(|| "prctl(PR_SET_PDEATHSIG, 0)".into())
+    }
+}
+
+/// The container's own `/dev/null` on standard descriptors: one of the host's would be a device that no list of
+/// the container allows.
+#[derive(Debug, Serialize)]
+pub struct NullStdio {
+    /// 0, 1 or 2.
+    pub fds: Vec<u8>,
+}
+
+impl Mechanism for NullStdio {
+    fn shell(&self) -> String {
+        let redirect = |fd: &u8| format!(" {fd}{}/dev/null", if *fd == 0 { '<' } else { '>' });
+        format!("exec{}", self.fds.iter().map(redirect).collect::<String>())
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        // It has joined the container's cgroups and opens no device that the container may not open itself.
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let null = walk::need(scene.root()?, Path::new("/dev/null"), flags, Links::Refused)?;
+        let found = fstat(&null).call(|| "fstat(/dev/null)".into())?;
+        let right = FileType::from_raw_mode(found.st_mode) == FileType::CharacterDevice;
+        if !right || found.st_rdev != makedev(1, 3) {
+            return Err(Error::refused("/dev/null: something else stands there in the container"));
+        }
+        fcntl_setfl(&null, OFlags::empty()).call(|| "fcntl(/dev/null)".into())?;
+        for fd in &self.fds {
+            match fd {
+                0 => rustix::stdio::dup2_stdin(&null),
+                1 => rustix::stdio::dup2_stdout(&null),
+                _ => rustix::stdio::dup2_stderr(&null),
+            }
+            .call(|| format!("dup2(/dev/null, {fd})"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,454 @@
+//! ctr-exec and `dock exec`: one more process in containers that really run, ours and runc's.
+
+use dock_tests::{Ran, Room, needs};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// An ordinary user that no machine has.
+const NOBODY: u32 = 12_345;
+
+/// A container named `web` that runs `sleep`, in a room of its own. Ends with the value.
+struct Web {
+    room: Room,
+    id: String,
+    child: Kill,
+}
+
+impl Web {
+    fn start(options: &str) -> Self {
+        Self::start_with(options, |_| {})
+    }
+
+    fn start_with(options: &str, change: impl FnOnce(&mut Value)) -> Self {
+        Self::in_room(Room::new(), options, change)
+    }
+
+    fn in_room(room: Room, options: &str, change: impl FnOnce(&mut Value)) -> Self {
+        let passwd = "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n70:x:0:0::/:/bin/sh\n";
+        let applets = "sh sleep true cat id env pwd ps hostname ls head tail readlink touch stty tty mkfifo grep sed";
+        let script = format!(
+            "mkdir -p tree/bin tree/etc tree/tmp tree/dir && cp $(command -v busybox) tree/bin/busybox \
+             && for name in {applets}; do ln -s busybox tree/bin/$name; done \
+             && printf '{passwd}' >tree/etc/passwd && printf 'ann:x:1000:\\nwheel:x:10:ann\\n' >tree/etc/group \
+             && tar -C tree -cf tree.tar . \
+             && img-append --base scratch --layer tree.tar --change 'ENV PATH=/bin A=1' --tag t >image \
+             && dock create --name web {options} t sleep 1000"
+        );
+        let id = room.sh(&script).ok().lines().last().unwrap().to_owned();
+        let bundle = room.path("root/containers").join(&id);
+        let file = bundle.join("config.json");
+        let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        change(&mut config);
+        fs::write(&file, config.to_string()).unwrap();
+        let mut spawn = Command::new(dock_tests::bin().join("ctr-spawn"));
+        spawn.arg(&bundle).env("DOCK_ROOT", room.path("root")).env("DOCK_RUN", room.path("run"));
+        spawn.stdin(Stdio::null()).stdout(Stdio::null());
+        if room.uid().is_some() {
+            std::os::unix::process::CommandExt::uid(&mut spawn, NOBODY);
+            std::os::unix::process::CommandExt::gid(&mut spawn, NOBODY);
+        }
+        let child = Kill(spawn.spawn().unwrap());
+        let web = Self { room, id, child };
+        web.eventually(|| web.sh("ctr-ls -q").stdout.len() > 1);
+        web
+    }
+
+    fn sh(&self, script: &str) -> Ran {
+        self.room.sh(script)
+    }
+
+    /// The first process, as the host sees it.
+    fn pid(&self) -> i32 {
+        let state = self.room.path("run/containers").join(&self.id).join("state.json");
+        let state: Value = serde_json::from_slice(&fs::read(state).unwrap()).unwrap();
+        i32::try_from(state["pid"].as_i64().unwrap()).unwrap()
+    }
+
+    #[track_caller]
+    fn eventually(&self, mut done: impl FnMut() -> bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !done() {
+            assert!(Instant::now() < until, "waited in vain");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn the_process_is_in_the_container() {
+    needs!(root, "busybox");
+    let web = Web::start("-m 64m --pids-limit 50 --security-opt no-new-privileges --ulimit nofile=99:111");
+    let inside = web.sh("ctr-exec web -- sh -c 'echo $$; hostname; ls /; cat /proc/1/cmdline'").ok();
+    assert_ne!(inside.lines().next(), Some("1"));
+    assert!(inside.contains(&web.id[..12]) && inside.contains("sleep\u{0}1000"), "{inside}");
+    // What the kernel says of the two processes is the same, but for what is a process's own.
+    let of = |process: &str| {
+        let mut text = web.sh(&format!("ctr-exec web -- cat /proc/{process}/status /proc/{process}/limits")).ok();
+        text +=
+            &web.sh(&format!("ctr-exec web -- sh -c 'for file in /proc/{process}/ns/*; do readlink $file; done; cat /proc/{process}/cgroup'")).ok();
+        let same = |line: &&str| {
+            [
+                "Cap",
+                "NoNewPrivs",
+                "Seccomp:",
+                "Umask",
+                "Uid",
+                "Gid",
+                "Groups",
+                "SigIgn",
+                "SigBlk",
+                "Max ",
+                "mnt:",
+                "pid:",
+                "net:",
+            ]
+            .iter()
+            .chain(&["ipc:", "uts:", "cgroup:", "user:", "0::"])
+            .any(|name| line.starts_with(name))
+                || line.contains(":/")
+        };
+        text.lines().filter(same).map(Into::into).collect::<Vec<String>>()
+    };
+    let (first, second) = (of("1"), of("self"));
+    assert!(first.len() > 45, "{first:?}");
+    assert_eq!(first, second);
+    let empty = second.iter().filter(|line| line.starts_with("CapInh") || line.starts_with("CapAmb"));
+    for line in empty {
+        assert!(line.ends_with("0000000000000000"), "CVE-2022-29162: {line}");
+    }
+    // As the host sees it, it is in the same cgroups.
+    web.sh("ctr-exec -d --pid-file pid web -- sleep 999").ok();
+    let other: i32 = fs::read_to_string(web.room.path("pid")).unwrap().parse().unwrap();
+    let cgroups = |pid: i32| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    assert_eq!(cgroups(other), cgroups(web.pid()));
+    assert!(cgroups(other).contains(&web.id));
+    assert!(web.sh("ctr-exec web -- ps").ok().contains("sleep 999"), "-d lives on");
+}
+
+#[test]
+fn a_limit_of_the_container_holds_for_both() {
+    needs!(root, "busybox");
+    let web = Web::start("-m 16m --memory-swap 16m");
+    let ran = web.sh("ctr-exec web -- sh -c 'head -c 200000000 /dev/zero | tail -c 199999999 >/dev/null; exit $?'");
+    assert_eq!(ran.code, 137, "{ran:#?}");
+}
+
+#[test]
+fn options_change_what_config_json_says() {
+    needs!(root, "busybox");
+    let web = Web::start("-e HOME=/set");
+    web.room.write("file", "# no\nF=file\nA=file\nOUTER\nUNSET\n");
+    for (options, command, want) in [
+        ("-e A=2 -e 'B=b  c'", "sh -c 'echo \"$A $B\"'", "2 b  c"),
+        ("--env-file file -e A=3", "sh -c 'echo $F $A $OUTER ${UNSET-none}'", "file 3 o none"),
+        ("-e OUTER -e A", "sh -c 'echo $OUTER ${A-none}'", "o none"),
+        ("-w /dir", "pwd", "/dir"),
+        ("-w ''", "pwd", "/"),
+        ("-u ann", "sh -c 'id -u; id -G; echo $HOME'", "1000\n1000 10\n/set"),
+        ("-u 12:13", "sh -c 'id -u; id -G'", "12\n13"),
+        ("-u 70", "id -u", "70"),
+        ("", "cat", ""),
+        (
+            "",
+            "sh -c 'readlink /proc/self/fd/0; readlink /proc/self/ns/mnt >/dev/null && ls /dev/null'",
+            "/dev/null\n/dev/null",
+        ),
+    ] {
+        let ran = web.sh(&format!("export OUTER=o; echo in | ctr-exec {options} web -- {command}"));
+        assert_eq!(ran.ok(), want, "{options} {command}");
+    }
+    let all = web.sh("grep CapBnd /proc/self/status").ok().replace("Bnd", "Eff");
+    assert_eq!(web.sh("ctr-exec --privileged web -- grep CapEff /proc/self/status").ok(), all);
+    assert_eq!(web.sh("echo in | ctr-exec -i web -- cat").ok(), "in");
+    assert_eq!(web.sh("{ ctr-ls; echo more; } | ctr-exec -i -- cat").ok(), "more", "a record, and the rest of stdin");
+    let ran = web.sh("ctr-exec web -- sh -c 'echo out; echo err >&2'");
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("out\n", "err\n"));
+    web.sh("ctr-exec -w dir web -- true").fails(125, "needs to be an absolute path");
+    web.sh("ctr-exec -w /no/such web -- true").fails(125, "working directory: chdir(\"/no/such\"): No such file");
+    web.sh("ctr-exec -u nobody web -- true").fails(125, "unable to find user nobody: no matching entries in passwd");
+    web.sh("ctr-exec -u 4294967296 web -- true").fails(125, "uids and gids must be in range");
+    web.sh("ctr-exec -e =x web -- true").fails(125, "invalid environment variable: =x");
+}
+
+#[test]
+fn home_follows_the_user_unless_somebody_set_it() {
+    needs!(root, "busybox");
+    let web = Web::start("");
+    assert_eq!(web.sh("ctr-exec web -- sh -c 'echo $HOME'").ok(), "/root");
+    assert_eq!(web.sh("ctr-exec -u ann web -- sh -c 'echo $HOME'").ok(), "/home/ann");
+    assert_eq!(web.sh("ctr-exec -u 99 web -- sh -c 'echo $HOME'").ok(), "/");
+    // Users are those that the container has now.
+    web.sh("ctr-exec web -- sh -c 'echo new:x:7:8::/new: >>/etc/passwd'").ok();
+    assert_eq!(web.sh("ctr-exec -u new web -- sh -c 'id -u; echo $HOME'").ok(), "7\n/new");
+}
+
+#[test]
+fn exit_codes_and_errors_say_what_is_missing() {
+    needs!(root, "busybox");
+    let web = Web::start("");
+    for (name, mode, text) in
+        [("plain", 644, "x"), ("noint", 755, "#!/no/such\\n"), ("crlf", 755, "#!/bin/sh\\r\\n"), ("text", 755, "x")]
+    {
+        let script = format!("printf '{text}' >/tmp/{name}; busybox chmod {mode} /tmp/{name}");
+        web.sh(&format!("ctr-exec web -- sh -c \"{script}\"")).ok();
+    }
+    assert_eq!(web.sh("ctr-exec web -- sh -c 'exit 42'").code, 42);
+    assert_eq!(web.sh("ctr-exec web -- sh -c 'kill -9 $$'").code, 137);
+    web.sh("ctr-exec web -- nosuch").fails(127, "ctr-exec: exec: nosuch: not found in the container's PATH");
+    web.sh("ctr-exec web -- /no/such").fails(127, "exec: /no/such: no such file");
+    web.sh("ctr-exec web -- /tmp").fails(126, "is a directory");
+    web.sh("ctr-exec web -- /tmp/plain").fails(126, "no execute permission");
+    web.sh("ctr-exec web -- /tmp/noint").fails(127, "its #! line names /no/such, which is not in the container");
+    web.sh("ctr-exec web -- /tmp/crlf").fails(127, "DOS line ends");
+    web.sh("ctr-exec web -- /tmp/text").fails(126, "no #! line");
+    web.sh("ctr-exec web").fails(125, "no command");
+    web.sh("ctr-exec nope -- true").fails(125, "No such container: nope");
+    web.sh("ctr-exec --no-such-option").fails(125, "--no-such-option");
+    web.sh("ctr-exec </dev/null").fails(125, "no container record on <stdin>");
+    web.sh("ctr-exec web -d -- nosuch").fails(127, "not found");
+}
+
+#[test]
+fn one_that_does_not_run_is_told_from_one_with_its_process_id() {
+    needs!(root, "busybox");
+    let mut web = Web::start("");
+    let state = web.room.path("run/containers").join(&web.id).join("state.json");
+    let right = fs::read_to_string(&state).unwrap();
+    let mut other: Value = serde_json::from_str(&right).unwrap();
+    other["annotations"]["dev.dock.pid.start"] = "1".into();
+    fs::write(&state, other.to_string()).unwrap();
+    let not_running = format!("container {} is not running", web.id);
+    web.sh("ctr-exec web -- true").fails(125, &not_running);
+    let file = state.display().to_string();
+    web.sh(&format!("ctr-exec --state {file} -- true")).fails(125, &not_running);
+    other["pid"] = 1.into();
+    fs::write(&state, other.to_string()).unwrap();
+    web.sh(&format!("ctr-exec --state {file} -- true")).fails(125, "1 is no process ID of a container");
+    fs::write(&state, right).unwrap();
+    web.sh("ctr-exec web -- true").ok();
+    web.child.0.kill().unwrap();
+    web.child.0.wait().unwrap();
+    web.eventually(|| web.sh("ctr-exec web -- true").stderr.contains(&not_running));
+}
+
+#[test]
+fn docker_exec_s_words_and_codes() {
+    needs!(root, "busybox");
+    let mut web = Web::start("");
+    assert_eq!(web.sh("dock exec web sh -c 'echo \"$0 $1\"' 'a  b' c").ok(), "a  b c");
+    assert_eq!(
+        web.sh("echo in | dock exec -i -e A='x  y' -u ann -w /dir web sh -c 'cat; id -u; pwd; echo \"$A\"'").ok(),
+        "in\n1000\n/dir\nx  y"
+    );
+    assert_eq!(web.sh("dock exec web cat").ok(), "");
+    assert_eq!(web.sh("dock exec -d web sh -c 'echo done >/tmp/done'").ok(), "");
+    web.eventually(|| web.sh("dock exec web cat /tmp/done").stdout == "done\n");
+    assert_eq!(web.sh("dock exec web sh -c 'exit 9'").code, 9);
+    let trace = web.sh("dock -n exec -it -e 'A=b c' web sh -c 'echo $A' </dev/null");
+    assert_eq!((trace.code, trace.stderr.as_str()), (1, "the input device is not a TTY\n"));
+    let line = web.sh("dock -n exec -t -e 'A=b c' web sh -c 'echo $A'").ok();
+    assert_eq!(line, "ctr-exec --docker --tty -e 'A=b c' web -- sh -c 'echo $A'");
+    for (words, code, message) in [
+        ("nope true", 1, "Error response from daemon: No such container: nope\n".to_owned()),
+        (
+            "web nosuch",
+            127,
+            "OCI runtime exec failed: exec failed: exec: nosuch: not found in the container's PATH\n".into(),
+        ),
+        ("web /dir", 126, "OCI runtime exec failed: exec failed: exec: /dir: is a directory\n".into()),
+        ("web", 1, "dock: 'dock exec' requires at least 2 argument(s).\nSee 'dock exec --help'.\n".into()),
+        ("--nope web true", 125, "unknown flag: --nope\nSee 'dock exec --help'.\n".into()),
+        ("-u", 125, "flag needs an argument: -u\nSee 'dock exec --help'.\n".into()),
+    ] {
+        let ran = web.sh(&format!("dock exec {words}"));
+        assert_eq!((ran.code, ran.stderr.as_str()), (code, message.as_str()), "{words}");
+    }
+    web.child.0.kill().unwrap();
+    web.child.0.wait().unwrap();
+    let message = format!("Error response from daemon: container {} is not running\n", web.id);
+    web.eventually(|| {
+        let ran = web.sh("dock exec web true");
+        ran.code == 1 && ran.stderr == message
+    });
+}
+
+#[test]
+fn a_terminal_is_the_containers_own() {
+    needs!(root, "busybox", "script");
+    let web = Web::start("");
+    web.room.write("in", "stty rows 33 cols 44; ctr-exec -it web -- sh -c 'tty; stty size; echo $TERM'");
+    let text = web.sh("script -qec 'sh in' /dev/null").stdout;
+    // script may echo the end of its own stdin first.
+    assert!(text.ends_with("/dev/pts/0\r\n33 44\r\nxterm\r\n"), "{text:?}");
+    // Keys go in, the code comes out.
+    let ran = web.sh("{ sleep 0.3; echo 'exit 5'; sleep 0.3; } | script -qec 'ctr-exec -it web -- sh' /dev/null");
+    assert_eq!(ran.code, 5, "{ran:#?}");
+}
+
+#[test]
+fn cve_2016_9962_no_descriptor_and_no_ignored_signal_comes_along() {
+    needs!(root, "busybox");
+    let web = Web::start("");
+    let caller = "trap '' PIPE USR1 INT QUIT; exec 7</etc/passwd 9</; ctr-exec";
+    assert_eq!(web.sh(&format!("{caller} web -- ls /proc/self/fd")).ok(), "0\n1\n2\n3", "3 is ls's own directory");
+    let text = web.sh(&format!("{caller} web -- grep -E '^Sig(Ign|Blk)' /proc/self/status")).ok();
+    assert_eq!(text, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000");
+    assert_eq!(web.sh("exec 3</dev/null; ctr-exec --preserve-fds 1 web -- ls /proc/self/fd").ok(), "0\n1\n2\n3\n4");
+}
+
+/// A process of the container that looks at every other process finds none that is still ctr-exec. A long PATH
+/// keeps it at the last moment, with no more rights than the spy, for a while.
+#[test]
+fn cve_2016_9962_nobody_looks_into_a_process_that_enters() {
+    needs!(root, "busybox");
+    let web = Web::start("");
+    let spy = "while :; do for dir in /proc/[0-9]*; do readlink $dir/exe; done; done 2>/dev/null | grep -F ctr-exec >/tmp/seen";
+    web.sh(&format!("ctr-exec -d web -- sh -c '{spy}'")).ok();
+    let path = (0..4000).fold("PATH=".to_owned(), |path, number| format!("{path}/none{number}:"));
+    for user in ["root", "ann", "root", "ann"] {
+        web.sh(&format!("ctr-exec -u {user} -e {path}/bin web -- true")).ok();
+    }
+    assert_eq!(web.sh("ctr-exec web -- cat /tmp/seen").ok(), "");
+}
+
+#[test]
+fn cve_2019_5736_our_own_file_is_not_executed_inside() {
+    needs!(root, "busybox");
+    let web = Web::start("");
+    web.sh("ctr-exec web -- /proc/self/exe --version").fails(126, "leads to the program that starts the container");
+    web.sh("ctr-exec web -- sh -c 'printf \"#!/proc/self/exe\\n\" >/tmp/s; busybox chmod 755 /tmp/s'").ok();
+    web.sh("ctr-exec web -- /tmp/s").fails(126, "leads to the program that starts the container");
+}
+
+#[test]
+fn cve_2024_21626_no_descriptor_of_ours_is_a_working_directory() {
+    needs!(root, "busybox");
+    let web = Web::start("");
+    for number in 3..16 {
+        web.sh(&format!("ctr-exec -w /proc/self/fd/{number} web -- ls /")).fails(125, "working directory: ");
+    }
+}
+
+/// What stands at /etc/passwd is the container's doing.
+#[test]
+fn a_passwd_that_is_no_file_is_refused_and_links_stay_inside() {
+    needs!(root, "busybox");
+    let web = Web::start("");
+    web.sh("ctr-exec web -- sh -c 'busybox mv /etc/passwd /tmp/p && mkfifo /etc/passwd'").ok();
+    web.sh("ctr-exec -u ann web -- true").fails(125, "/etc/passwd: in the container: is not a regular file");
+    web.room.write("secret", "ann:x:0:0::/:\n");
+    let secret = web.room.path("secret").display().to_string();
+    for target in [secret.as_str(), "/proc/1/root/tmp/p", "../../../../../../../../tmp/none"] {
+        web.sh(&format!("ctr-exec web -- sh -c 'busybox rm /etc/passwd; busybox ln -s {target} /etc/passwd'")).ok();
+        let ran = web.sh("ctr-exec -u ann web -- true");
+        assert_eq!(ran.code, 125, "{target}: {ran:#?}");
+    }
+    web.sh("ctr-exec web -- busybox ln -sf /tmp/p /etc/passwd").ok();
+    assert_eq!(web.sh("ctr-exec -u ann web -- id -u").ok(), "1000");
+}
+
+#[test]
+fn a_user_namespace_is_entered_with_the_rest() {
+    needs!(root, "busybox");
+    let web = Web::start("");
+    web.sh("chmod 711 . && img-unpack --flat t flat && chown -R 200000:200000 flat && echo {} >flat/container.json")
+        .ok();
+    let file = web.room.path("flat/config.json");
+    let mut config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let map = json!([{"containerID": 0, "hostID": 200_000, "size": 65_536}]);
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
+    config["process"]["args"] = json!(["sleep", "997"]);
+    fs::write(&file, config.to_string()).unwrap();
+    let mut spawn = Command::new(dock_tests::bin().join("ctr-spawn"));
+    spawn.args(["--id", "mapped"]).arg(web.room.path("flat")).env("DOCK_RUN", web.room.path("run"));
+    let _mapped = Kill(spawn.stdin(Stdio::null()).spawn().unwrap());
+    let exec = "ctr-exec --state run/containers/mapped/state.json";
+    web.eventually(|| web.sh(&format!("{exec} -- true")).code == 0);
+    web.sh(&format!("{exec} -d --pid-file pid -- sleep 998")).ok();
+    let pid = fs::read_to_string(web.room.path("pid")).unwrap();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    assert!(status.contains("Uid:\t200000\t200000"), "{status}");
+    assert_eq!(web.sh(&format!("{exec} -u ann -- id -u")).ok(), "1000");
+    assert_eq!(web.sh(&format!("{exec} -- sh -c 'readlink /proc/1/ns/user; ps'")).ok().matches("user:[").count(), 1);
+}
+
+/// A process that ends with the value.
+struct Kill(Child);
+
+impl Drop for Kill {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_ordinary_user_enters_his_own() {
+    needs!(root, "busybox", "setpriv");
+    let web = Web::in_room(Room::of_user(NOBODY), "", |_| {});
+    let text =
+        web.sh("ctr-exec web -- sh -c 'id -u; hostname; cat /proc/1/cmdline; echo x >/tmp/f && cat /tmp/f'").ok();
+    assert!(text.starts_with(&format!("0\n{}\nsleep", &web.id[..12])) && text.ends_with('x'), "{text}");
+    assert_eq!(web.sh("ctr-exec web -- sh -c 'exit 3'").code, 3);
+}
+
+#[test]
+fn the_plan_is_what_runs() {
+    needs!(root, "busybox");
+    let web = Web::start("-m 64m");
+    let plan: Value = serde_json::from_str(&web.sh("ctr-exec --plan web -- touch /tmp/made").ok()).unwrap();
+    let steps: Vec<&str> =
+        plan["steps"].as_array().unwrap().iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(steps.first(), Some(&"enterPid"));
+    assert!(steps.contains(&"enterCgroups") && steps.last() == Some(&"exec"), "{steps:?}");
+    web.sh("ctr-exec web -- ls /tmp/made").fails(1, "No such file");
+    let ran = web.sh("ctr-exec --explain web -- touch /tmp/made");
+    let shown: Vec<&str> = ran.stderr.lines().filter_map(|line| line.strip_prefix("+ ")).collect();
+    let planned: Vec<&str> =
+        plan["steps"].as_array().unwrap().iter().map(|step| step["shell"].as_str().unwrap()).collect();
+    assert_eq!(shown, planned);
+    web.sh("ctr-exec web -- ls /tmp/made").ok();
+}
+
+/// The state that another runtime prints is enough to enter its container.
+#[test]
+fn a_container_of_runc_is_entered_by_its_state() {
+    needs!(root, "busybox", "runc");
+    let room = Room::new();
+    fs::create_dir_all(room.path("box/rootfs/bin")).unwrap();
+    room.sh("cp $(command -v busybox) box/rootfs/bin/busybox").ok();
+    for name in ["sh", "sleep", "id", "hostname"] {
+        symlink("busybox", room.path("box/rootfs/bin").join(name)).unwrap();
+    }
+    room.sh("cd box && runc spec && sed -i 's/\"terminal\": true/\"terminal\": false/; s/\"sh\"/\"sleep\", \"1000\"/' config.json").ok();
+    let runc = format!("runc --root {}", room.path("runc").display());
+    let id = format!("r3-{}", std::process::id());
+    room.sh(&format!("{runc} run -d --bundle box {id} </dev/null >/dev/null 2>err")).ok();
+    let _end = End(&room, format!("{runc} delete --force {id}"));
+    room.sh(&format!("{runc} state {id} >state.json")).ok();
+    let ours = room.sh("ctr-exec --state state.json -- sh -c 'hostname; id -u; grep CapBnd /proc/self/status'");
+    let theirs = room.sh(&format!("{runc} exec {id} sh -c 'hostname; id -u; grep CapBnd /proc/self/status'"));
+    assert_eq!(ours.ok(), theirs.ok());
+    room.write(
+        "process.json",
+        json!({"cwd": "/bin", "args": ["sh", "-c", "pwd; echo $A; cat"], "env": ["PATH=/bin", "A=b"]}).to_string(),
+    );
+    assert!(Path::new(&room.path("process.json")).exists());
+    let text = room.sh("echo in | ctr-exec --state state.json --process process.json 2>&1").ok();
+    assert!(text.starts_with("/bin\nb\n"), "{text}");
+}
+
+/// Runs a script when it goes.
+struct End<'a>(&'a Room, String);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.sh(&self.1);
+    }
+}

@@ -1,0 +1,77 @@
+//! The process becomes the list of steps. Nothing is done here.
+
+use crate::process::Process;
+use crate::target::Container;
+use linux_sandbox::{
+    Capabilities, Clone, Console, EnterCgroups, Exec, Namespace, NamespaceRoot, NoNewPrivileges, NullStdio, OomScore,
+    Outlive, Rlimits, SignalsToDefault, Step, User, WorkDir,
+};
+
+/// What the command line adds to the process.
+#[derive(Debug)]
+pub struct Around {
+    /// It lives on when ctr-exec ends.
+    pub detach: bool,
+    /// Standard descriptors that are the container's `/dev/null`.
+    pub null: Vec<u8>,
+    /// Descriptors from 3 on that are passed on.
+    pub preserve_fds: u32,
+    /// Lines and columns of the person's terminal.
+    pub terminal_size: Option<(u16, u16)>,
+    /// Whether this process is root.
+    pub root: bool,
+}
+
+/// The list, in the order in which it runs.
+pub fn steps(container: &Container, process: &Process, around: &Around) -> anyhow::Result<Vec<Step>> {
+    let first = &container.first;
+    let namespaces = first.namespaces()?;
+    let (parent, inside) = first.enter(&namespaces, around.root);
+    let mut steps = vec![Step::EnterPid(parent), Step::Clone(Clone { namespaces: Vec::new() })];
+    steps.push(Step::EnterCgroups(EnterCgroups { paths: first.cgroups()?, if_allowed: !around.root }));
+    steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
+    if around.detach {
+        steps.push(Step::Outlive(Outlive {}));
+    }
+    steps.push(Step::Enter(inside));
+    let sets_groups = !first.denies_setgroups();
+    if namespaces.contains(&Namespace::User) && sets_groups {
+        steps.push(Step::NamespaceRoot(NamespaceRoot {}));
+    }
+    if process.terminal {
+        let size = around.terminal_size.or(process.console_size.map(|size| (size.height, size.width)));
+        steps.push(Step::Console(Console { uid: process.user.uid, size, console: false }));
+    } else if !around.null.is_empty() {
+        steps.push(Step::NullStdio(NullStdio { fds: around.null.clone() }));
+    }
+    if !process.rlimits.is_empty() {
+        let limits = process.rlimits.iter().map(|limit| (limit.kind.clone(), limit.soft, limit.hard));
+        steps.push(Step::Rlimits(Rlimits::new(limits.collect())?));
+    }
+    steps.push(Step::WorkDir(WorkDir { path: process.cwd.clone() }));
+    steps.extend(who(process, sets_groups)?);
+    steps.push(Step::Signals(SignalsToDefault {}));
+    steps.push(Step::Exec(Exec::new(process.args.clone(), process.env.clone())?.keeping(around.preserve_fds)));
+    Ok(steps)
+}
+
+/// What the container's own process may do, and no more.
+fn who(process: &Process, sets_groups: bool) -> anyhow::Result<Vec<Step>> {
+    let user = &process.user;
+    let asked = process.capabilities.clone().unwrap_or_default();
+    Capabilities::check(asked.bounding.iter().chain(&asked.effective).chain(&asked.permitted))?;
+    let mut steps = vec![
+        Step::User(User {
+            uid: user.uid,
+            gid: user.gid,
+            groups: sets_groups.then(|| user.additional_gids.clone()),
+            umask: user.umask.unwrap_or(0o022),
+            bounding: asked.bounding,
+        }),
+        Step::Capabilities(Capabilities { effective: asked.effective, permitted: asked.permitted }),
+    ];
+    if process.no_new_privileges {
+        steps.push(Step::NoNewPrivileges(NoNewPrivileges {}));
+    }
+    Ok(steps)
+}

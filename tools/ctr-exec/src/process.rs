@@ -1,0 +1,147 @@
+//! What runs: the `process` of the container's `config.json` with the options on top, or a file of that form.
+
+use crate::Args;
+use crate::target::Container;
+use anyhow::{Context, bail};
+use bundle::config::{has_env, set_env};
+use bundle::{env, users};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+
+/// `process` of the runtime specification (config.md), the members that a second process has.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Process {
+    #[serde(default)]
+    pub terminal: bool,
+    pub console_size: Option<ConsoleSize>,
+    #[serde(default)]
+    pub user: User,
+    #[serde(default)]
+    pub args: Vec<String>,
+    #[serde(default)]
+    pub env: Vec<String>,
+    pub cwd: PathBuf,
+    #[serde(default)]
+    pub capabilities: Option<Capabilities>,
+    #[serde(default)]
+    pub rlimits: Vec<Rlimit>,
+    #[serde(default)]
+    pub no_new_privileges: bool,
+    pub oom_score_adj: Option<i32>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct ConsoleSize {
+    pub height: u16,
+    pub width: u16,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    #[serde(default)]
+    pub uid: u32,
+    #[serde(default)]
+    pub gid: u32,
+    pub umask: Option<u32>,
+    #[serde(default)]
+    pub additional_gids: Vec<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Capabilities {
+    #[serde(default)]
+    pub bounding: Vec<String>,
+    #[serde(default)]
+    pub effective: Vec<String>,
+    #[serde(default)]
+    pub permitted: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub struct Rlimit {
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub soft: u64,
+    pub hard: u64,
+}
+
+/// As much of passwd and group as is read.
+const LARGEST: u64 = 16 << 20;
+
+/// The process that the command line asks for.
+pub fn wanted(args: &Args, container: &Container) -> anyhow::Result<Process> {
+    let first = || -> anyhow::Result<Process> {
+        serde_json::from_value(container.config["process"].clone()).context("config.json: process")
+    };
+    let mut process = match &args.process {
+        Some(file) => read(file)?,
+        None => Process { args: Vec::new(), terminal: false, console_size: None, ..first()? },
+    };
+    // A process file need not say what the container's own process may do: then the same.
+    if args.process.is_some() && process.capabilities.is_none() {
+        process.capabilities = first()?.capabilities;
+    }
+    if !args.command.is_empty() {
+        process.args.clone_from(&args.command);
+    }
+    // A terminal that nobody holds the other end of would hang up at once.
+    process.terminal |= args.tty && (!args.detach || args.console_socket.is_some());
+    if let Some(dir) = args.workdir.as_deref().filter(|dir| !dir.is_empty()) {
+        if !dir.starts_with('/') {
+            bail!("the working directory '{dir}' is invalid, it needs to be an absolute path");
+        }
+        process.cwd = dir.into();
+    }
+    set_user(&mut process, args, container)?;
+    set_environment(&mut process, args)?;
+    if args.privileged {
+        let all: Vec<String> = bundle::all_capabilities().into_iter().map(Into::into).collect();
+        let all = Capabilities { bounding: all.clone(), effective: all.clone(), permitted: all };
+        process.capabilities = Some(all);
+    }
+    Ok(process)
+}
+
+fn read(file: &Path) -> anyhow::Result<Process> {
+    let name = || file.display().to_string();
+    serde_json::from_str(&std::fs::read_to_string(file).with_context(name)?).with_context(name)
+}
+
+/// Looks the user up in the passwd and group that the container has now. A HOME that was the first user's becomes
+/// the new one's; one that somebody set stays.
+fn set_user(process: &mut Process, args: &Args, container: &Container) -> anyhow::Result<()> {
+    let Some(wish) = args.user.as_deref().filter(|wish| !wish.is_empty()) else { return Ok(()) };
+    let file = |path: &str| container.first.read_file(Path::new(path), LARGEST);
+    let (passwd, group) = (file("/etc/passwd")?, file("/etc/group")?);
+    let look_up = |wish: &str| users::resolve(wish, passwd.as_deref(), group.as_deref());
+    let user = look_up(wish)?;
+    let before = look_up(&process.user.uid.to_string()).ok().and_then(|user| user.home);
+    let home = |home: Option<&str>| format!("HOME={}", home.unwrap_or("/"));
+    if !has_env(&process.env, "HOME") || process.env.contains(&home(before.as_deref())) {
+        set_env(&mut process.env, &home(user.home.as_deref()));
+    }
+    let umask = process.user.umask;
+    process.user = User { uid: user.uid, gid: user.gid, additional_gids: user.additional_gids, umask };
+    Ok(())
+}
+
+/// Files first, then options, each in the order given; the last one wins.
+fn set_environment(process: &mut Process, args: &Args) -> anyhow::Result<()> {
+    let outer = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
+    for path in &args.env_file {
+        let name = || path.display().to_string();
+        let text = std::fs::read_to_string(path).with_context(name)?;
+        for assignment in env::of_file(&text, outer).with_context(name)? {
+            env::assign(&mut process.env, &assignment, outer)?;
+        }
+    }
+    for assignment in &args.env {
+        env::assign(&mut process.env, assignment, outer)?;
+    }
+    if process.terminal && !has_env(&process.env, "TERM") {
+        process.env.push("TERM=xterm".into());
+    }
+    Ok(())
+}

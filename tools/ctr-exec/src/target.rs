@@ -1,0 +1,77 @@
+//! Which container: one of the store by name, the one whose record comes down the pipe, or one that another
+//! runtime keeps, by its state. What comes out is a descriptor of its first process and its configuration.
+
+use anyhow::{Context, bail};
+use bundle::life::Started;
+use bundle::{Containers, Found};
+use linux_sandbox::Target;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use wire::{Record, Status};
+
+/// A container that runs.
+#[derive(Debug)]
+pub struct Container {
+    /// Its first process.
+    pub first: Target,
+    /// Its `config.json`.
+    pub config: Value,
+}
+
+/// It is not there, or does not run: docker tells these from all other errors.
+#[derive(Debug, thiserror::Error)]
+pub enum NotThere {
+    /// No such name or ID.
+    #[error(transparent)]
+    Unknown(#[from] bundle::Error),
+    /// It has ended, or was never started.
+    #[error("container {0} is not running")]
+    NotRunning(String),
+    /// A process that joins frozen ones freezes too.
+    #[error("container {0} is paused, unpause the container before exec")]
+    Paused(String),
+}
+
+/// By name, ID or unique start of an ID.
+pub fn of_store(operand: &str, root: Option<&Path>) -> anyhow::Result<Container> {
+    let containers = Containers::new(&toolkit::root_dir(root), &toolkit::run_dir());
+    let found = containers.find(operand).map_err(NotThere::Unknown)?;
+    let id = || found.meta.id.clone();
+    let Found { dir, started: Some(started), .. } = &found else { bail!(NotThere::NotRunning(id())) };
+    if found.status == Status::Paused {
+        bail!(NotThere::Paused(id()));
+    }
+    let first = hold(started).with_context(id)?.ok_or_else(|| NotThere::NotRunning(id()))?;
+    Ok(Container { first, config: bundle::read_config(dir)? })
+}
+
+/// The container whose record is the first line of stdin; the rest of stdin belongs to the process.
+pub fn of_record(root: Option<&Path>) -> anyhow::Result<Container> {
+    match toolkit::record_unbuffered("container")? {
+        Record::Container(container) => of_store(&container.id, root),
+        other => bail!("<stdin>: {} record where a container record is wanted", other.kind()),
+    }
+}
+
+/// By the state that a runtime of OCI prints or keeps. Its directory may hold the configuration as it was at the
+/// start; else the bundle's counts.
+pub fn of_state(file: &Path) -> anyhow::Result<Container> {
+    let name = || file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(name)?;
+    let state: Started = serde_json::from_str(&text).with_context(name)?;
+    let first = hold(&state).with_context(name)?.ok_or_else(|| NotThere::NotRunning(state.id.clone()))?;
+    let kept: Option<PathBuf> = file.parent().filter(|dir| dir.join("config.json").exists()).map(Into::into);
+    let config = bundle::read_config(kept.as_deref().unwrap_or(state.bundle.as_path()))?;
+    Ok(Container { first, config })
+}
+
+/// A descriptor of the process, which means that very process from here on, and only then the question whether it
+/// is the one that was started. A state without a start time can prove nothing.
+fn hold(started: &Started) -> anyhow::Result<Option<Target>> {
+    if started.pid <= 1 {
+        bail!("{} is no process ID of a container", started.pid);
+    }
+    let Ok(first) = Target::open(started.pid) else { return Ok(None) };
+    let same = if started.started_at().is_some() { started.lives() } else { first.lives() };
+    Ok(same.then_some(first))
+}
