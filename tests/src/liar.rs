@@ -20,8 +20,14 @@ pub struct Liar {
 }
 
 impl Liar {
-    /// Answers each request head (request line and headers) with `answer`; the number counts them from 0.
+    /// Answers each request head (request line and headers, in lower case) with `answer`; the number counts them
+    /// from 0.
     pub fn start(answer: impl Fn(&str, usize) -> Answer + Send + Sync + 'static) -> Self {
+        Self::with_body(move |head, _, count| answer(&head.to_lowercase(), count))
+    }
+
+    /// The same with the head as it came, and the body of the length that it announces.
+    pub fn with_body(answer: impl Fn(&str, &[u8], usize) -> Answer + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
         let port = listener.local_addr().expect("port").port();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -46,30 +52,41 @@ impl Liar {
     }
 }
 
-fn serve(mut stream: TcpStream, log: &Mutex<Vec<String>>, answer: &dyn Fn(&str, usize) -> Answer) {
+fn serve(mut stream: TcpStream, log: &Mutex<Vec<String>>, answer: &dyn Fn(&str, &[u8], usize) -> Answer) {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
         head.push(byte[0]);
     }
-    let head = String::from_utf8_lossy(&head).to_lowercase();
+    let head = String::from_utf8_lossy(&head).into_owned();
     if head.is_empty() {
         return;
     }
+    let lower = head.to_lowercase();
+    let length = lower.split("\r\ncontent-length: ").nth(1).and_then(|rest| rest.split("\r\n").next()?.parse().ok());
+    let mut body = vec![0; length.filter(|length| *length < 1 << 20).unwrap_or(0)];
+    // A client that sends less has gone.
+    let _ = stream.read_exact(&mut body);
     let count = {
         let mut log = log.lock().expect("log");
-        log.push(head.clone());
+        log.push(lower);
         log.len() - 1
     };
-    let answer = answer(&head, count);
+    let answer = answer(&head, &body, count);
     let _ = stream.write_all(&answer);
-    if answer.windows(HOLD.len()).any(|part| part == HOLD.as_bytes()) {
+    let says = |word: &str| answer.windows(word.len()).any(|part| part == word.as_bytes());
+    if says(HOLD) {
         std::thread::sleep(Duration::from_secs(30));
+    }
+    while says(DRIP) && stream.write_all(b".").is_ok() {
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 
 /// A header of an answer after which the connection stays open and silent.
 pub const HOLD: &str = "X-Then: hold";
+/// A header of an answer after which a byte comes now and then.
+pub const DRIP: &str = "X-Then: drip";
 
 /// A whole answer.
 pub fn reply(status: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {

@@ -9,7 +9,9 @@ use tempfile::TempDir;
 pub mod corpus;
 pub mod dockerd;
 pub mod liar;
+pub mod proxy;
 pub mod registry;
+pub mod tokens;
 pub mod tree;
 
 /// A temporary directory with a `DOCK_ROOT` and a `DOCK_RUN` in it. Everything in it goes when it is dropped.

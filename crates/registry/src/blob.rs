@@ -2,6 +2,7 @@ use crate::client::{Client, body, header};
 use crate::{Error, Result, retry};
 use std::fmt;
 use std::io::{self, Read};
+use std::time::Instant;
 use ureq::BodyReader;
 
 /// The bytes of one blob as they arrive. A cut line is taken up again with `Range`; more or fewer bytes than
@@ -12,9 +13,25 @@ pub struct Blob<'a> {
     url: String,
     size: u64,
     got: u64,
-    /// Fresh starts since the last byte that arrived.
+    /// Fresh starts that led to next to nothing.
     tries: u32,
     body: BodyReader<'static>,
+    pace: Pace,
+}
+
+/// Less than this in a second is a connection that hangs.
+const SLOWEST: u64 = 1024;
+
+/// What came since a moment: a server that sends a byte a minute is as silent as one that sends none.
+struct Pace {
+    since: Instant,
+    bytes: u64,
+}
+
+impl Pace {
+    fn start() -> Self {
+        Self { since: Instant::now(), bytes: 0 }
+    }
 }
 
 impl fmt::Debug for Blob<'_> {
@@ -26,7 +43,7 @@ impl fmt::Debug for Blob<'_> {
 impl<'a> Blob<'a> {
     pub(crate) fn open(client: &'a Client, repository: &str, url: String, size: u64, from: u64) -> Result<Self> {
         let body = start(client, repository, &url, from, size)?;
-        Ok(Self { client, repository: repository.into(), url, size, got: from, tries: 1, body })
+        Ok(Self { client, repository: repository.into(), url, size, got: from, tries: 1, body, pace: Pace::start() })
     }
 
     /// How many bytes there will be.
@@ -39,6 +56,20 @@ impl<'a> Blob<'a> {
         io::Error::new(io::ErrorKind::UnexpectedEof, message)
     }
 
+    /// Looks at the pace once in the client's patience. Enough on the way makes the tries of before undone.
+    fn arrived(&mut self, bytes: u64) -> io::Result<()> {
+        self.pace.bytes += bytes;
+        let patience = self.client.patience();
+        let enough = SLOWEST.saturating_mul(patience.as_secs().max(1));
+        if self.pace.bytes >= enough {
+            (self.tries, self.pace) = (1, Pace::start());
+        } else if self.pace.since.elapsed() >= patience && self.got < self.size {
+            let message = format!("GET {}: {} bytes in {patience:?}", self.url, self.pace.bytes);
+            self.resume(io::Error::new(io::ErrorKind::TimedOut, message))?;
+        }
+        Ok(())
+    }
+
     /// Begins again at the byte that is missing, or gives `cause` back.
     fn resume(&mut self, cause: io::Error) -> io::Result<()> {
         if self.tries >= retry::TRIES {
@@ -46,6 +77,7 @@ impl<'a> Blob<'a> {
         }
         retry::wait(self.tries, None);
         self.tries += 1;
+        self.pace = Pace::start();
         self.body = start(self.client, &self.repository, &self.url, self.got, self.size).map_err(io::Error::other)?;
         Ok(())
     }
@@ -62,7 +94,7 @@ impl Read for Blob<'_> {
                 }
                 Ok(n) => {
                     self.got += n as u64;
-                    self.tries = 1;
+                    self.arrived(n as u64)?;
                     return Ok(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,19 +1,22 @@
 use crate::blob::Blob;
+use crate::certs::Certificates;
 use crate::challenge::{self, Challenge};
 use crate::credentials::Credentials;
 use crate::error::clip;
 use crate::manifest::Document;
 use crate::origin::{self, Origin};
+use crate::proxy::Proxies;
+use crate::transport::Transport;
 use crate::{Error, LARGEST_MANIFEST, Result, retry, token};
 use std::collections::HashMap;
 use std::io::Read;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use ureq::Body;
 use ureq::http::request::Builder;
 use ureq::http::{HeaderMap, Method, Request, StatusCode};
-use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::{Agent, Body};
 use wire::{Descriptor, Digest, media_type};
 
 /// A registry that sends us around more often is lost itself.
@@ -22,7 +25,7 @@ const MOST_REDIRECTS: u32 = 5;
 pub(crate) type Response = ureq::http::Response<Body>;
 
 /// How to talk to a registry.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// The `User-Agent`.
     pub user_agent: String,
@@ -30,22 +33,27 @@ pub struct Options {
     pub credentials: Option<Credentials>,
     /// Plain HTTP, as the user asked for. This machine's own addresses are plain without asking.
     pub plain_http: bool,
-    /// Root certificates in PEM instead of the built-in ones (Mozilla's).
-    pub certificates: Option<Vec<u8>>,
-    /// Whether `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` steer. Never for this machine itself.
-    pub environment_proxy: bool,
+    /// A file of root certificates in PEM instead of the built-in ones (Mozilla's).
+    pub authorities: Option<PathBuf>,
+    /// What is trusted besides, and who we are, at this host.
+    pub certificates: Certificates,
+    /// Which requests take a way around.
+    pub proxies: Proxies,
+    /// How long a host may be silent, or all but silent, before the connection is given up.
+    pub patience: Duration,
 }
 
 /// One registry. Cheap requests from many threads: connections and tokens are shared.
 #[derive(Debug)]
 pub struct Client {
-    agent: Agent,
+    transport: Transport,
     /// HOST[:PORT]
     address: String,
     tls: AtomicBool,
     /// Plain without having been asked: this machine's own registry, which may speak TLS all the same.
     guessed: bool,
     credentials: Option<Credentials>,
+    patience: Duration,
     /// `Authorization` by scope.
     authorized: Mutex<HashMap<String, String>>,
 }
@@ -57,29 +65,13 @@ impl Client {
         let address = if host == "docker.io" { "registry-1.docker.io" } else { host };
         let origin = Origin::of(&format!("https://{address}/")).ok_or_else(|| Error::Host(clip(host)))?;
         let tls = !(options.plain_http || origin.is_loopback());
-        let mut config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(options.user_agent)
-            .accept_encoding("identity")
-            .max_idle_connections_per_host(8)
-            .timeout_connect(Some(Duration::from_secs(30)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_per_read(Some(Duration::from_secs(60)));
-        if !options.environment_proxy || origin.is_loopback() {
-            config = config.proxy(None);
-        }
-        if let Some(pem) = &options.certificates {
-            config = config.tls_config(TlsConfig::builder().root_certs(roots(pem)?).build());
-        }
-        let agent = config.build().new_agent();
         Ok(Self {
-            agent,
+            transport: Transport::new(&options, origin)?,
             address: address.to_owned(),
             tls: AtomicBool::new(tls),
             guessed: !tls && !options.plain_http,
             credentials: options.credentials,
+            patience: options.patience,
             authorized: Mutex::default(),
         })
     }
@@ -151,8 +143,12 @@ impl Client {
         Origin::of(&self.base()).ok_or_else(|| Error::Host(clip(&self.address)))
     }
 
-    pub(crate) fn agent(&self) -> &Agent {
-        &self.agent
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     pub(crate) fn credentials(&self) -> Option<&Credentials> {
@@ -194,8 +190,10 @@ impl Client {
                 self.answer(method, url, scope, response.headers())?;
                 continue;
             }
-            if retry::worth_it(status.as_u16()) && tries < retry::TRIES {
-                retry::wait(tries, header(response.headers(), "retry-after"));
+            if retry::worth_it(status.as_u16())
+                && tries < retry::TRIES
+                && retry::wait(tries, header(response.headers(), "retry-after"))
+            {
                 tries += 1;
                 continue;
             }
@@ -251,9 +249,9 @@ impl Client {
         for _ in 0..=MOST_REDIRECTS {
             let request = self.request(method, &at, scope, headers)?;
             let response = match content {
-                None => request.body(()).map_err(ureq::Error::from).and_then(|request| self.agent.run(request)),
+                None => request.body(()).map_err(ureq::Error::from).and_then(|request| self.transport.run(request)),
                 Some(bytes) => {
-                    request.body(bytes).map_err(ureq::Error::from).and_then(|request| self.agent.run(request))
+                    request.body(bytes).map_err(ureq::Error::from).and_then(|request| self.transport.run(request))
                 }
             };
             let response = response.map_err(|cause| Error::Transport { request: name(), cause: Box::new(cause) })?;
@@ -297,6 +295,7 @@ pub(crate) fn body(response: Response) -> ureq::BodyReader<'static> {
 /// The registry's words for an error (`{"errors":[{"code":…,"message":…}]}`), else the status's meaning.
 pub(crate) fn failure(method: &Method, url: &str, response: Response) -> Error {
     let (status, request) = (response.status(), format!("{method} {url}"));
+    let after = header(response.headers(), "retry-after").map(str::to_owned);
     let mut text = Vec::new();
     let _ = body(response).take(64 << 10).read_to_end(&mut text);
     let said: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
@@ -306,21 +305,12 @@ pub(crate) fn failure(method: &Method, url: &str, response: Response) -> Error {
         (Some(only), None) | (None, Some(only)) => clip(only),
         (None, None) => status.canonical_reason().unwrap_or("unknown status").to_owned(),
     };
+    let message = match after {
+        Some(after) => format!("{message} (Retry-After: {})", clip(&after)),
+        None => message,
+    };
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Denied { request, message },
         _ => Error::Status { request, code: status.as_u16(), message },
     }
-}
-
-fn roots(pem: &[u8]) -> Result<RootCerts> {
-    let mut certificates = Vec::new();
-    for item in parse_pem(pem) {
-        if let PemItem::Certificate(certificate) = item.map_err(|error| Error::Certificates(error.to_string()))? {
-            certificates.push(certificate);
-        }
-    }
-    if certificates.is_empty() {
-        return Err(Error::Certificates("no certificate in the file".into()));
-    }
-    Ok(RootCerts::from(certificates))
 }

@@ -1,38 +1,119 @@
 //! Docker's `config.json`: who we are to each registry, and the helpers that keep secrets instead of the file.
 
 use crate::credentials::{Stored, erase, place, set};
-use crate::{Client, Credentials, Error, Lookup, Options, Result, from_helper, lookup, mirrors};
+use crate::error::clip;
+use crate::{Certificates, Client, Credentials, Error, Lookup, Options, Proxies, Result, from_helper, lookup, mirrors};
 use serde::Serialize;
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const LARGEST_FILE: u64 = 4 << 20;
 
 /// What a tool has found out about its surroundings before it speaks to registries.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Docker's `config.json`.
-    pub docker_config: Option<PathBuf>,
+    /// Docker's `config.json`, which a login changes.
+    pub login_file: Option<PathBuf>,
+    /// Podman's `auth.json`, for hosts that docker's file does not know.
+    pub podman_file: Option<PathBuf>,
+    /// The same in a text, before the files: `DOCKER_AUTH_CONFIG`.
+    pub credential_text: Option<String>,
+    /// Before both, for one host: see [`Settings::give`].
+    given: Option<(String, Credentials)>,
     /// Root certificates in PEM, instead of the built-in ones.
     pub authorities: Option<PathBuf>,
+    /// Certificates by host, as in `/etc/docker/certs.d`.
+    pub certificates: Option<PathBuf>,
+    /// Which requests take a way around.
+    pub proxies: Proxies,
+    /// How long a host may be silent; zero is the default of a minute.
+    pub patience: Duration,
     /// Plain HTTP, as the user asked for.
     pub plain_http: bool,
     /// Files that declare mirrors; one that is not there declares none.
     pub mirrors: Vec<PathBuf>,
 }
 
+const USUAL_PATIENCE: Duration = Duration::from_secs(60);
+
 impl Settings {
-    /// A client for a host, with the host's credentials. What is only worth a warning goes to `warn`.
-    pub fn client(&self, host: &str, warn: impl FnOnce(String)) -> Result<Client> {
-        let credentials = match &self.docker_config {
-            Some(path) => ConfigFile::read(path)?.credentials(host, warn)?,
-            None => None,
+    /// What the variables of the environment say; `look` gives the value of one.
+    pub fn of_environment(look: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+        let path = |name: &str| look(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let text = |names: &[&str]| {
+            let value = names.iter().find_map(|name| look(name).filter(|value| !value.is_empty()));
+            value.and_then(|value| value.into_string().ok()).unwrap_or_default()
         };
+        let home = path("HOME");
+        let in_home = |name: &str| home.as_ref().map(|home| home.join(name));
+        let docker = path("DOCKER_CONFIG").or_else(|| in_home(".docker")).map(|dir| dir.join("config.json"));
+        let podman = path("REGISTRY_AUTH_FILE")
+            .or_else(|| Some(path("XDG_RUNTIME_DIR")?.join("containers/auth.json")).filter(|path| path.exists()))
+            .or_else(|| Some(path("XDG_CONFIG_HOME").or_else(|| in_home(".config"))?.join("containers/auth.json")));
+        let seconds = text(&["DOCK_REGISTRY_TIMEOUT"]);
+        let patience = match &seconds[..] {
+            "" => Ok(0),
+            text => text.parse::<u32>().map_err(|_| Error::Timeout(clip(text))),
+        };
+        Ok(Self {
+            login_file: docker,
+            podman_file: podman,
+            credential_text: Some(text(&["DOCKER_AUTH_CONFIG"])).filter(|text| !text.is_empty()),
+            given: None,
+            authorities: path("SSL_CERT_FILE"),
+            certificates: Some(path("DOCK_CERTS").unwrap_or_else(|| "/etc/docker/certs.d".into())),
+            proxies: Proxies {
+                http: text(&["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"]),
+                https: text(&["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"]),
+                none_for: text(&["NO_PROXY", "no_proxy"]),
+            },
+            patience: Duration::from_secs(patience?.into()),
+            plain_http: false,
+            mirrors: Vec::new(),
+        })
+    }
+
+    /// Credentials from the user: `USER:PASSWORD`, which is for `host` and nobody else, its mirrors included, or a
+    /// text in the form of `config.json`.
+    pub fn give(&mut self, text: &str, host: &str) -> Result<()> {
+        if text.starts_with('{') {
+            self.credential_text = Some(text.to_owned());
+            return Ok(());
+        }
+        let bad = || Error::Credentials { host: host.into(), reason: "want USER:PASSWORD, or JSON".into() };
+        let (user, password) = text.split_once(':').filter(|(user, _)| !user.is_empty()).ok_or_else(bad)?;
+        if text.contains(char::is_control) {
+            return Err(bad());
+        }
+        self.given = Some((host.into(), Credentials::Basic { user: user.into(), password: password.into() }));
+        Ok(())
+    }
+
+    /// A client for a host, with the host's credentials. What is only worth a warning goes to `warn`.
+    pub fn client(&self, host: &str, mut warn: impl FnMut(String)) -> Result<Client> {
+        let credentials = self.credentials(host, &mut warn)?;
         self.client_as(host, credentials)
+    }
+
+    fn credentials(&self, host: &str, warn: &mut impl FnMut(String)) -> Result<Option<Credentials>> {
+        if let Some((_, credentials)) = self.given.as_ref().filter(|(whose, _)| whose == host) {
+            return Ok(Some(credentials.clone()));
+        }
+        let text =
+            self.credential_text.as_ref().map(|text| ConfigFile::of(Path::new("DOCKER_AUTH_CONFIG"), text.as_bytes()));
+        let files = self.login_file.iter().chain(&self.podman_file).map(|path| ConfigFile::read(path));
+        for file in text.into_iter().chain(files) {
+            if let Some(found) = file?.credentials(host, &mut *warn)? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
     }
 
     /// The clients to ask for what `host` has, in order: its mirrors, then itself. Each has its own credentials.
@@ -54,13 +135,15 @@ impl Settings {
 
     /// A client for a host, with the credentials that are given.
     pub fn client_as(&self, host: &str, credentials: Option<Credentials>) -> Result<Client> {
-        let certificates = self.authorities.as_ref().map(|path| read(path)).transpose()?;
+        let certificates = self.certificates.as_ref().map(|dir| Certificates::of(dir, host)).transpose()?;
         let options = Options {
             user_agent: concat!("dock/", env!("CARGO_PKG_VERSION")).into(),
             credentials,
             plain_http: self.plain_http,
-            certificates,
-            environment_proxy: true,
+            authorities: self.authorities.clone(),
+            certificates: certificates.unwrap_or_default(),
+            proxies: self.proxies.clone(),
+            patience: if self.patience.is_zero() { USUAL_PATIENCE } else { self.patience },
         };
         Client::new(host, options)
     }
@@ -76,16 +159,19 @@ pub struct ConfigFile {
 impl ConfigFile {
     /// Reads the file; one that is not there is empty.
     pub fn read(path: &Path) -> Result<Self> {
-        let config = match read(path) {
-            Ok(text) => json_of(path, &text)?,
+        match read(path) {
+            Ok(text) => Self::of(path, &text),
             Err(Error::File { cause, .. })
                 if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
             {
-                json!({})
+                Ok(Self { path: path.into(), config: json!({}) })
             }
-            Err(error) => return Err(error),
-        };
-        Ok(Self { path: path.into(), config })
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of(path: &Path, text: &[u8]) -> Result<Self> {
+        Ok(Self { path: path.into(), config: json_of(path, text)? })
     }
 
     /// Where the file is.

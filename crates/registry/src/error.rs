@@ -125,9 +125,20 @@ pub enum Error {
     /// A credential helper that cannot help.
     #[error("{0}")]
     Helper(String),
-    /// The CA file.
-    #[error("certificates: {0}")]
-    Certificates(String),
+    /// A file of certificates or keys.
+    #[error("{}: {reason}", path.display())]
+    Certificates {
+        /// Which.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// `DOCK_REGISTRY_TIMEOUT` is no number.
+    #[error("DOCK_REGISTRY_TIMEOUT: {0:?} is not a number of seconds")]
+    Timeout(String),
+    /// A variable of the environment names a proxy that is none. The URL may have a password in it.
+    #[error("HTTP_PROXY or HTTPS_PROXY: not the URL of a proxy")]
+    Proxy,
 }
 
 /// Text of a stranger: short, and without control characters that would speak to a terminal.

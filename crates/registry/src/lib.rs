@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod blob;
+mod certs;
 mod challenge;
 mod client;
 mod config;
@@ -17,11 +18,14 @@ mod listing;
 mod manifest;
 mod mirrors;
 mod origin;
+mod proxy;
 mod retry;
 mod token;
+mod transport;
 mod upload;
 
 pub use blob::Blob;
+pub use certs::Certificates;
 pub use client::{Client, Options};
 pub use config::{ConfigFile, Settings};
 pub use credentials::{Credentials, Lookup, Stored, from_helper, lookup};
@@ -29,6 +33,7 @@ pub use error::Error;
 pub use listing::Found;
 pub use manifest::{Document, Index, Manifest};
 pub use mirrors::{Mirror, mirrors};
+pub use proxy::Proxies;
 pub use upload::{Placed, Source};
 
 /// `Result` with this crate's [`Error`].

@@ -93,7 +93,8 @@ fn found(entry: &Value) -> Found {
     }
 }
 
-fn escape(byte: u8) -> String {
+/// For a query: everything that is not a letter of it by itself.
+pub(crate) fn escape(byte: u8) -> String {
     match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
         _ => format!("%{byte:02X}"),

@@ -1,11 +1,13 @@
 //! The token flow of distribution-spec: the registry's challenge names a realm, the realm gives a token.
 
-use crate::client::Client;
+use crate::client::{Client, Response, header};
 use crate::credentials::Credentials;
 use crate::error::clip;
+use crate::listing::escape;
 use crate::origin::Origin;
-use crate::{Error, Result};
+use crate::{Error, Result, retry};
 use std::io::Read;
+use ureq::http::Request;
 
 /// A token is a few KiB of JSON.
 const LARGEST_ANSWER: u64 = 1 << 20;
@@ -17,7 +19,10 @@ pub(crate) fn fetch(client: &Client, realm: &str, service: Option<&str>, scope: 
     let bad = |reason: String| Error::Token { realm: clip(realm), reason };
     let mut fields: Vec<(&str, &str)> = service.map(|service| ("service", service)).into_iter().collect();
     let scopes = scope.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope));
-    let response = match client.credentials() {
+    let mut request = Request::builder();
+    let mut form = String::new();
+    match client.credentials() {
+        Some(Credentials::RegistryToken(token)) => return Ok(token.clone()),
         Some(Credentials::IdentityToken(token)) => {
             fields.extend([
                 ("scope", scope),
@@ -25,17 +30,20 @@ pub(crate) fn fetch(client: &Client, realm: &str, service: Option<&str>, scope: 
                 ("client_id", "dock"),
                 ("refresh_token", token),
             ]);
-            client.agent().post(realm).send_form(fields)
+            form = query(&fields);
+            request = request.method("POST").uri(realm).header("Content-Type", "application/x-www-form-urlencoded");
         }
-        Some(Credentials::Basic { user, password }) => {
+        known => {
             fields.extend(scopes);
-            let header = Credentials::basic_header(user, password);
-            client.agent().get(realm).query_pairs(fields).header("Authorization", header).call()
+            let joint = if realm.contains('?') { '&' } else { '?' };
+            request = request.uri(format!("{realm}{joint}{}", query(&fields)));
+            if let Some(Credentials::Basic { user, password }) = known {
+                request = request.header("Authorization", Credentials::basic_header(user, password));
+            }
         }
-        Some(Credentials::RegistryToken(token)) => return Ok(token.clone()),
-        None => client.agent().get(realm).query_pairs(fields.into_iter().chain(scopes)).call(),
-    };
-    let response = response.map_err(|cause| bad(cause.to_string()))?;
+    }
+    let request = request.body(form).map_err(|error| bad(error.to_string()))?;
+    let response = patiently(client, &request).map_err(|cause| bad(cause.to_string()))?;
     let status = response.status();
     if !status.is_success() {
         return Err(bad(format!("{} {}", status.as_u16(), status.canonical_reason().unwrap_or_default())));
@@ -49,6 +57,35 @@ pub(crate) fn fetch(client: &Client, realm: &str, service: Option<&str>, scope: 
         return Err(bad("the answer has no token".into()));
     }
     Ok(token.to_owned())
+}
+
+/// Sends until it is answered; what fails in passing is repeated.
+fn patiently(client: &Client, request: &Request<String>) -> std::result::Result<Response, ureq::Error> {
+    let mut tries = 1;
+    loop {
+        // No body is not an empty one: a GET has none.
+        let (head, form) = request.clone().into_parts();
+        let answer = match &form[..] {
+            "" => client.transport().run(Request::from_parts(head, ())),
+            form => client.transport().run(Request::from_parts(head, form)),
+        };
+        let again = match &answer {
+            Ok(response) if retry::worth_it(response.status().as_u16()) => {
+                Some(header(response.headers(), "retry-after"))
+            }
+            Err(error) if retry::transient(error) => Some(None),
+            _ => None,
+        };
+        match again {
+            Some(after) if tries < retry::TRIES && retry::wait(tries, after) => tries += 1,
+            _ => return answer,
+        }
+    }
+}
+
+fn query(fields: &[(&str, &str)]) -> String {
+    let escaped = |text: &str| text.bytes().map(escape).collect::<String>();
+    fields.iter().map(|(name, value)| format!("{name}={}", escaped(value))).collect::<Vec<_>>().join("&")
 }
 
 /// Credentials and tokens travel encrypted, and not into a network that the registry itself is not in

@@ -135,10 +135,9 @@ impl Client {
             if now.sent > best {
                 (best, tries) = (now.sent, 1);
             }
-            if !cut.again || tries >= retry::TRIES {
+            if !cut.again || tries >= retry::TRIES || !retry::wait(tries, cut.after.as_deref()) {
                 return Err(*cut.error);
             }
-            retry::wait(tries, cut.after.as_deref());
             tries += 1;
             session = self.stands(repository, &now.url, source.descriptor.size);
         }
@@ -198,7 +197,7 @@ impl Client {
             .request(method, url, &scope, &headers)?
             .body(SendBody::from_reader(&mut part))
             .map_err(ureq::Error::from)
-            .and_then(|request| self.agent().run(request))
+            .and_then(|request| self.transport().run(request))
             .map_err(|cause| Error::Transport { request: format!("{method} {url}"), cause: Box::new(cause) })?;
         if response.status().is_success() {
             return Ok(response);

@@ -1,6 +1,8 @@
 use crate::usage;
 use anyhow::{Context, bail};
+use std::fs::File;
 use std::io::{BufRead, IsTerminal, Read};
+use std::path::Path;
 use wire::Record;
 
 /// A record is one line of paths, digests and annotations; more than this is not a record.
@@ -24,6 +26,17 @@ pub fn read_records(kind: &str) -> anyhow::Result<Vec<Record>> {
         bail!("no {kind} record on <stdin>");
     }
     Ok(records)
+}
+
+/// A password or token from a file that only we hear, `-` being stdin: so that it never stands on a command line.
+pub fn read_secret(path: &Path) -> anyhow::Result<String> {
+    let from: (Box<dyn Read>, _) = match path.to_str() {
+        Some("-") => (Box::new(std::io::stdin()), "<stdin>".into()),
+        _ => (Box::new(File::open(path).with_context(|| path.display().to_string())?), path.display().to_string()),
+    };
+    let mut text = String::new();
+    from.0.take(LONGEST_RECORD).read_to_string(&mut text).context(from.1)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// Reads stdin to its end and wants exactly one record.

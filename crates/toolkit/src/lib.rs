@@ -9,9 +9,9 @@ mod output;
 mod places;
 
 pub use failure::{Failure, WithHint, code_of, usage};
-pub use input::{one_record, read_records, record_unbuffered};
+pub use input::{one_record, read_records, read_secret, record_unbuffered};
 pub use output::{Out, is_terminal, refuse_terminal, widen_pipe};
-pub use places::{docker_config, layout_dir, root_dir, run_dir};
+pub use places::{layout_dir, root_dir, run_dir};
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -17,12 +17,6 @@ pub fn layout_dir(given: Option<&Path>) -> PathBuf {
     given.map_or_else(|| root_dir(None).join("images"), absolute)
 }
 
-/// Docker's own configuration file: in `$DOCKER_CONFIG`, else in `~/.docker`.
-pub fn docker_config() -> Option<PathBuf> {
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    Some(set("DOCKER_CONFIG").or_else(|| Some(set("HOME")?.join(".docker")))?.join("config.json"))
-}
-
 fn place(given: Option<&Path>, own: &str, for_root: &str, xdg: &str, below_home: &str) -> PathBuf {
     if let Some(path) = given {
         return absolute(path);

@@ -17,13 +17,10 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use registry::{ConfigFile, Credentials, Settings, Stored};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-use std::io::{BufRead, IsTerminal, Read};
-use std::path::PathBuf;
+use std::io::{BufRead, IsTerminal};
+use std::path::Path;
 use std::process::ExitCode;
 use toolkit::{Out, usage};
-
-/// A password is a line, and a token a long line.
-const LARGEST_PASSWORD: u64 = 64 << 10;
 
 /// Keep, or forget, the credentials of a registry
 #[derive(Debug, Parser)]
@@ -55,7 +52,9 @@ fn main() -> ExitCode {
 
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let host = host(&args.server)?;
-    let path = toolkit::docker_config().context("neither DOCKER_CONFIG nor HOME is set")?;
+    let mut settings = Settings::of_environment(|name| std::env::var_os(name))?;
+    settings.plain_http = args.plain_http;
+    let path = settings.login_file.clone().context("neither DOCKER_CONFIG nor HOME is set")?;
     let mut config = ConfigFile::read(&path)?;
     if args.logout {
         let found = config.erase(&host)?;
@@ -64,12 +63,6 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         let called = if host == "docker.io" { "https://index.docker.io/v1/" } else { &host };
         return out.text(&format!("{what} {called}\n"));
     }
-    let settings = Settings {
-        docker_config: None,
-        authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
-        plain_http: args.plain_http,
-        mirrors: Vec::new(),
-    };
     let (user, password) = ask(args)?;
     let credentials = Credentials::Basic { user: user.clone(), password: password.clone() };
     settings.client_as(&host, Some(credentials))?.check().with_context(|| host.clone())?;
@@ -97,9 +90,7 @@ fn host(server: &str) -> anyhow::Result<String> {
 fn ask(args: Args) -> anyhow::Result<(String, String)> {
     if args.password_stdin {
         let user = args.username.ok_or_else(|| usage("Must provide --username with --password-stdin"))?;
-        let mut text = String::new();
-        std::io::stdin().take(LARGEST_PASSWORD).read_to_string(&mut text).context("<stdin>")?;
-        return checked(user, text.trim_end_matches(['\r', '\n']).to_owned());
+        return checked(user, toolkit::read_secret(Path::new("-"))?);
     }
     if let (Some(user), Some(password)) = (&args.username, &args.password) {
         let pair = checked(user.clone(), password.clone())?;

@@ -24,8 +24,8 @@ use clap::{Parser, ValueEnum};
 use documents::Wanted;
 use fetch::Pulled;
 use oci_layout::Layout;
-use registry::{Client, Settings};
-use sources::Sources;
+use registry::Settings;
+use sources::{Registries, Sources};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use toolkit::{Out, usage};
@@ -63,6 +63,9 @@ struct Args {
     /// Speak plain HTTP to the registry
     #[arg(long)]
     plain_http: bool,
+    /// Credentials: USER:PASSWORD for the registry of REF, or JSON as in docker's config.json; - is stdin
+    #[arg(long, value_name = "FILE")]
+    auth: Option<PathBuf>,
     /// Where mirrors are declared, instead of /etc/dock/mirrors.json and docker's daemon.json
     #[arg(long, value_name = "FILE")]
     mirrors: Option<PathBuf>,
@@ -89,13 +92,12 @@ fn main() -> ExitCode {
 
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
-    let references = match (parse(&args.references)?, args.all_tags) {
-        (references, false) => references,
-        (repositories, true) => all_tags(&repositories, &args)?,
-    };
+    let references = parse(&args.references)?;
+    let mut registries = Registries::new(settings(&references, &args)?);
+    let references = if args.all_tags { all_tags(&references, &args, &mut registries)? } else { references };
     let mut failed = 0;
     for reference in &references {
-        match one(reference, &args, out).with_context(|| reference.familiar()) {
+        match one(reference, &args, &mut registries, out).with_context(|| reference.familiar()) {
             Ok(()) => {}
             Err(error) if references.len() == 1 => return Err(error),
             Err(error) => {
@@ -116,14 +118,14 @@ fn parse(texts: &[String]) -> anyhow::Result<Vec<Reference>> {
 }
 
 /// Every tag of every repository, asked for before the first image moves.
-fn all_tags(repositories: &[Reference], args: &Args) -> anyhow::Result<Vec<Reference>> {
+fn all_tags(repositories: &[Reference], args: &Args, registries: &mut Registries) -> anyhow::Result<Vec<Reference>> {
     let mut references = Vec::new();
     for (repository, text) in repositories.iter().zip(&args.references) {
         if text.contains('@') || text.rsplit('/').next().is_some_and(|last| last.contains(':')) {
             return Err(usage("tag can't be used with --all-tags/-a"));
         }
-        let clients = clients(repository, args)?;
-        let tags = Sources::new(&clients, args.quiet).first("tags", |client| client.tags(repository.path()));
+        let tags =
+            Sources::new(registries.of(repository)?, args.quiet).first("tags", |client| client.tags(repository.path()));
         for tag in tags.with_context(|| text.clone())? {
             // What is no tag by the grammar cannot be asked for.
             references.extend(format!("{}:{tag}", repository.repository()).parse::<Reference>().ok());
@@ -133,11 +135,12 @@ fn all_tags(repositories: &[Reference], args: &Args) -> anyhow::Result<Vec<Refer
 }
 
 /// One reference: pulled, planned, or found where it is.
-fn one(reference: &Reference, args: &Args, out: &mut Out) -> anyhow::Result<()> {
+fn one(reference: &Reference, args: &Args, registries: &mut Registries, out: &mut Out) -> anyhow::Result<()> {
     let dir = toolkit::layout_dir(args.layout.as_deref());
     if args.plan {
-        let (clients, layout) = (clients(reference, args)?, dir.exists().then(|| Layout::open(&dir)).transpose()?);
-        let plan = plan::plan(layout.as_ref(), &Sources::new(&clients, args.quiet), reference, args.wanted())?;
+        let layout = dir.exists().then(|| Layout::open(&dir)).transpose()?;
+        let sources = Sources::new(registries.of(reference)?, args.quiet);
+        let plan = plan::plan(layout.as_ref(), &sources, reference, args.wanted())?;
         out.text(&format!("{plan}\n"))?;
         return out.finish();
     }
@@ -147,30 +150,41 @@ fn one(reference: &Reference, args: &Args, out: &mut Out) -> anyhow::Result<()> 
         return report(&layout, reference, &found, args, out);
     }
     let layout = Layout::open_or_create(&dir)?;
-    let pulled = pull(&layout, reference, args, out)?;
+    let pulled = pull(&layout, reference, args, registries, out)?;
     report(&layout, reference, &pulled, args, out)
 }
 
-fn pull(layout: &Layout, reference: &Reference, args: &Args, out: &mut Out) -> anyhow::Result<Pulled> {
+fn pull(
+    layout: &Layout,
+    reference: &Reference,
+    args: &Args,
+    registries: &mut Registries,
+    out: &mut Out,
+) -> anyhow::Result<Pulled> {
     if args.format == Format::Docker && !args.quiet {
         let what = reference.digest().map_or_else(|| reference.tag().unwrap_or("latest").into(), ToString::to_string);
         out.text(&format!("{what}: Pulling from {}\n", reference.path()))?;
         out.finish()?;
     }
-    let clients = clients(reference, args)?;
     let show = !args.quiet && toolkit::is_terminal();
-    fetch::image(layout, &Sources::new(&clients, args.quiet), reference, args.wanted(), show)
+    fetch::image(layout, &Sources::new(registries.of(reference)?, args.quiet), reference, args.wanted(), show)
 }
 
-/// The registry's mirrors, and the registry.
-fn clients(reference: &Reference, args: &Args) -> anyhow::Result<Vec<Client>> {
-    let settings = Settings {
-        docker_config: toolkit::docker_config(),
-        authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
-        plain_http: args.plain_http,
-        mirrors: mirror_files(args)?,
-    };
-    Ok(settings.sources(reference.host(), |warning| eprintln!("img-pull: {warning}"))?)
+/// The environment's word, and what the command line has to add.
+fn settings(references: &[Reference], args: &Args) -> anyhow::Result<Settings> {
+    let mut settings = Settings::of_environment(|name| std::env::var_os(name))?;
+    settings.plain_http = args.plain_http;
+    settings.mirrors = mirror_files(args)?;
+    if let Some(path) = &args.auth {
+        let text = toolkit::read_secret(path)?;
+        let mut hosts = references.iter().map(Reference::host);
+        let host = hosts.next().unwrap_or_default();
+        if hosts.any(|other| other != host) && !text.starts_with('{') {
+            return Err(usage("--auth: one USER:PASSWORD, and REFs of several registries"));
+        }
+        settings.give(&text, host)?;
+    }
+    Ok(settings)
 }
 
 /// A file that was asked for must be there; the usual ones need not.

@@ -1,8 +1,33 @@
 //! Who is asked: the mirrors in their order, then the registry itself. A digest is the same from everybody.
 
-use registry::{Client, Document};
+use registry::{Client, Document, Settings};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use wire::{Digest, Reference};
+
+/// The registries of one run: connections, tokens and warnings serve all references of a host.
+#[derive(Debug)]
+pub struct Registries {
+    settings: Settings,
+    known: HashMap<String, Vec<Client>>,
+}
+
+impl Registries {
+    /// Nobody is spoken to yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, known: HashMap::new() }
+    }
+
+    /// The mirrors of a reference's registry, and the registry.
+    pub fn of(&mut self, reference: &Reference) -> registry::Result<&[Client]> {
+        let host = reference.host();
+        if !self.known.contains_key(host) {
+            let clients = self.settings.sources(host, |warning| eprintln!("img-pull: {warning}"))?;
+            self.known.insert(host.into(), clients);
+        }
+        Ok(&self.known[host])
+    }
+}
 
 /// The hosts that may have what a reference leads to.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use crate::{Args, Format};
 use anyhow::{Context, bail};
 use oci_layout::Layout;
+use std::path::Path;
 use toolkit::usage;
 use wire::{Descriptor, Record, Reference, annotation};
 
@@ -23,6 +24,9 @@ pub fn images(args: &Args) -> anyhow::Result<Vec<Chosen>> {
         return Err(usage("--to takes one IMAGE"));
     }
     if args.images.is_empty() {
+        if args.auth.as_deref() == Some(Path::new("-")) {
+            return Err(usage("--auth -: stdin has the image records; name another file, as /dev/fd/3"));
+        }
         return toolkit::read_records("image")?.into_iter().map(|record| of_record(args, record)).collect();
     }
     let layout = Layout::open(&toolkit::layout_dir(args.layout.as_deref()))?;

@@ -23,7 +23,7 @@ use registry::{Placed, Settings};
 use send::Pushed;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use toolkit::Out;
+use toolkit::{Out, usage};
 use wire::{Image, Record, Reference, annotation};
 
 /// Send images of a layout to a registry
@@ -51,6 +51,9 @@ struct Args {
     /// Speak plain HTTP to the registry
     #[arg(long)]
     plain_http: bool,
+    /// Credentials: USER:PASSWORD for the registry, or JSON as in docker's config.json; - is stdin
+    #[arg(long, value_name = "FILE")]
+    auth: Option<PathBuf>,
     /// With --format docker only the name
     #[arg(short, long)]
     quiet: bool,
@@ -69,9 +72,10 @@ fn main() -> ExitCode {
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let images = choose::images(&args)?;
+    let settings = settings(&images, &args)?;
     let mut failed = 0;
     for image in &images {
-        match push(image, &args, out).with_context(|| image.to.familiar()) {
+        match push(image, &args, &settings, out).with_context(|| image.to.familiar()) {
             Ok(()) => {}
             Err(error) if images.len() == 1 => return Err(error),
             Err(error) => {
@@ -86,17 +90,27 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
 }
 
-fn push(image: &Chosen, args: &Args, out: &mut Out) -> anyhow::Result<()> {
+/// The environment's word, and what the command line has to add.
+fn settings(images: &[Chosen], args: &Args) -> anyhow::Result<Settings> {
+    let mut settings = Settings::of_environment(|name| std::env::var_os(name))?;
+    settings.plain_http = args.plain_http;
+    if let Some(path) = &args.auth {
+        let text = toolkit::read_secret(path)?;
+        let mut hosts = images.iter().map(|image| image.to.host());
+        let host = hosts.next().unwrap_or_default();
+        if hosts.any(|other| other != host) && !text.starts_with('{') {
+            return Err(usage("--auth: one USER:PASSWORD, and images for several registries"));
+        }
+        settings.give(&text, host)?;
+    }
+    Ok(settings)
+}
+
+fn push(image: &Chosen, args: &Args, settings: &Settings, out: &mut Out) -> anyhow::Result<()> {
     if args.format == Format::Docker && !args.quiet {
         out.text(&format!("The push refers to repository [{}]\n", image.to.repository()))?;
         out.finish()?;
     }
-    let settings = Settings {
-        docker_config: toolkit::docker_config(),
-        authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
-        plain_http: args.plain_http,
-        mirrors: Vec::new(),
-    };
     let client = settings.client(image.to.host(), |warning| eprintln!("img-push: {warning}"))?;
     // While this is held, no collector takes what is still to be sent.
     let _hold = image.layout.hold()?;

@@ -15,7 +15,6 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 use registry::{Found, Settings};
 use serde_json::json;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use toolkit::{Out, usage};
 use wire::Reference;
@@ -59,12 +58,8 @@ fn main() -> ExitCode {
 
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
-    let settings = Settings {
-        docker_config: toolkit::docker_config(),
-        authorities: std::env::var_os("SSL_CERT_FILE").filter(|path| !path.is_empty()).map(PathBuf::from),
-        plain_http: args.plain_http,
-        mirrors: Vec::new(),
-    };
+    let mut settings = Settings::of_environment(|name| std::env::var_os(name))?;
+    settings.plain_http = args.plain_http;
     if args.tags { tags(&args, &settings, out) } else { search(&args, &settings, out) }
 }
 
