@@ -335,7 +335,10 @@ fn prune_takes_what_has_no_name_and_the_cache_keeps_what_is_pinned() {
     assert_eq!(room.sh("img-ls -q").ok().lines().count(), 2);
     assert_eq!(room.sh("img-ls -q -a").ok().lines().count(), 3);
     let said = room.sh("img-rm --prune").ok();
-    assert_eq!(said.lines().count(), 1, "its layer is the base's: {said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!((lines[0], lines[2], lines.len()), ("Deleted Images:", "", 4), "its layer is the base's: {said}");
+    assert!(lines[1].starts_with("deleted: sha256:") && lines[3].starts_with("Total reclaimed space: "), "{said}");
+    assert_eq!(room.sh("img-rm --prune").ok(), "Total reclaimed space: 0B");
     assert_eq!(room.sh("img-ls -q").ok().lines().count(), 1);
     assert_eq!(blobs(&room).len(), 5);
     room.sh("img-append --base base:1 --pin ../../escape").fails(1, "not a pin key");
@@ -680,4 +683,151 @@ fn an_ordinary_user_has_a_store_too() {
     room.sh("echo x >x && tar -c x | img-append --base scratch --layer - -t mine").ok();
     sound(&room);
     assert_eq!(room.sh("img-rm mine | head -1").ok(), "Untagged: mine:latest");
+}
+
+#[test]
+fn prune_all_takes_what_no_container_uses_in_dockers_words() {
+    let room = room();
+    room.sh("img-append --base base:1 -c 'LABEL keep=1' --created 2020-01-01T00:00:00Z -t old").ok();
+    room.sh("img-append --base base:1 -c 'ENV A=1' -t used && img-append --base base:1 -c 'ENV A=2' -t free").ok();
+    let id = room.sh("img-ls -q --no-trunc used").ok();
+    let container = "c".repeat(64);
+    let meta = format!(
+        r#"{{"id":"{container}","name":"n","imageID":"{id}","created":"2026-01-01T00:00:00Z","command":["x"]}}"#
+    );
+    room.write(&format!("root/containers/{container}/container.json"), meta);
+    // Without an answer, and with no, nothing happens.
+    for answer in ["</dev/null", "<<E\nn\nE"] {
+        let said = room.sh(&format!("dock image prune -a {answer}")).ok();
+        assert!(said.starts_with("WARNING! This will remove all images without at least one container"), "{said}");
+        assert_eq!(room.sh("img-ls -q").ok().lines().count(), 4);
+    }
+    assert_eq!(room.sh("dock image prune -f").ok(), "Total reclaimed space: 0B", "all have names");
+    let names = || room.sh("img-ls | grep -o '\"ref\":\"[^\"]*\"' | sort | tr -d '\\n'").ok();
+    let before = names();
+    room.sh("dock image prune -af --filter label=nobody").ok();
+    room.sh("dock image prune -af --filter label!=nobody --filter until=2019-01-01").ok();
+    assert_eq!(names(), before);
+    let said = room.sh("dock image prune -af --filter until=24h").ok();
+    assert!(said.starts_with("Deleted Images:\nuntagged: old:latest\ndeleted: sha256:"), "{said}");
+    let said = room.sh("dock image prune --all --force").ok();
+    assert!(said.contains("untagged: base:1\n") && said.contains("untagged: free:latest\n"), "{said}");
+    assert!(!said.contains("used"), "{said}");
+    assert_eq!(names(), "\"ref\":\"docker.io/library/used:latest\"");
+    sound(&room);
+    room.sh("dock image prune -f --filter size=1").fails(2, "invalid filter");
+    room.sh("dock image prune x").fails_with_help(1, "accepts no arguments");
+    room.sh("dock prune").fails(1, "unknown command: dock prune");
+    assert_eq!(
+        Room::new().sh("dock image prune -f").ok(),
+        "Total reclaimed space: 0B",
+        "a store that is not there yet"
+    );
+}
+
+trait WithHelp {
+    fn fails_with_help(self, code: i32, part: &str);
+}
+
+impl WithHelp for Ran {
+    /// Docker's second line: where the help is.
+    #[track_caller]
+    fn fails_with_help(self, code: i32, part: &str) {
+        assert!(self.code == code && self.stderr.contains(part) && self.stderr.contains("--help'."), "{self:#?}");
+    }
+}
+
+fn unpacked(room: &Room) -> usize {
+    fs::read_dir(room.path("root/layers/sha256")).map_or(0, Iterator::count)
+}
+
+#[test]
+fn unpacked_layers_go_with_their_last_user() {
+    needs!(root);
+    let room = room();
+    room.sh("printf x >tree/x && tar -C tree -c x | img-append --base base:1 --layer - -t top:1").ok();
+    room.sh("img-unpack --overlay top:1 box && img-unpack --overlay base:1 root/containers/c").ok();
+    assert_eq!(unpacked(&room), 2);
+    assert_eq!(fs::read_dir(room.path("root/layers/users")).unwrap().count(), 1, "a container needs no note");
+    // The images go, their bundles do not.
+    room.sh("img-rm -f top:1 base:1").ok();
+    assert_eq!((blobs(&room).len(), unpacked(&room)), (0, 2));
+    room.sh("test -e box/rootfs && cat root/layers/sha256/*/etc/motd").ok();
+    // Another layout does not know whose layers these are.
+    room.sh("rm -rf box && img-append --layout other --base scratch --layer tree.tar -t x && img-rm --layout other x")
+        .ok();
+    assert_eq!(unpacked(&room), 2);
+    let said = room.sh("img-rm --prune").ok();
+    assert!(said.starts_with("Total reclaimed space: ") && !said.ends_with(" 0B"), "{said}");
+    assert_eq!(unpacked(&room), 1, "the container's");
+    room.sh("rm -rf root/containers/c && img-rm --prune").ok();
+    assert_eq!(unpacked(&room), 0);
+    // Layers of an image stay for the next container; an unpack that fails leaves no note.
+    room.sh("img-append --base scratch --layer tree.tar -t base:1 && img-unpack --overlay base:1 box && rm -r box")
+        .ok();
+    room.sh("img-append --base scratch --layer tree.tar -c 'USER nobody' -t bad && img-unpack --overlay bad box")
+        .fails(1, "nobody");
+    room.sh("img-rm --prune").ok();
+    assert_eq!(unpacked(&room), 1);
+    assert_eq!(fs::read_dir(room.path("root/layers/users")).unwrap().count(), 0);
+}
+
+/// Unpacking and removing at once: every bundle that was made has its layers.
+#[test]
+fn no_bundle_loses_its_layers_to_a_removal() {
+    needs!(root);
+    let room = room();
+    room.sh("cp -r root/images images && for i in 1 2 3; do echo; done").ok();
+    room.sh("(while [ ! -e stop ]; do img-rm --prune >/dev/null; done) & sweeper=$!
+         for i in $(seq 40); do
+             img-unpack --overlay --layout images base:1 box$i >/dev/null || { echo unpack; break; }
+             for dir in $(grep -o '\"lower\":\\[[^]]*' box$i/bundle.json | grep -o '/[^\"]*'); do
+                 cat $dir/etc/motd >/dev/null || { echo lost; break 2; }
+             done
+             [ $((i % 3)) = 0 ] || rm -rf box$i
+         done >bad 2>&1; : >stop; wait $sweeper; ! grep . bad")
+        .ok();
+    room.sh("rm -rf box* && img-rm --prune").ok();
+    assert_eq!(unpacked(&room), 1, "that of base:1, which the root has too");
+    room.sh("img-rm base:1").ok();
+    assert_eq!(unpacked(&room), 0);
+}
+
+/// A printed digest is a promise: between layer-diff and img-append nobody collects the layer.
+#[test]
+fn a_layer_that_was_printed_waits_for_its_image() {
+    let room = room();
+    room.sh("mkdir new && cp -r tree new/rootfs && echo y >new/rootfs/y").ok();
+    room.sh("layer-diff --layout root/images tree new/rootfs >layer.json && img-rm --prune && img-rm --prune").ok();
+    assert_eq!(blobs(&room).len(), 4);
+    sound(&room);
+    room.sh("img-fsck --strict && img-append --base base:1 --layers-from layer.json -t with").ok();
+    assert_eq!(fs::read_dir(room.path("root/images/.dock/leases")).unwrap().count(), 0, "released");
+    room.sh("img-rm with").ok();
+    assert_eq!(blobs(&room).len(), 3, "nothing is kept twice");
+    // Whoever never comes back has a day.
+    room.sh("layer-diff --layout root/images tree new/rootfs >layer.json && touch -d '25 hours ago' root/images/.dock/leases/*").ok();
+    room.sh("img-rm --prune").ok();
+    assert_eq!(blobs(&room).len(), 3);
+    assert_eq!(fs::read_dir(room.path("root/images/.dock/leases")).unwrap().count(), 0);
+    room.sh("img-append --base base:1 --layers-from layer.json -t with").fails(1, "no such blob in the layout");
+}
+
+/// Writers of every kind beside a collector that never rests: what a writer has printed is whole.
+#[test]
+fn a_collector_beside_writers_takes_nothing_that_is_theirs() {
+    let room = room();
+    room.sh("img-append --base base:1 -c 'ENV A=1' -t other && img-save other >other.tar && img-rm other").ok();
+    room.sh("mkdir new && cp -r tree new/rootfs && echo y >new/rootfs/y").ok();
+    room.sh("(while [ ! -e stop ]; do img-rm --prune >/dev/null 2>&1; done) & sweeper=$!
+         (for i in $(seq 25); do img-load -i other.tar && img-save other >/dev/null && img-rm other || echo load; done >load.out 2>&1) & load=$!
+         (for i in $(seq 25); do img-append --base base:1 --layer tree.tar -c \"ENV N=$i\" -t n$i >/dev/null && img-save n$i >/dev/null || echo append; done >append.out 2>&1) & append=$!
+         for i in $(seq 25); do
+             layer-diff --layout root/images tree new/rootfs | img-append --base base:1 --layers-from - -c \"ENV D=$i\" -t d$i >/dev/null && img-save d$i >/dev/null && img-rm d$i >/dev/null || echo diff
+         done >diff.out 2>&1
+         wait $load $append; : >stop; wait $sweeper
+         ! grep -hE '^(load|append|diff)$' *.out")
+        .ok();
+    sound(&room);
+    assert_eq!(room.sh("img-ls -q").ok().lines().count(), 26);
 }

@@ -19,6 +19,7 @@ mod containers;
 pub mod env;
 mod file;
 mod init;
+mod layers;
 pub mod life;
 mod masks;
 pub mod names;
@@ -31,9 +32,10 @@ pub use caps::{
 };
 pub use containers::{Containers, Found, Meta};
 pub use init::add as add_init_layer;
+pub use layers::{Claim, Layers};
 pub use masks::{masked as masked_paths, read_only as readonly_paths};
 pub use rootfs::read_file as rootfs_file;
-pub use tree::remove as remove_tree;
+pub use tree::{Freed, remove as remove_tree};
 
 use serde_json::Value;
 use std::io;

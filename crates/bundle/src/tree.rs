@@ -1,9 +1,12 @@
 //! Removing a tree that is hostile: names are looked up in directory descriptors, links are removed and never
 //! followed, a mount point is an error and not a way out.
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat, openat2, statat, unlinkat,
+};
 use rustix::io::{Errno, Result};
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::ops::AddAssign;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -14,8 +17,47 @@ struct Level {
     name: CString,
 }
 
+/// What went away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Whole trees.
+    pub trees: usize,
+    /// The blocks that their files had on the disk, in bytes.
+    pub bytes: u64,
+}
+
+impl AddAssign for Freed {
+    fn add_assign(&mut self, more: Self) {
+        self.trees += more.trees;
+        self.bytes += more.bytes;
+    }
+}
+
 /// Removes `path` and everything below it. That it is gone already is fine.
 pub fn remove(path: &Path) -> Result<()> {
+    remove_with(path, &mut |_, _| Ok(()))
+}
+
+/// The same, and says how much it was.
+pub fn remove_and_count(path: &Path) -> Result<Freed> {
+    let mut freed = Freed { trees: 1, bytes: 0 };
+    remove_with(path, &mut |above, name| {
+        let stat = match statat(above, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other?,
+        };
+        // The last one of several links frees the blocks.
+        if stat.st_nlink <= 1 || FileType::from_raw_mode(stat.st_mode).is_dir() {
+            freed.bytes += u64::try_from(stat.st_blocks).unwrap_or(0) * 512;
+        }
+        Ok(())
+    })?;
+    Ok(freed)
+}
+
+type Look<'a> = &'a mut dyn FnMut(BorrowedFd<'_>, &CStr) -> Result<()>;
+
+fn remove_with(path: &Path, look: Look<'_>) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { return Err(Errno::INVAL) };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let parent = match openat(CWD, parent, flags, Mode::empty()) {
@@ -23,15 +65,17 @@ pub fn remove(path: &Path) -> Result<()> {
         parent => parent?,
     };
     let name = CString::new(name.as_encoded_bytes()).map_err(|_| Errno::INVAL)?;
-    remove_below(parent.as_fd(), name)
+    remove_below(parent.as_fd(), name, look)
 }
 
 /// Without recursion: a tree may be deeper than a stack.
-fn remove_below(parent: BorrowedFd<'_>, name: CString) -> Result<()> {
+fn remove_below(parent: BorrowedFd<'_>, name: CString, look: Look<'_>) -> Result<()> {
     let mut levels: Vec<Level> = Vec::new();
+    look(parent, &name)?;
     levels.extend(enter(parent, name)?);
     while let Some(level) = levels.last_mut() {
         if let Some(name) = level.names.pop() {
+            look(level.fd.as_fd(), &name)?;
             let below = enter(level.fd.as_fd(), name)?;
             levels.extend(below);
             continue;

@@ -39,7 +39,7 @@ impl Layout {
         }
     }
 
-    /// Removes the blobs that neither the index nor a pin reaches, and says which. Waits for every hold: a
+    /// Removes the blobs that neither the index nor a pin reaches and that are not leased, and says which. Waits for every hold: a
     /// caller who has one must drop it before.
     pub fn collect(&self) -> Result<Vec<(Digest, u64)>> {
         let _lock = self.lock("blobs.lock", FlockOperation::LockExclusive)?;
@@ -67,6 +67,7 @@ impl Layout {
                 removed.push((digest, size));
             }
         }
+        self.sweep_leases();
         Ok(removed)
     }
 
@@ -111,8 +112,9 @@ impl Layout {
 
     /// The digests that index and pins reach. Below an image index a manifest may be absent (only one platform
     /// was pulled); any other document that is absent or cannot be read is an error, for what it reaches would
-    /// be lost.
+    /// be lost. What is leased is reached, too.
     pub fn reached(&self) -> Result<HashSet<Digest>> {
+        let leased = self.leased()?;
         let mut reached = HashSet::new();
         let mut todo = self.index()?;
         todo.extend(self.pins()?.into_iter().map(|(_, pinned)| pinned));
@@ -125,6 +127,7 @@ impl Layout {
                 todo.append(&mut below);
             }
         }
+        reached.extend(leased);
         Ok(reached)
     }
 }

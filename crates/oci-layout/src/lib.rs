@@ -19,6 +19,7 @@ mod hash;
 mod image;
 mod index;
 mod layout;
+mod lease;
 mod names;
 mod partial;
 mod pins;

@@ -106,11 +106,16 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         let added = layer::add(&layout, open(file)?, args.compress).with_context(|| name)?;
         draft.push_layer(added);
     }
-    for record in layer_records(args.layers_from.as_deref())? {
-        draft.push_layer(layer::take(&layout, &record)?);
+    let taken = layer_records(args.layers_from.as_deref())?;
+    for record in &taken {
+        draft.push_layer(layer::take(&layout, record)?);
     }
     let manifest = draft.finish(&layout, &facts, replacement)?;
     let name = keep(&layout, &manifest, &args)?;
+    for record in &taken {
+        // The image has it now; layer-diff kept it for us.
+        layout.release(&record.descriptor.digest)?;
+    }
     let layout = layout.path().to_owned().into();
     out.record(&Record::Image(Image { layout, reference: name, descriptor: manifest, rest: Map::new() }))
 }

@@ -13,13 +13,17 @@
 #![forbid(unsafe_code)]
 
 mod containers;
+mod filter;
+mod prune;
 
 use anyhow::{Context, bail};
+use bundle::Layers;
 use clap::Parser;
 use containers::Users;
+use filter::Filter;
 use oci_layout::{Layout, OpenImage};
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toolkit::{Failure, Out};
 use wire::{Descriptor, Digest, Record, Reference, annotation, exit};
@@ -37,9 +41,15 @@ struct Args {
     /// Remove an image that has several names, or that a stopped container uses
     #[arg(short, long)]
     force: bool,
-    /// Remove every image without a name that no container uses, too
+    /// Remove every image without a name that no container uses, too, and say what that frees
     #[arg(long)]
     prune: bool,
+    /// With --prune also images with names, when no container uses them
+    #[arg(short, long, requires = "prune")]
+    all: bool,
+    /// With --prune only images that match: until=TIME, label=KEY[=VALUE], label!=KEY[=VALUE]
+    #[arg(long, value_name = "KEY=VALUE", requires = "prune")]
+    filter: Vec<Filter>,
     /// The images, by name, by ID or the start of one; without any, the image records on stdin
     image: Vec<String>,
 }
@@ -50,8 +60,14 @@ fn main() -> ExitCode {
 
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
-    let layout = Layout::open(&layout_dir(&args))?;
-    let users = Users::of(&toolkit::root_dir(args.root.as_deref()), &toolkit::run_dir())?;
+    let root = toolkit::root_dir(args.root.as_deref());
+    let place = layout_dir(&args);
+    if args.prune && args.image.is_empty() && args.layout.is_none() && !place.exists() {
+        // The store that nobody has used yet.
+        return out.text("Total reclaimed space: 0B\n");
+    }
+    let layout = Layout::open(&place)?;
+    let users = Users::of(&root, &toolkit::run_dir())?;
     let mut failed = None;
     for operand in operands(&args)? {
         // One that cannot be removed does not keep the others.
@@ -62,9 +78,12 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         }
     }
     if args.prune {
-        prune(&layout, &users, out)?;
+        prune::prune(&layout, &users, args.all, &args.filter, out)?;
     }
-    collect(&layout)?;
+    let freed = collect(&layout)? + collect_layers(&layout, &root)?;
+    if args.prune {
+        out.text(&format!("Total reclaimed space: {}\n", table::size(freed)))?;
+    }
     failed.map_or(Ok(()), Err)
 }
 
@@ -106,10 +125,10 @@ fn remove(layout: &Layout, users: &Users, operand: &str, force: bool, out: &mut 
         if last && users.of_image(&id, &entry.digest).is_some_and(|user| user.lives) {
             // A running container's image stays, without a name.
             layout.unname_but_keep(name)?;
-            return say_untagged(&entry, out);
+            return say(&untagged(&entry), out);
         }
         layout.unname(name)?;
-        say_untagged(&entry, out)?;
+        say(&untagged(&entry), out)?;
         if !last {
             return Ok(());
         }
@@ -133,10 +152,14 @@ fn remove(layout: &Layout, users: &Users, operand: &str, force: bool, out: &mut 
             );
         }
         for named in &names {
-            say_untagged(named, out)?;
+            say(&untagged(named), out)?;
         }
     }
-    delete(layout, &entry, &id, image.as_ref(), out)
+    say(&delete(layout, &entry, &id, image.as_ref())?, out)
+}
+
+fn say(lines: &[String], out: &mut Out) -> anyhow::Result<()> {
+    lines.iter().try_for_each(|line| out.text(&format!("{line}\n")))
 }
 
 fn conflict<T>(shown: &str, may: &str, why: &str) -> anyhow::Result<T> {
@@ -168,59 +191,53 @@ fn id_of(layout: &Layout, entry: &Descriptor) -> Digest {
     layout.open_image(entry, None).map_or_else(|_| entry.digest.clone(), |image| image.id().clone())
 }
 
-fn say_untagged(entry: &Descriptor, out: &mut Out) -> anyhow::Result<()> {
-    let Some(name) = name_of(entry) else { return Ok(()) };
-    out.text(&format!("Untagged: {}\n", familiar(name)))?;
+/// The lines for a name that goes.
+fn untagged(entry: &Descriptor) -> Vec<String> {
+    let Some(name) = name_of(entry) else { return Vec::new() };
+    let mut lines = vec![format!("Untagged: {}", familiar(name))];
     if let (Some(digest), Ok(reference)) = (entry.annotation(annotation::SOURCE_DIGEST), name.parse::<Reference>()) {
-        out.text(&format!("Untagged: {}@{digest}\n", reference.familiar_repository()))?;
+        lines.push(format!("Untagged: {}@{digest}", reference.familiar_repository()));
     }
-    Ok(())
+    lines
 }
 
 /// Takes every entry of the image away and says what has gone, layers that no other image has included.
-fn delete(
-    layout: &Layout,
-    entry: &Descriptor,
-    id: &Digest,
-    image: Option<&OpenImage>,
-    out: &mut Out,
-) -> anyhow::Result<()> {
+fn delete(layout: &Layout, entry: &Descriptor, id: &Digest, image: Option<&OpenImage>) -> anyhow::Result<Vec<String>> {
     layout.forget(&entry.digest)?;
     for other in layout.index()? {
         if id_of(layout, &other) == *id {
             layout.forget(&other.digest)?;
         }
     }
-    out.text(&format!("Deleted: {id}\n"))?;
-    let mut kept = HashSet::new();
-    for other in layout.index()?.into_iter().chain(layout.pins()?.into_iter().map(|(_, pinned)| pinned)) {
-        kept.extend(layout.open_image(&other, None).map(|image| image.chain_ids()).unwrap_or_default());
-    }
-    for chain_id in image.map(OpenImage::chain_ids).unwrap_or_default().iter().rev() {
-        if !kept.contains(chain_id) {
-            out.text(&format!("Deleted: {chain_id}\n"))?;
-        }
-    }
-    Ok(())
+    let mut lines = vec![format!("Deleted: {id}")];
+    let kept = chain_ids(layout)?;
+    let chain = image.map(OpenImage::chain_ids).unwrap_or_default();
+    lines.extend(chain.iter().rev().filter(|id| !kept.contains(id)).map(|id| format!("Deleted: {id}")));
+    Ok(lines)
 }
 
-fn prune(layout: &Layout, users: &Users, out: &mut Out) -> anyhow::Result<()> {
-    for entry in layout.index()?.into_iter().filter(|entry| name_of(entry).is_none()) {
-        let image = layout.open_image(&entry, None).ok();
-        let id = image.as_ref().map_or(&entry.digest, OpenImage::id).clone();
-        if users.of_image(&id, &entry.digest).is_none() && names_of(layout, &id)?.is_empty() {
-            delete(layout, &entry, &id, image.as_ref(), out)?;
-        }
-    }
-    Ok(())
+/// Every layer of every image, those of the build cache included.
+fn chain_ids(layout: &Layout) -> anyhow::Result<HashSet<Digest>> {
+    let entries = layout.index()?.into_iter().chain(layout.pins()?.into_iter().map(|(_, pinned)| pinned));
+    Ok(entries.filter_map(|entry| layout.open_image(&entry, None).ok()).flat_map(|image| image.chain_ids()).collect())
 }
 
 /// Waiting for a pull to end would take as long as the pull; the next img-rm collects what is left now.
-fn collect(layout: &Layout) -> anyhow::Result<()> {
-    if layout.try_collect().context("collect")?.is_none() {
-        eprint(&anyhow::anyhow!("images are being written: their layout will be swept by the next img-rm"));
+fn collect(layout: &Layout) -> anyhow::Result<u64> {
+    if let Some(removed) = layout.try_collect().context("collect")? {
+        return Ok(removed.iter().map(|(_, size)| size).sum());
     }
-    Ok(())
+    eprint(&anyhow::anyhow!("images are being written: their layout will be swept by the next img-rm"));
+    Ok(0)
+}
+
+/// Layers were unpacked for containers; without an image or a bundle that has them, nobody finds them again.
+fn collect_layers(layout: &Layout, root: &Path) -> anyhow::Result<u64> {
+    // Another layout says nothing of the images whose layers these are.
+    if !root.join("images").canonicalize().is_ok_and(|images| layout.path().canonicalize().is_ok_and(|l| l == images)) {
+        return Ok(0);
+    }
+    Ok(Layers::new(root).collect(&chain_ids(layout)?).context("unpacked layers")?.bytes)
 }
 
 fn eprint(error: &anyhow::Error) {

@@ -86,9 +86,11 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     rustix::process::umask(rustix::fs::Mode::empty());
     let mut dir = place::NewDir::make(bundle)?;
     let mut loss = Loss::default();
+    // The note that we use the layers comes before the look whether they are there: else a collector takes them.
+    let store = bundle::Layers::new(&root);
+    let claim = args.overlay.then(|| store.claim(dir.path(), &chosen.image.chain_ids())).transpose()?;
     let overlay = if args.overlay {
-        let store = root.join("layers");
-        let lower = layers::shared(&chosen, &store, owners(), &mut loss)?;
+        let lower = layers::shared(&chosen, store.path(), owners(), &mut loss)?;
         Some(overlay(dir.path(), lower)?)
     } else {
         flat(dir.path(), &chosen, &mut loss)?;
@@ -98,6 +100,9 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let record = Bundle { path: dir.path().into(), image, overlay, rest: Map::new() };
     bundle::save_from_image(dir.path(), &record, &chosen.image.config).context(chosen.name.clone())?;
     dir.keep();
+    if let Some(claim) = claim {
+        claim.keep(&store, dir.path());
+    }
     report(loss);
     out.record(&record.into())
 }

@@ -41,6 +41,8 @@ pub fn to_layout(
     latest: Option<i64>,
 ) -> anyhow::Result<wire::Layer> {
     let layout = Layout::open_or_create(layout)?;
+    // From the blob to its lease nobody may collect it: a printed digest is a promise, until img-append has used it.
+    let _hold = layout.hold()?;
     let blob = layout.writer()?;
     let compressed = encoder(compression, blob)?;
     let mut layer = LayerWriter::new(BufWriter::with_capacity(1 << 18, Hashed::new(compressed)), latest);
@@ -53,6 +55,7 @@ pub fn to_layout(
         Compression::Zstd => media_type::LAYER_ZSTD,
     };
     let descriptor = compressed.finish()?.finish(media_type)?;
+    layout.lease(&descriptor.digest)?;
     layout.sync()?;
     Ok(wire::Layer { layout: layout.path().into(), descriptor, diff_id, rest: serde_json::Map::new() })
 }

@@ -1,0 +1,58 @@
+//! `--filter` of `docker image prune`.
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+use std::str::FromStr;
+
+/// One filter. All must match.
+#[derive(Debug, Clone)]
+pub enum Filter {
+    /// Made before this time.
+    Until(Timestamp),
+    /// Whether the image has the label, with this value if one is given.
+    Label { wanted: bool, key: String, value: Option<String> },
+}
+
+impl FromStr for Filter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').ok_or("want KEY=VALUE")?;
+        let label = |wanted| {
+            let (key, value) = value.split_once('=').map_or((value, None), |(key, value)| (key, Some(value.into())));
+            Self::Label { wanted, key: key.into(), value }
+        };
+        match key {
+            "until" => time(value).map(Self::Until),
+            "label" => Ok(label(true)),
+            "label!" => Ok(label(false)),
+            _ => Err(format!("invalid filter '{key}'")),
+        }
+    }
+}
+
+/// A point in time, seconds since 1970, or how long ago (as `24h` or `1h30m`).
+fn time(text: &str) -> Result<Timestamp, String> {
+    let ago = || Timestamp::now().checked_sub(text.parse::<SignedDuration>().ok()?).ok();
+    let seconds = || Timestamp::from_second(text.parse().ok()?).ok();
+    let day = || format!("{text}T00:00:00Z").parse().ok();
+    let found = text.parse().ok().or_else(seconds).or_else(ago).or_else(day);
+    found.ok_or_else(|| format!("until: {text:?} is neither a time nor a duration"))
+}
+
+impl Filter {
+    /// Whether an image of this configuration is meant. Of one that cannot be read nothing is known.
+    pub fn lets(&self, config: Option<&Value>) -> bool {
+        match self {
+            Self::Until(limit) => {
+                let created = config.and_then(|config| config.get("created")?.as_str()?.parse::<Timestamp>().ok());
+                created.is_some_and(|created| created < *limit)
+            }
+            Self::Label { wanted, key, value } => {
+                let label = config.and_then(|config| config.get("config")?.get("Labels")?.get(key));
+                let has = label.is_some_and(|found| value.as_ref().is_none_or(|value| found == value.as_str()));
+                config.is_some() && has == *wanted
+            }
+        }
+    }
+}
