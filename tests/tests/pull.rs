@@ -770,3 +770,70 @@ fn a_cut_blob_is_taken_up_by_the_next_run() {
     room.sh(&format!("img-pull --layout l {}/app:1", whole.host())).ok();
     assert_eq!(room.sh("ls l/.dock/partial").ok(), "sha256-y");
 }
+
+/// The second registered algorithm: the name, the manifest's descriptors, the layout, and the way up again.
+#[test]
+fn sha512_from_end_to_end() {
+    needs!("sha512sum");
+    let room = Room::new();
+    let hash = |bytes: &[u8]| {
+        let digest = room.sh(&format!("sha512sum {} | cut -c1-128", room.write("bytes", bytes).display())).ok();
+        format!("sha512:{digest}")
+    };
+    room.sh("echo x >f && tar --owner=0 --group=0 --mtime=@0 -cf layer.tar f").ok();
+    let layer = std::fs::read(room.path("layer.tar")).unwrap();
+    let config = json!({"os": "linux", "architecture": "amd64", "config": {}, "rootfs": {"type": "layers", "diff_ids": [hash(&layer)]}}).to_string();
+    let describe = |kind: &str, bytes: &[u8]| json!({"mediaType": kind, "digest": hash(bytes), "size": bytes.len()});
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST,
+        "config": describe("application/vnd.oci.image.config.v1+json", config.as_bytes()),
+        "layers": [describe("application/vnd.oci.image.layer.v1.tar", &layer)],
+    })
+    .to_string();
+    let pin = hash(manifest.as_bytes());
+    let blobs: std::collections::HashMap<String, Vec<u8>> = [manifest.as_bytes(), config.as_bytes(), &layer]
+        .into_iter()
+        .map(|bytes| (hash(bytes), bytes.to_vec()))
+        .collect();
+    let sent = Arc::new(std::sync::Mutex::new(std::collections::HashMap::new()));
+    let liar = Liar::with_body({
+        let (blobs, sent) = (blobs.clone(), Arc::clone(&sent));
+        move |head, body, _| {
+            let mut words = head.split(' ');
+            let (method, path) = (words.next().unwrap(), words.next().unwrap());
+            let name = path.rsplit('/').next().unwrap();
+            match method {
+                "HEAD" => reply("404 Not Found", &[], b""),
+                "POST" => reply("202 Accepted", &[("Location", "/v2/up/blobs/uploads/1")], b""),
+                "PUT" => {
+                    let name = path.rsplit(['/', '=']).next().unwrap().replace("%3A", ":");
+                    sent.lock().unwrap().insert(name, body.to_vec());
+                    reply("201 Created", &[], b"")
+                }
+                _ => match blobs.get(name) {
+                    Some(bytes) => reply("200 OK", &[("Content-Type", MANIFEST)], bytes),
+                    None => reply("404 Not Found", &[], b""),
+                },
+            }
+        }
+    });
+    let host = liar.host();
+    let pulled = room.sh(&format!("img-pull --platform linux/amd64 --layout l {host}/app@{pin}")).ok();
+    assert_eq!(record(&pulled)["descriptor"]["digest"], pin.as_str());
+    room.sh("img-fsck --strict l && test $(ls l/blobs/sha512 | wc -l) = 3 && test $(ls l/blobs/sha256 | wc -l) = 0")
+        .ok();
+    assert_eq!(room.sh(&format!("img-inspect --raw manifest --layout l {host}/app@{pin}")).ok(), manifest);
+    room.sh(&format!("img-push --layout l --to {host}/up@{pin} {host}/app@{pin}")).ok();
+    assert_eq!(*sent.lock().unwrap(), blobs, "each one whole, under its own name");
+    // Through an archive, as docker's own programs could not: the digest stays.
+    let moved = room.sh(&format!("img-save --layout l {host}/app@{pin} | img-load --layout moved")).ok();
+    assert_eq!(record(&moved)["descriptor"]["digest"], pin.as_str());
+    room.sh("img-fsck --strict moved && diff -r l/blobs moved/blobs").ok();
+    // One bit of a layer, and one of the manifest.
+    room.sh(&format!("printf y | dd of=l/blobs/sha512/{} bs=1 seek=600 conv=notrunc status=none", &hash(&layer)[7..]))
+        .ok();
+    room.sh(&format!("img-push --layout l --to {host}/up:2 {host}/app@{pin}")).fails(1, "hash to");
+    let other = hash(b"other");
+    let lying = Liar::start(move |_, _| reply("200 OK", &[("Content-Type", MANIFEST)], manifest.as_bytes()));
+    room.sh(&format!("img-pull --layout l2 {}/app@{other}", lying.host())).fails(1, "the bytes have digest sha512:");
+}

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Read};
-use wire::{Descriptor, Digest, annotation, media_type};
+use wire::{Algorithm, Descriptor, Digest, annotation, media_type};
 
 /// How bad a [`Finding`] is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -81,8 +81,8 @@ pub struct Summary {
     pub warnings: usize,
 }
 
-/// Uncompresses a layer and gives the digest of the tar. The crate knows no compression: the tool does.
-type DiffIdOf<'a> = dyn FnMut(&Descriptor, &mut (dyn Read + Send)) -> io::Result<Digest> + 'a;
+/// Uncompresses a layer and gives the digest of the tar by an algorithm. The crate knows no compression: the tool does.
+type DiffIdOf<'a> = dyn FnMut(&Descriptor, Algorithm, &mut (dyn Read + Send)) -> io::Result<Digest> + 'a;
 
 struct Check<'a> {
     layout: &'a Layout,
@@ -101,7 +101,7 @@ impl Layout {
     /// A finding is reported as soon as it is found; an error is returned only when looking itself failed.
     pub fn fsck(
         &self,
-        diff_id_of: &mut dyn FnMut(&Descriptor, &mut (dyn Read + Send)) -> io::Result<Digest>,
+        diff_id_of: &mut dyn FnMut(&Descriptor, Algorithm, &mut (dyn Read + Send)) -> io::Result<Digest>,
         report: &mut dyn FnMut(Finding),
     ) -> Result<Summary> {
         // Looking writes nothing: where there is no lock file, nobody of ours collects.
@@ -234,10 +234,12 @@ impl Check<'_> {
             return;
         }
         if !self.diff_ids.contains_key(&layer.digest) && !self.seen.contains_key(&layer.digest) {
-            let found = self.read_layer(layer);
+            let found = self.read_layer(layer, expected.map_or(Algorithm::Sha256, Digest::algorithm));
             self.diff_ids.insert(layer.digest.clone(), found);
         }
         if let (Some(expected), Some(Some(found))) = (expected, self.diff_ids.get(&layer.digest))
+            // Each blob is read once: of two images that hash it by two algorithms, the first one is checked.
+            && expected.algorithm() == found.algorithm()
             && expected != found
         {
             let message = format!("the layer uncompresses to {found}, its image says {expected}");
@@ -245,7 +247,7 @@ impl Check<'_> {
         }
     }
 
-    fn read_layer(&mut self, layer: &Descriptor) -> Option<Digest> {
+    fn read_layer(&mut self, layer: &Descriptor, algorithm: Algorithm) -> Option<Digest> {
         let mut reader = match self.layout.read(layer) {
             Ok(reader) => reader,
             Err(error) => {
@@ -253,7 +255,7 @@ impl Check<'_> {
                 return None;
             }
         };
-        let uncompressed = (self.diff_id_of)(layer, &mut reader);
+        let uncompressed = (self.diff_id_of)(layer, algorithm, &mut reader);
         if let Err(error) = reader.finish() {
             self.damaged(layer, error);
             return None;

@@ -19,7 +19,7 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use toolkit::{Failure, Out};
-use wire::{Descriptor, Digest, exit, media_type};
+use wire::{Algorithm, Descriptor, Digest, exit, media_type};
 
 /// Check every descriptor, blob and name of a layout
 #[derive(Debug, Parser)]
@@ -59,7 +59,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
 }
 
 /// The join: the layout's bytes through the layer's codec.
-fn diff_id(layer: &Descriptor, blob: &mut (dyn Read + Send)) -> io::Result<Digest> {
+fn diff_id(layer: &Descriptor, algorithm: Algorithm, blob: &mut (dyn Read + Send)) -> io::Result<Digest> {
     let mut start = Vec::with_capacity(4);
     blob.take(4).read_to_end(&mut start)?;
     let (found, told) = (Compression::detect(&start), told(&layer.media_type));
@@ -67,7 +67,7 @@ fn diff_id(layer: &Descriptor, blob: &mut (dyn Read + Send)) -> io::Result<Diges
         let message = format!("the bytes are {}, its media type says {}", word(found), word(told));
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
-    let mut tar = Hashed::new(decoder(io::Cursor::new(start).chain(blob))?);
+    let mut tar = Hashed::with(decoder(io::Cursor::new(start).chain(blob))?, algorithm);
     let mut buffer = vec![0; 256 << 10];
     while tar.read(&mut buffer)? > 0 {}
     Ok(tar.finish().1)
