@@ -615,7 +615,7 @@ fn filters_are_dockers() {
     assert_eq!(list("--filter label=team --filter before=mid:1"), "old");
     assert_eq!(list("--filter since=mid:1"), "base\n<none>");
     assert_eq!(list("--filter 'reference=*:1' --filter since=old:1 mid"), "mid");
-    room.sh("img-ls -f colour=red").fails(2, "is none of dangling");
+    room.sh("img-ls -f colour=red").fails(2, "Invalid filter 'colour'");
     room.sh("img-ls -f since=nosuch").fails(1, "No such image: nosuch:latest");
 }
 

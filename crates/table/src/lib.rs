@@ -26,31 +26,62 @@ pub fn columns<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Str
     text
 }
 
+/// Cells that are separated by tabs, in columns as [`columns`] has them. As in Go's tabwriter, a column goes on as
+/// long as every line has a tab behind its cell there, and a cell that no tab ends belongs to no column.
+pub fn align(text: &str) -> String {
+    let lines: Vec<Vec<&str>> = text.split('\n').map(|line| line.split('\t').collect()).collect();
+    let mut widths: Vec<Vec<usize>> = lines.iter().map(|cells| vec![0; cells.len() - 1]).collect();
+    for column in 0..lines.iter().map(Vec::len).max().unwrap_or(0) {
+        let mut start = 0;
+        while start < lines.len() {
+            let block = lines[start..].iter().take_while(|cells| cells.len() > column + 1).count();
+            let widest =
+                lines[start..start + block].iter().map(|cells| cells[column].chars().count()).max().unwrap_or(0);
+            for line in &mut widths[start..start + block] {
+                line[column] = widest.saturating_add(GAP).max(NARROWEST);
+            }
+            start += block.max(1);
+        }
+    }
+    let mut aligned = String::with_capacity(text.len() * 2);
+    for (at, (cells, widths)) in lines.iter().zip(&widths).enumerate() {
+        if at > 0 {
+            aligned.push('\n');
+        }
+        for (column, cell) in cells.iter().enumerate() {
+            aligned.push_str(cell);
+            let blanks = widths.get(column).map_or(0, |width| width.saturating_sub(cell.chars().count()));
+            aligned.extend(std::iter::repeat_n(' ', blanks));
+        }
+    }
+    aligned
+}
+
 /// `7.8MB`: powers of 1000, three significant digits.
 pub fn size(bytes: u64) -> String {
+    size_with(bytes, 3)
+}
+
+/// `7.798MB`: the same with up to `digits` significant digits, of which docker uses three or four.
+pub fn size_with(bytes: u64, digits: u32) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-    // Thousandths of the unit, so that no float rounds where docker's does not.
-    let mut unit = 0;
-    let mut scale: u128 = 1;
-    while unit + 1 < UNITS.len() && u128::from(bytes) * 2 >= scale * 1999 {
+    let bytes = u128::from(bytes);
+    // Whole numbers, so that no float rounds where docker's does not: what rounds up to 1000 is the next unit.
+    let limit = 10u128.pow(digits.max(3));
+    let (mut unit, mut scale) = (0, 1u128);
+    while unit + 1 < UNITS.len() && bytes * 2 * (limit / 1000) >= scale * (2 * limit - 1) {
         scale *= 1000;
         unit += 1;
     }
-    let bytes = u128::from(bytes);
-    let decimals: u32 = match bytes / scale {
-        0..=9 => 2,
-        10..=99 => 1,
-        _ => 0,
-    };
+    let whole_digits = (bytes / scale).max(1).ilog10() + 1;
+    let decimals = digits.max(3).saturating_sub(whole_digits);
     let step = 10u128.pow(decimals);
     let rounded = (bytes * step * 2 + scale) / (scale * 2);
     let (whole, part) = (rounded / step, rounded % step);
     let fraction = format!("{part:0width$}", width = decimals as usize);
     let fraction = fraction.trim_end_matches('0');
-    if unit == 0 || decimals == 0 || fraction.is_empty() {
-        return format!("{whole}{}", UNITS[unit]);
-    }
-    format!("{whole}.{fraction}{}", UNITS[unit])
+    let point = if fraction.is_empty() { "" } else { "." };
+    format!("{whole}{point}{fraction}{}", UNITS[unit])
 }
 
 /// `3 minutes`, `About an hour`: how long something took or is ago.
@@ -109,6 +140,21 @@ mod tests {
         ] {
             assert_eq!(size(bytes), want, "{bytes}");
         }
+    }
+
+    #[test]
+    fn sizes_with_four_digits() {
+        for (bytes, want) in [(0, "0B"), (1_982_256, "1.982MB"), (999, "999B"), (1234, "1.234kB"), (999_960, "1MB")] {
+            assert_eq!(size_with(bytes, 4), want, "{bytes}");
+        }
+    }
+
+    /// What Go's tabwriter makes of it with docker's settings.
+    #[test]
+    fn cells_between_tabs() {
+        assert_eq!(align("ID\tNAME\n1\tx\n"), "ID        NAME\n1         x\n");
+        assert_eq!(align("a long cell\tb\tc\nd\te\t\n"), "a long cell   b         c\nd             e         \n");
+        assert_eq!(align("a very long cell\tb\nno tab\nc\td"), "a very long cell   b\nno tab\nc         d");
     }
 
     #[test]

@@ -1,25 +1,27 @@
 //! What the calls of a [`Tree`](crate::tree::Tree) do: members, docker's functions, printing.
 
 use crate::functions::{self, Wrong};
-use crate::listing::Row;
 use crate::tree::{APPLY, FIELD, PRINT, Site, Tree};
 use crate::value::Known;
 use gotmpl::{FuncMap, TemplateError, Value, ValueFunc};
 use std::sync::Arc;
 
-/// What the calls of one run know.
-pub struct State {
-    tree: Arc<Tree>,
-    known: Known,
-    kind: Option<String>,
-    methods: serde_json::Value,
-    for_headings: bool,
+/// What a template is run over.
+#[derive(Debug, Clone)]
+pub enum For {
+    /// One of docker's documents.
+    Document,
+    /// A line of a list.
+    Row { kind: String, methods: serde_json::Value },
+    /// The headings of a list.
+    Headings,
 }
 
-impl State {
-    pub fn new(tree: Arc<Tree>, known: Known, row: &Row, for_headings: bool) -> Self {
-        Self { tree, known, kind: row.kind.map(Into::into), methods: row.methods.clone(), for_headings }
-    }
+/// What the calls of one run know.
+pub struct State {
+    pub tree: Arc<Tree>,
+    pub known: Known,
+    pub used: For,
 }
 
 /// The functions that the engine gets beside Go's own.
@@ -64,16 +66,23 @@ fn field(state: &State, args: &[Value]) -> Result<Value, TemplateError> {
 
 /// A field that takes an argument: the row has an object of that name aside, to look the argument up in.
 fn method(state: &State, site: &Site, name: &str, args: &[Value]) -> Result<Option<Value>, TemplateError> {
-    let Some(table) = state.methods.get(name) else { return Ok(None) };
-    let [Value::String(key)] = args else {
-        return Err(site.error(&format!("wrong number of args for {name}: want 1 got {}", args.len())));
-    };
-    if state.for_headings {
+    let table = match (&state.used, args) {
         // docker: the last word of a label's name, in words.
-        let last = key.rsplit('.').next().unwrap_or_default();
-        return Ok(Some(Value::String(last.replace(['-', '_'], " ").into())));
+        (For::Headings, [Value::String(key)]) => {
+            let last = key.rsplit('.').next().unwrap_or_default();
+            return Ok(Some(Value::String(last.replace(['-', '_'], " ").into())));
+        }
+        (For::Row { methods, .. }, _) => methods.get(name),
+        _ => None,
+    };
+    match (table, args) {
+        (None, _) => Ok(None),
+        (Some(table), [Value::String(key)]) => {
+            let found = table.get(key.as_ref()).and_then(serde_json::Value::as_str);
+            Ok(Some(Value::String(found.unwrap_or_default().into())))
+        }
+        (Some(_), _) => Err(site.error(&format!("wrong number of args for {name}: want 1 got {}", args.len()))),
     }
-    Ok(Some(Value::String(table.get(key.as_ref()).and_then(serde_json::Value::as_str).unwrap_or_default().into())))
 }
 
 fn member(state: &State, value: &Value, name: &str) -> Result<Value, String> {
@@ -85,16 +94,19 @@ fn member(state: &State, value: &Value, name: &str) -> Result<Value, String> {
         let nil = format!("nil pointer evaluating interface {{}}.{name}");
         return Err(if of_null { nil } else { format!("can't evaluate field {name} in type interface {{}}") });
     };
-    if state.for_headings || state.known.is_map(value) {
+    if state.known.is_map(value) {
         return Ok(Value::Nil);
     }
-    match &state.kind {
-        Some(kind) => Err(format!("can't evaluate field {name} in type {kind}")),
+    match &state.used {
+        For::Headings => Ok(Value::Nil),
+        For::Row { kind, .. } => Err(format!("can't evaluate field {name} in type {kind}")),
         // The fields of docker's types are written otherwise in its JSON, some of them: ID and Id, DNS and Dns.
-        None => map
+        For::Document => map
             .iter()
             .find(|(other, _)| other.eq_ignore_ascii_case(name))
-            .map(|(_, found)| found.clone())
+            .map(|(_, found)| found)
+            .or_else(|| state.known.absent(name))
+            .cloned()
             .ok_or_else(|| format!("map has no entry for key {name:?}")),
     }
 }
@@ -102,7 +114,7 @@ fn member(state: &State, value: &Value, name: &str) -> Result<Value, String> {
 fn apply(state: &State, args: &[Value]) -> Result<Value, TemplateError> {
     let (site, args) = site(state, args)?;
     let name = site.names.first().map(ToString::to_string).unwrap_or_default();
-    if state.for_headings && functions::leaves_headings_alone(&name) {
+    if matches!(state.used, For::Headings) && functions::leaves_headings_alone(&name) {
         return Ok(args.first().cloned().unwrap_or(Value::Nil));
     }
     let blame = |wrong| match wrong {
@@ -117,7 +129,7 @@ fn apply(state: &State, args: &[Value]) -> Result<Value, TemplateError> {
         Wrong::Call(cause) => site.error(&format!("error calling {name}: {cause}")),
     };
     let result = functions::call(&state.known, &name, args).map_err(blame)?;
-    Ok(if name == "json" && state.kind.is_some() { for_html(&result) } else { result })
+    Ok(if name == "json" && matches!(state.used, For::Row { .. }) { for_html(&result) } else { result })
 }
 
 /// Docker lets Go write the JSON of a line as it may stand in a web page.

@@ -16,18 +16,23 @@ mod listing;
 mod tree;
 mod value;
 
-pub use listing::{Listing, Row};
+pub use listing::{Listing, Row, Sheet};
 
+use call::For;
 use gotmpl::TemplateError;
 use gotmpl::parse::Parser;
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::ser::{PrettyFormatter, Serializer};
 use std::fmt;
 use std::sync::Arc;
 use tree::Tree;
 
 /// No output of a template is longer: a range in a range over a long list could go on for ever.
 const LONGEST_OUTPUT: usize = 64 << 20;
-/// Neither is a template: what comes on a command line is shorter.
+/// Nor has it more turns of its ranges, all of them together.
+const MOST_TURNS: u64 = 10_000_000;
+/// Nor is a template: what comes on a command line is shorter.
 const LONGEST_TEMPLATE: usize = 1 << 20;
 
 /// What is wrong with a template, in docker's words.
@@ -71,18 +76,13 @@ impl Template {
     /// Runs it over one document, as `docker inspect -f` does. A member that the document has not is an error;
     /// an entry that a map has not is `<no value>`.
     pub fn render(&self, document: &Value) -> Result<String, Error> {
-        self.run(&Row { fields: document, kind: None, methods: &Value::Null }, false)
+        self.run(document, &For::Document)
     }
 
-    /// Runs it over one line of a list, as `docker ps --format` does.
-    pub fn render_row(&self, row: &Row) -> Result<String, Error> {
-        self.run(row, false)
-    }
-
-    fn run(&self, row: &Row, for_headings: bool) -> Result<String, Error> {
-        let (data, known) = value::Known::of(row.fields);
-        let state = Arc::new(call::State::new(Arc::clone(&self.tree), known, row, for_headings));
-        let mut engine = gotmpl::Template::new("").max_range_iters(10_000_000).funcs(call::functions(&state));
+    fn run(&self, data: &Value, used: &For) -> Result<String, Error> {
+        let (data, known) = value::Known::of(data);
+        let state = Arc::new(call::State { tree: Arc::clone(&self.tree), known, used: used.clone() });
+        let mut engine = gotmpl::Template::new("").max_range_iters(MOST_TURNS).funcs(call::functions(&state));
         for (name, body) in &self.tree.bodies {
             engine = engine.add_parse_tree(name, body.clone());
         }
@@ -92,6 +92,15 @@ impl Template {
             Err(error) => Err(Error::Execute(in_gos_words(error))),
         }
     }
+}
+
+/// A document as an element of the array that `docker inspect` prints: indented by four, and by four again.
+pub fn element(document: &Value) -> String {
+    let mut text = b"    ".to_vec();
+    let indent = PrettyFormatter::with_indent(b"    ");
+    // Neither writing to memory nor a value with text keys fails.
+    let _ = document.serialize(&mut Serializer::with_formatter(&mut text, indent));
+    String::from_utf8_lossy(&text).replace('\n', "\n    ")
 }
 
 /// Go's texts: of a parser's error only the line is said, and what was said with its place stays as it is.

@@ -1,17 +1,25 @@
 //! A list as docker prints it: one template a line, or a table with headings made from the same template.
 
+use crate::call::For;
 use crate::{Error, Template};
 use serde_json::Value;
 
-/// One line of a list.
+/// What a list is of.
 #[derive(Debug, Clone, Copy)]
-pub struct Row<'a> {
+pub struct Sheet<'a> {
+    /// Docker's type of a line, which an error about a field names: `*formatter.ContainerContext`.
+    pub kind: &'a str,
+    /// The heading of every field.
+    pub headings: &'a [(&'a str, &'a str)],
+}
+
+/// One line of a list.
+#[derive(Debug, Clone, Default)]
+pub struct Row {
     /// What `.Name` finds, and what `json .` prints.
-    pub fields: &'a Value,
-    /// Docker's type of the line, which an error about a field names: `*formatter.ContainerContext`.
-    pub kind: Option<&'a str>,
+    pub fields: Value,
     /// Fields that take an argument, each an object to look it up in: `{"Label": {"a": "b"}}`.
-    pub methods: &'a Value,
+    pub methods: Value,
 }
 
 /// The value of a `--format` option.
@@ -24,11 +32,12 @@ pub struct Listing {
 impl Listing {
     /// Parses `TEMPLATE`, `table TEMPLATE` or `json`. `\t` and `\n` are a tab and a line feed.
     pub fn parse(format: &str) -> Result<Self, Error> {
-        if format == "json" {
-            return Ok(Self { template: Template::parse("{{json .}}")?, table: false });
-        }
         let rest = format.strip_prefix("table").map(|rest| rest.trim_matches(' '));
-        let text = rest.unwrap_or(format).replace("\\t", "\t").replace("\\n", "\n");
+        let text = match rest {
+            _ if format == "json" => "{{json .}}".into(),
+            Some(rest) => unescaped(rest),
+            None => unescaped(format),
+        };
         Ok(Self { template: Template::parse(&text)?, table: rest.is_some() })
     }
 
@@ -37,17 +46,28 @@ impl Listing {
         self.table
     }
 
-    /// The text, one line a row. `headings` has one for every field, and `methods` of `Row` to know of them.
-    pub fn render(&self, headings: &Row, rows: &[Row]) -> Result<String, Error> {
+    /// Whether a field is asked for by its name: some cost more than others.
+    pub fn names(&self, field: &str) -> bool {
+        self.template.tree.sites.iter().any(|site| site.names.iter().any(|name| name == field))
+    }
+
+    /// The text, one line a row.
+    pub fn render(&self, sheet: &Sheet, rows: &[Row]) -> Result<String, Error> {
         let mut text = String::new();
         if self.table {
-            text.push_str(&self.template.run(headings, true)?);
+            let headings = sheet.headings.iter().map(|(field, heading)| ((*field).to_owned(), Value::from(*heading)));
+            text.push_str(&self.template.run(&headings.collect(), &For::Headings)?);
             text.push('\n');
         }
         for row in rows {
-            text.push_str(&self.template.run(row, false)?);
+            let line = For::Row { kind: sheet.kind.into(), methods: row.methods.clone() };
+            text.push_str(&self.template.run(&row.fields, &line)?);
             text.push('\n');
         }
         Ok(text)
     }
+}
+
+fn unescaped(format: &str) -> String {
+    format.replace("\\t", "\t").replace("\\n", "\n")
 }

@@ -30,6 +30,7 @@ fn prints_what_docker_prints() {
         ("{{.Config.Entrypoint}}", "[]"),
         ("{{.Config.OnBuild}}", "[]"),
         ("{{.Config.Healthcheck}}", "<nil>"),
+        ("{{.Config.StopSignal}}{{.Config.Shell}}{{with .Config.StopTimeout}}x{{end}}", "[]"),
         ("{{.GraphDriver}}", "{map[] vfs}"),
         ("{{.RootFS}}", "{layers [sha256:47]}"),
         ("{{.RepoDigests}}", "[]"),
@@ -106,13 +107,10 @@ fn says_what_docker_says() {
 
 #[test]
 fn a_list_has_headings_and_methods() {
-    let headings = json!({"ID": "CONTAINER ID", "Names": "NAMES"});
-    let fields = json!({"ID": "97c5", "Names": "<none>"});
-    let methods = json!({"Label": {"com.x-y": "1"}});
-    let kind = Some("*formatter.ContainerContext");
-    let rows = [Row { fields: &fields, kind, methods: &methods }];
-    let headings = Row { fields: &headings, kind, methods: &methods };
-    let listed = |format: &str| Listing::parse(format).and_then(|listing| listing.render(&headings, &rows));
+    let rows = [Row { fields: json!({"ID": "97c5", "Names": "<none>"}), methods: json!({"Label": {"com.x-y": "1"}}) }];
+    let headings = &[("ID", "CONTAINER ID"), ("Names", "NAMES")];
+    let sheet = Sheet { kind: "*formatter.ContainerContext", headings };
+    let listed = |format: &str| Listing::parse(format).and_then(|listing| listing.render(&sheet, &rows));
     for (format, want) in [
         ("json", "{\"ID\":\"97c5\",\"Names\":\"\\u003cnone\\u003e\"}\n"),
         ("{{.Names}}", "<none>\n"),
@@ -123,6 +121,9 @@ fn a_list_has_headings_and_methods() {
     ] {
         assert_eq!(listed(format).unwrap(), want, "{format}");
     }
+    assert!(
+        Listing::parse("{{if .Size}}{{end}}").unwrap().names("Size") && !Listing::parse("Size").unwrap().names("Size")
+    );
     let wrong = listed("{{.Nope}}").unwrap_err();
     assert_eq!(
         wrong.cause(),
@@ -222,4 +223,11 @@ fn nothing_goes_too_deep_or_too_far() {
     }
     let nested = format!("{{{{{}.Os{}}}}}", "(".repeat(40), ")".repeat(40));
     assert_eq!(rendered(&nested), "linux");
+}
+
+#[test]
+fn an_element_is_indented_as_docker_does() {
+    let want =
+        "    {\n        \"A\": [\n            \"x\\ny\"\n        ],\n        \"B\": {},\n        \"C\": []\n    }";
+    assert_eq!(element(&json!({"A": ["x\ny"], "B": {}, "C": []})), want);
 }

@@ -61,6 +61,14 @@ const LISTS: &[&str] = &[
     "VolumesFrom",
 ];
 
+/// Members that are a text in docker's types.
+const TEXTS: &[&str] = &["MacAddress", "StopSignal"];
+
+/// Members that docker leaves out of its JSON when they are empty, but whose types have them: a null when they are
+/// not there.
+const OPTIONAL: &[&str] =
+    &["ArgsEscaped", "ExposedPorts", "Health", "Healthcheck", "MacAddress", "Shell", "StopSignal", "StopTimeout"];
+
 /// What is known of a map or list beyond its content.
 #[derive(Debug, Clone)]
 enum Kind {
@@ -76,6 +84,8 @@ enum Kind {
 #[derive(Debug)]
 pub struct Known {
     kinds: HashMap<usize, Kind>,
+    /// Nulls for members that are not there, by their names.
+    absent: HashMap<&'static str, Value>,
     /// Keeps all of them where they are.
     _root: Value,
 }
@@ -85,7 +95,14 @@ impl Known {
     pub fn of(document: &serde_json::Value) -> (Value, Self) {
         let mut kinds = HashMap::new();
         let root = convert(document, "", "", &mut kinds);
-        (root.clone(), Self { kinds, _root: root })
+        let null = |name| (name, convert(&serde_json::Value::Null, name, "", &mut kinds));
+        let absent = OPTIONAL.iter().copied().map(null).collect();
+        (root.clone(), Self { kinds, absent, _root: root })
+    }
+
+    /// A member that docker may leave out.
+    pub fn absent(&self, name: &str) -> Option<&Value> {
+        self.absent.get(name)
     }
 
     fn kind(&self, value: &Value) -> Option<&Kind> {
@@ -166,6 +183,7 @@ fn convert(json: &serde_json::Value, name: &str, parent: &str, kinds: &mut HashM
     let (value, kind) = match json {
         serde_json::Value::Null if is_map => (Value::Map(Arc::default()), Kind::Null("map[]")),
         serde_json::Value::Null if LISTS.contains(&name) => (Value::List(Arc::from([])), Kind::Null("[]")),
+        serde_json::Value::Null if TEXTS.contains(&name) => return Value::String("".into()),
         serde_json::Value::Null => (Value::List(Arc::from([])), Kind::Null("<nil>")),
         serde_json::Value::Bool(bool) => return Value::Bool(*bool),
         serde_json::Value::Number(number) => return number_of(number),

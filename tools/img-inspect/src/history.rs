@@ -1,8 +1,10 @@
 //! The history, joined with the layers that its entries made.
 
+use crate::Args;
 use jiff::Timestamp;
 use oci_layout::OpenImage;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
+use template::{Listing, Sheet};
 
 /// One step of how an image came to be.
 #[derive(Debug)]
@@ -60,20 +62,50 @@ impl Step {
     }
 }
 
+const SHEET: Sheet = Sheet {
+    kind: "*image.historyContext",
+    headings: &[
+        ("Comment", "COMMENT"),
+        ("CreatedAt", "CREATED AT"),
+        ("CreatedBy", "CREATED BY"),
+        ("CreatedSince", "CREATED"),
+        ("ID", "IMAGE"),
+        ("Size", "SIZE"),
+    ],
+};
+
 /// Docker's columns.
-pub fn table(steps: &[Step], whole: bool) -> String {
+pub fn table(human: bool) -> &'static str {
+    if human {
+        "table {{.ID}}\t{{.CreatedSince}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
+    } else {
+        "table {{.ID}}\t{{.CreatedAt}}\t{{.CreatedBy}}\t{{.Size}}\t{{.Comment}}"
+    }
+}
+
+/// The steps as docker shows them.
+pub fn text(listing: &Listing, steps: &[Step], args: &Args) -> Result<String, template::Error> {
     let now = Timestamp::now();
-    let row = |step: &Step| {
-        let id = match &step.id {
-            Some(id) if whole => id.clone(),
-            Some(id) => id.split_once(':').map_or(id.as_str(), |(_, hex)| &hex[..12]).to_owned(),
-            None => "<missing>".into(),
-        };
-        let created = step.created.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
-        let age = |created: Timestamp| table::ago((now.as_second() - created.as_second()).max(0).unsigned_abs());
-        let by: String = step.created_by.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        let by = if whole { by } else { table::clip(&by, 45) };
-        [id, created.map_or("N/A".into(), age), by, table::size(step.size), step.comment.clone()]
+    let row = |step: &Step| template::Row { fields: fields(step, args, now), methods: Value::Null };
+    let text = listing.render(&SHEET, &steps.iter().map(row).collect::<Vec<_>>())?;
+    Ok(if listing.is_table() { table::align(&text) } else { text })
+}
+
+fn fields(step: &Step, args: &Args, now: Timestamp) -> Value {
+    let id = match &step.id {
+        Some(id) if args.no_trunc => id,
+        Some(id) => id.split_once(':').and_then(|(_, hex)| hex.get(..12)).unwrap_or(id),
+        None => "<missing>",
     };
-    table::columns(["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"], &steps.iter().map(row).collect::<Vec<_>>())
+    let created = step.created.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
+    let age = |created: Timestamp| table::ago((now.as_second() - created.as_second()).max(0).unsigned_abs());
+    let by: String = step.created_by.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    json!({
+        "Comment": step.comment,
+        "CreatedAt": created.map_or("N/A".into(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        "CreatedBy": if args.no_trunc { by } else { table::clip(&by, 45) },
+        "CreatedSince": created.map_or("N/A".into(), age),
+        "ID": id,
+        "Size": if args.human { table::size(step.size) } else { step.size.to_string() },
+    })
 }

@@ -12,21 +12,23 @@
 
 #![forbid(unsafe_code)]
 
+mod docker;
 mod history;
 
 use anyhow::bail;
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, Parser, ValueEnum};
 use oci_layout::{Layout, OpenImage};
-use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use template::{Listing, Template};
 use toolkit::{Out, usage};
 use wire::{Descriptor, Platform, Record, Reference, annotation};
 
 /// Show an image, or the history of its layers
 #[derive(Debug, Parser)]
 #[command(name = "img-inspect", version, about)]
+#[expect(clippy::struct_excessive_bools, reason = "docker's flags")]
 struct Args {
     /// The image layout [default: images below the root]
     #[arg(long, value_name = "DIR")]
@@ -37,12 +39,19 @@ struct Args {
     /// A document as it is stored, byte for byte
     #[arg(long, value_name = "DOCUMENT", conflicts_with = "history")]
     raw: Option<Document>,
-    /// json: one object a line; table: docker's columns, of the history only
-    #[arg(long, value_name = "FORMAT", default_value = "json")]
-    format: Format,
-    /// Do not shorten IDs and commands in the table
-    #[arg(long)]
+    /// json, a Go template, docker (indented, as elements of docker's array); of the history also table
+    #[arg(short, long, value_name = "FORMAT", conflicts_with = "raw")]
+    format: Option<String>,
+    /// Do not shorten IDs and commands of the history
+    #[arg(long, requires = "history")]
     no_trunc: bool,
+    /// Print only the IDs of the history
+    #[arg(short, long, requires = "history")]
+    quiet: bool,
+    /// Sizes and times of the history in words
+    #[arg(short = 'H', long, value_name = "BOOL", requires = "history", action = ArgAction::Set)]
+    #[arg(default_value_t = true, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    human: bool,
     /// Of a multi-platform image, the platform to show [default: this machine's]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
@@ -58,12 +67,16 @@ enum Document {
     Config,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// One object a line
-    Json,
-    /// Docker's columns
-    Table,
+/// How it is printed.
+enum Shape {
+    /// One object a line.
+    Lines,
+    /// As elements of the array that docker prints.
+    Elements,
+    /// The history, by a template.
+    Listing(Listing),
+    /// Each image, by a template.
+    Template(Template),
 }
 
 fn main() -> ExitCode {
@@ -72,12 +85,10 @@ fn main() -> ExitCode {
 
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
-    if args.format == Format::Table && !args.history {
-        return Err(usage("--format table is for --history"));
-    }
+    let shape = shape(&args).map_err(|error| usage(error.to_string()))?;
     let mut failed = None;
     for (layout, image) in images(&args)? {
-        let shown = image.and_then(|entry| show(&args, &layout, &entry, out));
+        let shown = image.and_then(|entry| show(&args, &shape, &layout, &entry, out));
         // What there is is shown, whatever else is missing.
         if let Err(error) = shown
             && let Some(earlier) = failed.replace(error)
@@ -86,6 +97,19 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         }
     }
     failed.map_or(Ok(()), Err)
+}
+
+fn shape(args: &Args) -> Result<Shape, template::Error> {
+    Ok(match (args.history, args.format.as_deref()) {
+        (true, format) if args.quiet && matches!(format, None | Some("table")) => {
+            Shape::Listing(Listing::parse("{{.ID}}")?)
+        }
+        (true, Some("table")) => Shape::Listing(Listing::parse(history::table(args.human))?),
+        (true, Some(format)) => Shape::Listing(Listing::parse(format)?),
+        (false, Some("json")) | (_, None) => Shape::Lines,
+        (false, Some("docker")) => Shape::Elements,
+        (false, Some(format)) => Shape::Template(Template::parse(format)?),
+    })
 }
 
 type Operand = (Layout, anyhow::Result<Descriptor>);
@@ -105,57 +129,22 @@ fn images(args: &Args) -> anyhow::Result<Vec<Operand>> {
     toolkit::read_records("image")?.into_iter().map(operand).collect()
 }
 
-fn show(args: &Args, layout: &Layout, entry: &Descriptor, out: &mut Out) -> anyhow::Result<()> {
+fn show(args: &Args, shape: &Shape, layout: &Layout, entry: &Descriptor, out: &mut Out) -> anyhow::Result<()> {
     let image = layout.open_image(entry, args.platform.as_ref())?;
     match args.raw {
         Some(Document::Manifest) => return Ok(out.bytes().write_all(&image.manifest_bytes)?),
         Some(Document::Config) => return Ok(out.bytes().write_all(&image.config_bytes)?),
         None => {}
     }
-    if !args.history {
-        return out.text(&format!("{}\n", inspected(layout, &image)?));
+    match shape {
+        Shape::Listing(listing) => out.text(&history::text(listing, &history::steps(&image), args)?),
+        Shape::Lines if args.history => {
+            history::steps(&image).iter().try_for_each(|step| out.text(&format!("{}\n", step.json())))
+        }
+        Shape::Lines => out.text(&format!("{}\n", docker::object(layout, &image)?)),
+        Shape::Elements => out.text(&format!("{}\n", template::element(&docker::object(layout, &image)?))),
+        Shape::Template(template) => out.text(&format!("{}\n", template.render(&docker::object(layout, &image)?)?)),
     }
-    let steps = history::steps(&image);
-    match args.format {
-        Format::Json => steps.iter().try_for_each(|step| out.text(&format!("{}\n", step.json()))),
-        Format::Table => out.text(&history::table(&steps, args.no_trunc)),
-    }
-}
-
-/// Docker's shape: what `docker image inspect` prints, without what is a matter of its storage driver.
-fn inspected(layout: &Layout, image: &OpenImage) -> anyhow::Result<Value> {
-    let (tags, digests) = names(layout, image)?;
-    let text = |name: &str| image.config.get(name).and_then(Value::as_str).unwrap_or_default();
-    let comment =
-        image.config.get("history").and_then(Value::as_array).and_then(|steps| steps.last()?.get("comment")?.as_str());
-    let size: u64 = image.manifest.layers.iter().map(|layer| layer.size).sum();
-    let mut shown = Map::new();
-    let mut put = |name: &str, value: Value| drop(shown.insert(name.into(), value));
-    put("Id", image.id().to_string().into());
-    put("RepoTags", tags.into());
-    put("RepoDigests", digests.into());
-    put("Parent", "".into());
-    put("Comment", comment.unwrap_or_default().into());
-    put("Created", text("created").into());
-    put("DockerVersion", text("docker_version").into());
-    put("Author", text("author").into());
-    put("Config", image.config.get("config").cloned().unwrap_or_else(|| json!({})));
-    put("Architecture", text("architecture").into());
-    if !text("variant").is_empty() {
-        put("Variant", text("variant").into());
-    }
-    put("Os", text("os").into());
-    put("Size", size.into());
-    let layers: Vec<_> = image.diff_ids.iter().map(ToString::to_string).collect();
-    put("RootFS", json!({"Type": "layers", "Layers": layers}));
-    put("Descriptor", serde_json::to_value(without_name(&image.descriptor))?);
-    Ok(shown.into())
-}
-
-fn without_name(descriptor: &Descriptor) -> Descriptor {
-    let mut descriptor = descriptor.clone();
-    descriptor.annotations.shift_remove(annotation::REF_NAME);
-    descriptor
 }
 
 /// Every name of the image, and for every repository the digest to ask a registry for.

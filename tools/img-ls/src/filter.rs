@@ -1,73 +1,104 @@
-//! `--filter`, as docker has it.
+//! `--filter`, with docker's meaning and docker's words for what is wrong with one.
 
 use crate::pattern::Pattern;
 use crate::{Row, name};
-use jiff::Timestamp;
+use anyhow::bail;
+use jiff::{SignedDuration, Timestamp};
 use oci_layout::Layout;
-use std::str::FromStr;
+use toolkit::{WithHint, usage};
 
-/// One filter as it was given.
-#[derive(Debug, Clone)]
-pub enum Filter {
-    Dangling(bool),
-    Reference(Pattern),
-    Label(String, Option<String>),
-    Before(String),
-    Since(String),
+/// All filters of a command line.
+#[derive(Debug, Default)]
+pub struct Filters {
+    dangling: Option<bool>,
+    /// One of them has to match.
+    references: Vec<Pattern>,
+    /// All of them have to.
+    labels: Vec<(String, Option<String>)>,
+    before: Vec<String>,
+    since: Vec<String>,
+    until: Option<Timestamp>,
 }
 
-impl FromStr for Filter {
-    type Err = String;
+/// The same, after the images of before and since have been looked up.
+pub struct Resolved<'a> {
+    plain: &'a Filters,
+    before: Vec<Option<Timestamp>>,
+    since: Vec<Option<Timestamp>>,
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (key, value) = text.split_once('=').ok_or("want KEY=VALUE")?;
-        match (key, value) {
-            ("dangling", "true" | "1") => Ok(Self::Dangling(true)),
-            ("dangling", "false" | "0") => Ok(Self::Dangling(false)),
-            ("dangling", _) => Err(format!("dangling is true or false, not {value:?}")),
-            ("reference", value) => value.parse().map(Self::Reference).map_err(|never| match never {}),
-            ("label", value) => Ok(match value.split_once('=') {
-                Some((key, value)) => Self::Label(key.into(), Some(value.into())),
-                None => Self::Label(value.into(), None),
-            }),
-            ("before", image) => Ok(Self::Before(image.into())),
-            ("since", image) => Ok(Self::Since(image.into())),
-            _ => Err(format!("{key:?} is none of dangling, reference, label, before, since")),
+impl Filters {
+    /// Docker takes keys in any case.
+    pub fn parse(given: &[String]) -> anyhow::Result<Self> {
+        let mut filters = Self::default();
+        for filter in given {
+            let Some((key, value)) = filter.split_once('=') else {
+                return Err(usage(format!("invalid argument {filter:?}: bad format of filter (expected name=value)")));
+            };
+            let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
+            match key.as_str() {
+                "dangling" => filters.dangling = Some(boolean(value)?),
+                "reference" => filters.references.extend(value.parse::<Pattern>()),
+                "label" => filters.labels.push(match value.split_once('=') {
+                    Some((key, value)) => (key.into(), Some(value.into())),
+                    None => (value.into(), None),
+                }),
+                "before" => filters.before.push(value.into()),
+                "since" => filters.since.push(value.into()),
+                "until" => filters.until = Some(time(value)?),
+                _ => {
+                    return Err(usage(format!("Invalid filter '{key}'")))
+                        .hint(|| "filters are dangling, reference, label, before, since, until".into());
+                }
+            }
         }
+        Ok(filters)
+    }
+
+    /// Finds out when the images of before and since were made.
+    pub fn resolve(&self, layout: &Layout) -> anyhow::Result<Resolved<'_>> {
+        let created = |image: &String| anyhow::Ok(Row::of(layout, layout.find(image)?).created);
+        let all = |images: &[String]| images.iter().map(created).collect::<Result<_, _>>();
+        Ok(Resolved { plain: self, before: all(&self.before)?, since: all(&self.since)? })
     }
 }
 
-/// A filter that has looked up the image which it names.
-pub enum Resolved<'a> {
-    Plain(&'a Filter),
-    Before(Option<Timestamp>),
-    Since(Option<Timestamp>),
+fn boolean(value: &str) -> anyhow::Result<bool> {
+    match value {
+        "1" | "true" | "True" | "TRUE" => Ok(true),
+        "0" | "false" | "False" | "FALSE" => Ok(false),
+        _ => Err(usage(format!("Invalid filter 'dangling=[{value}]'"))),
+    }
 }
 
-/// Finds out when the images of before and since were made.
-pub fn resolve<'a>(filters: &'a [Filter], layout: &Layout) -> anyhow::Result<Vec<Resolved<'a>>> {
-    let created = |image: &str| anyhow::Ok(Row::of(layout, layout.find(image)?).created);
-    let one = |filter: &'a Filter| match filter {
-        Filter::Before(image) => created(image).map(Resolved::Before),
-        Filter::Since(image) => created(image).map(Resolved::Since),
-        plain => Ok(Resolved::Plain(plain)),
-    };
-    filters.iter().map(one).collect()
+/// A moment (RFC 3339, a date, seconds since 1970), or how long ago in Go's form: `24h`, `1h30m`.
+fn time(value: &str) -> anyhow::Result<Timestamp> {
+    if let Ok(seconds) = value.parse::<i64>() {
+        return Ok(Timestamp::from_second(seconds)?);
+    }
+    if let Ok(ago) = value.parse::<SignedDuration>() {
+        return Ok(Timestamp::now().checked_sub(ago)?);
+    }
+    let whole = ["", "Z", ":00Z", "T00:00:00Z"].iter().find_map(|rest| format!("{value}{rest}").parse().ok());
+    let Some(moment) = whole else { bail!(usage(format!("Invalid filter 'until=[{value}]'"))) };
+    Ok(moment)
 }
 
 impl Resolved<'_> {
     /// Whether the image is listed.
-    pub fn lets(&self, row: &Row) -> bool {
-        match self {
-            Self::Before(limit) => row.created.is_some() && row.created < *limit,
-            Self::Since(limit) => row.created.is_some() && row.created > *limit,
-            Self::Plain(Filter::Dangling(wanted)) => name(&row.entry).is_none() == *wanted,
-            Self::Plain(Filter::Reference(pattern)) => pattern.matches(name(&row.entry)),
-            Self::Plain(Filter::Label(key, value)) => {
-                let label = row.image.as_ref().and_then(|image| image.config.get("config")?.get("Labels")?.get(key));
-                label.is_some_and(|found| value.as_ref().is_none_or(|value| found == value.as_str()))
-            }
-            Self::Plain(Filter::Before(_) | Filter::Since(_)) => true,
-        }
+    pub fn let_pass(&self, row: &Row) -> bool {
+        let Filters { dangling, references, labels, until, .. } = self.plain;
+        let name = name(&row.entry);
+        let has = |(key, value): &(String, Option<String>)| {
+            let label = row.image.as_ref().and_then(|image| image.config.get("config")?.get("Labels")?.get(key));
+            label.is_some_and(|found| value.as_ref().is_none_or(|value| found == value.as_str()))
+        };
+        let created = row.created;
+        dangling.is_none_or(|wanted| name.is_none() == wanted)
+            && (references.is_empty() || references.iter().any(|pattern| pattern.matches(name)))
+            && labels.iter().all(has)
+            && self.before.iter().all(|limit| created.is_some() && created < *limit)
+            && self.since.iter().all(|limit| created.is_some() && created > *limit)
+            && until.is_none_or(|limit| created.is_some_and(|created| created < limit))
     }
 }

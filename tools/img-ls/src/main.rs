@@ -11,12 +11,13 @@
 
 #![forbid(unsafe_code)]
 
+mod docker;
 mod filter;
 mod have;
 mod pattern;
 
-use clap::{Parser, ValueEnum};
-use filter::Filter;
+use clap::Parser;
+use filter::Filters;
 use jiff::Timestamp;
 use oci_layout::{Layout, OpenImage};
 use pattern::Pattern;
@@ -24,7 +25,7 @@ use serde_json::Map;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use toolkit::Out;
-use wire::{Descriptor, Digest, Image, Record, Reference, annotation};
+use wire::{Descriptor, Digest, Image, Record, annotation};
 
 /// List the images of a layout
 #[derive(Debug, Parser)]
@@ -46,25 +47,17 @@ struct Args {
     /// A column for digests in the table
     #[arg(long)]
     digests: bool,
-    /// Only images that match: dangling=true, reference=PATTERN, label=KEY[=VALUE], before=IMAGE, since=IMAGE
+    /// Only images that match: dangling, label, reference, before, since, until
     #[arg(short, long, value_name = "KEY=VALUE")]
-    filter: Vec<Filter>,
+    filter: Vec<String>,
     /// Print the list of blobs that are here, for img-save --have of the other side
     #[arg(long, conflicts_with_all = ["name", "filter", "quiet", "all", "digests", "no_trunc", "format"])]
     have: bool,
-    /// json: one record a line; table: docker's columns
-    #[arg(long, value_name = "FORMAT", default_value = "json")]
-    format: Format,
+    /// As docker shows them instead of records: table, json, a Go template, or table and a template
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
     /// Only images of this name: repository or repository:tag, * and ? match as in the shell
     name: Option<Pattern>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// One record a line
-    Json,
-    /// Docker's columns
-    Table,
 }
 
 /// An entry of the index and, when it is whole, the image behind it.
@@ -92,14 +85,24 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     if args.have {
         return have::print(open(&args)?.as_ref(), out);
     }
-    let Some(layout) = open(&args)? else { return print(&args, None, &[], out) };
-    let mut rows = rows(&layout, args.all)?;
-    let filters = filter::resolve(&args.filter, &layout)?;
-    rows.retain(|row| filters.iter().all(|filter| filter.lets(row)));
+    let listing = docker::listing(&args)?;
+    let filters = Filters::parse(&args.filter)?;
+    let layout = open(&args)?;
+    let mut rows = layout.as_ref().map_or(Ok(Vec::new()), |layout| rows(layout, args.all))?;
+    if let Some(layout) = &layout {
+        let filters = filters.resolve(layout)?;
+        rows.retain(|row| filters.let_pass(row));
+    }
     rows.retain(|row| args.name.as_ref().is_none_or(|pattern| pattern.matches(name(&row.entry))));
     // Docker's order; those of unknown age come last.
     rows.sort_by_key(|row| std::cmp::Reverse(row.created));
-    print(&args, Some(&layout), &rows, out)
+    match (listing, layout) {
+        (Some(listing), _) => out.text(&docker::text(&listing, &args, &rows)?),
+        (None, None) => Ok(()),
+        (None, Some(layout)) => {
+            rows.iter().try_for_each(|row| out.text(&format!("{}\n", record(&layout, row).to_line())))
+        }
+    }
 }
 
 /// The store that nobody has used yet is an empty list; a layout that was asked for must be there.
@@ -127,17 +130,6 @@ fn name(entry: &Descriptor) -> Option<&str> {
     entry.annotation(annotation::REF_NAME)
 }
 
-fn print(args: &Args, layout: Option<&Layout>, rows: &[Row], out: &mut Out) -> anyhow::Result<()> {
-    match (args.quiet, args.format) {
-        (true, _) => rows.iter().try_for_each(|row| out.text(&format!("{}\n", shown_id(row, args.no_trunc)))),
-        (false, Format::Table) => out.text(&table(args, rows)),
-        (false, Format::Json) => {
-            let Some(layout) = layout else { return Ok(()) };
-            rows.iter().try_for_each(|row| out.text(&format!("{}\n", record(layout, row).to_line())))
-        }
-    }
-}
-
 fn record(layout: &Layout, row: &Row) -> Record {
     let mut rest = Map::new();
     if let Some(image) = &row.image {
@@ -161,35 +153,4 @@ fn size(image: &OpenImage) -> u64 {
 
 fn id(row: &Row) -> &Digest {
     row.image.as_ref().map_or(&row.entry.digest, OpenImage::id)
-}
-
-fn shown_id(row: &Row, whole: bool) -> String {
-    if whole { id(row).to_string() } else { id(row).short().into() }
-}
-
-fn table(args: &Args, rows: &[Row]) -> String {
-    let now = Timestamp::now();
-    let none = || "<none>".to_owned();
-    let cells = |row: &Row| {
-        let reference = name(&row.entry).and_then(|name| name.parse::<Reference>().ok());
-        // A foreign layout names images by a word of its own.
-        let repository = match (&reference, name(&row.entry)) {
-            (Some(reference), _) => reference.familiar_repository(),
-            (None, Some(name)) => name.to_owned(),
-            (None, None) => none(),
-        };
-        let tag = reference.as_ref().and_then(Reference::tag).map_or_else(none, Into::into);
-        let digest = row.entry.annotation(annotation::SOURCE_DIGEST).map_or(row.entry.digest.to_string(), Into::into);
-        let age = |created: Timestamp| table::ago((now.as_second() - created.as_second()).max(0).unsigned_abs());
-        let created = row.created.map_or("N/A".into(), age);
-        let size = row.image.as_ref().map_or("N/A".into(), |image| table::size(size(image)));
-        (repository, tag, digest, shown_id(row, args.no_trunc), created, size)
-    };
-    let rows = rows.iter().map(cells);
-    if args.digests {
-        let rows: Vec<_> = rows.map(|(name, tag, digest, id, age, size)| [name, tag, digest, id, age, size]).collect();
-        return table::columns(["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"], &rows);
-    }
-    let rows: Vec<_> = rows.map(|(name, tag, _, id, age, size)| [name, tag, id, age, size]).collect();
-    table::columns(["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"], &rows)
 }
