@@ -4,15 +4,19 @@
 //! looks for such bytes, and the test in `tests/`, which goes over the seeds and some thousand changed seeds.
 
 mod docker_config;
+mod dockerfile;
 mod image_config;
 mod layer;
 mod manifest;
+mod template;
 mod text;
 
 pub use docker_config::docker_config;
+pub use dockerfile::{dockerfile, ignore};
 pub use image_config::image_config;
 pub use layer::layer;
 pub use manifest::manifest;
+pub use template::template;
 pub use text::{record, reference};
 
 /// Splits the input at zero bytes: what the parsers of several documents take.

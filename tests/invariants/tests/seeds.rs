@@ -82,3 +82,18 @@ fn an_image_does_not_steer_the_host() {
 fn credentials_stay_with_their_host() {
     over("docker_config", 1_000, invariants::docker_config);
 }
+
+#[test]
+fn a_dockerfile_is_understood_or_refused() {
+    over("dockerfile", 5_000, invariants::dockerfile);
+}
+
+#[test]
+fn ignore_files_and_words_mean_one_thing() {
+    over("ignore", 5_000, invariants::ignore);
+}
+
+#[test]
+fn a_template_ends() {
+    over("template", 5_000, invariants::template);
+}

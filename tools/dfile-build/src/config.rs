@@ -1,8 +1,8 @@
 //! What the instructions without files change: the image configuration, member by member as docker has it, and
 //! the line in the history as BuildKit words it.
 
-use crate::instruction::{Command, Healthcheck, Instruction};
 use anyhow::bail;
+use dockerfile::{Command, Healthcheck, Instruction};
 use serde_json::{Map, Value, json};
 
 /// What docker gives an image that does not say it.
@@ -210,7 +210,7 @@ impl Config {
 /// A path against the working directory, cleaned: `..` does not leave the root.
 pub fn absolute(working_dir: &str, path: &str) -> String {
     let joined = if path.starts_with('/') { path.to_owned() } else { format!("{working_dir}/{path}") };
-    match crate::ignore::clean(&joined).as_str() {
+    match dockerfile::ignore::clean(&joined).as_str() {
         "." => "/".into(),
         clean => format!("/{clean}"),
     }
@@ -304,7 +304,7 @@ fn go_duration(nanos: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::parse;
+    use dockerfile::parse;
 
     fn build(mut config: Config, text: &str) -> anyhow::Result<(Config, Vec<String>)> {
         let file = parse(text.as_bytes(), "Dockerfile")?;

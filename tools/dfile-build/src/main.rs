@@ -19,26 +19,20 @@ mod below;
 mod cache;
 mod config;
 mod copy;
-mod ignore;
-mod instruction;
-mod parse;
 mod progress;
 mod run;
 mod siblings;
 mod source;
-mod stages;
 mod step;
-mod words;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use ignore::Ignore;
+use dockerfile::{Base, Graph, Ignore};
 use oci_layout::Layout;
 use progress::{Form, Progress};
 use serde_json::json;
 use siblings::Siblings;
 use source::Root;
-use stages::{Base, Graph};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -98,8 +92,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let build_args = build_args(&args.build_arg)?;
     let platform = platform_args();
     let (name, text) = read_dockerfile(&args)?;
-    let file = parse::parse(&text, &name).or_else(|error| named(error, &name))?;
-    let graph = Graph::of(&file, &build_args, &platform)?;
+    let file = dockerfile::parse(&text, &name).or_else(|error| named(error, &name))?;
+    let graph = Graph::of(&file, &build_args, &platform, Vec::new())?;
     let target = graph.target(args.target.as_deref())?;
     let needed = graph.needed(target)?;
     if args.plan {
@@ -181,7 +175,7 @@ fn read_dockerfile(args: &Args) -> anyhow::Result<(String, Vec<u8>)> {
         return Err(usage("a context on stdin is not supported yet: name a directory, and -f - for the Dockerfile"));
     }
     let mut text = Vec::new();
-    let limit = parse::LONGEST;
+    let limit = dockerfile::LONGEST;
     let name = match &args.file {
         Some(path) if path == Path::new("-") => {
             std::io::stdin().take(limit).read_to_end(&mut text).context("<stdin>")?;
@@ -233,6 +227,7 @@ fn print_plan(graph: &Graph, needed: &[usize], target: usize, out: &mut Out) -> 
         Base::Scratch => json!({"scratch": true}),
         Base::Stage(index) => json!({"stage": index}),
         Base::Image(name) => json!({"image": name}),
+        Base::Context(name) => json!({"context": name}),
     };
     let stages = graph.stages.iter().enumerate().map(|(index, stage)| {
         let steps = stage.steps.iter().map(|step| json!({"line": step.line, "instruction": step.original}));

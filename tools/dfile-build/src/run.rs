@@ -5,11 +5,11 @@
 //! layer-diff --layout L <box/bundle.json | img-append --base IMAGE --layers-from -
 //! ```
 
-use crate::instruction::Run;
 use crate::progress;
 use crate::siblings;
 use crate::step::{Builder, State};
 use anyhow::{Context, bail};
+use dockerfile::Run;
 use rustix::fs::FlockOperation;
 use serde_json::json;
 use std::fs::{self, File};

@@ -1,8 +1,9 @@
 //! Where COPY reads: a directory by its descriptor. Every look-up is one `openat2` that cannot leave it
 //! (openat2(2), `RESOLVE_IN_ROOT`); links met inside a copied directory are copied as links.
 
-use crate::ignore::{Ignore, Pattern, has_wildcard};
 use anyhow::{Context, bail};
+use dockerfile::ignore::has_wildcard;
+use dockerfile::{Ignore, Pattern};
 use layer_tar::{Kind, Meta, Time, Xattrs};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -69,7 +70,7 @@ impl Root {
 
     /// The sources that a word names: a path, or a pattern for several.
     pub fn find(&self, word: &str) -> anyhow::Result<Vec<Source>> {
-        let cleaned = crate::ignore::clean(word);
+        let cleaned = dockerfile::ignore::clean(word);
         if !has_wildcard(&cleaned) {
             return Ok(vec![self.source(&cleaned, word)?]);
         }

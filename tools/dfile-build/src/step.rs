@@ -5,14 +5,14 @@ use crate::below::{Below, Kind as Place};
 use crate::cache::{self, Key};
 use crate::config::{Config, absolute};
 use crate::copy;
-use crate::ignore::Ignore;
-use crate::instruction::{Copy, Instruction};
-use crate::parse::{Statement, at};
 use crate::progress::Progress;
 use crate::siblings::{self, Siblings};
 use crate::source::Root;
-use crate::stages::{Base, Graph, Step};
 use anyhow::{Context, bail};
+use dockerfile::Ignore;
+use dockerfile::{Base, Graph, Step};
+use dockerfile::{Copy, Instruction, Network, Security};
+use dockerfile::{at, parse};
 use layer_tar::write::TarWriter;
 use layer_tar::{Meta, Time};
 use oci_layout::Layout;
@@ -107,6 +107,33 @@ impl State {
     }
 }
 
+/// What the language has and this builder has not yet is an error with its line, never skipped.
+fn refuse_unbuilt(instruction: &Instruction) -> anyhow::Result<()> {
+    let flags = match instruction {
+        Instruction::Run(run) => vec![
+            ("RUN --mount", !run.mounts.is_empty()),
+            ("RUN --network", run.network != Network::Default),
+            ("RUN --security", run.security != Security::Sandbox),
+        ],
+        Instruction::Copy(copy) => vec![
+            ("COPY --link", copy.link),
+            ("COPY --parents", copy.parents),
+            ("COPY --exclude", !copy.exclude.is_empty()),
+            ("ADD --unpack", copy.unpack.is_some()),
+            ("ADD of sources from the network", copy.add && copy.sources.iter().any(|word| is_remote(word))),
+        ],
+        _ => Vec::new(),
+    };
+    match flags.iter().find(|(_, asked)| *asked) {
+        Some((what, _)) => bail!("{what} is not supported yet"),
+        None => Ok(()),
+    }
+}
+
+fn is_remote(word: &str) -> bool {
+    ["http://", "https://", "git@", "git://", "ssh://"].iter().any(|scheme| word.starts_with(scheme))
+}
+
 impl<'a> Builder<'a> {
     #[expect(clippy::too_many_arguments, reason = "each is one fact about the build")]
     pub fn new(
@@ -163,7 +190,7 @@ impl<'a> Builder<'a> {
         let total = 1 + stage.steps.iter().filter(makes_files).count();
         self.progress.begin(&format!("[{name}1/{total}] {}", stage.original));
         let mut state = at(self.start(&stage.base, stage.platform.as_deref()), &graph.file, stage.line)?;
-        let triggers = at(self.triggers(&mut state, stage.line), &graph.file, stage.line)?;
+        let triggers = at(Self::triggers(&mut state, stage.line), &graph.file, stage.line)?;
         let mut number = 1;
         for step in triggers.iter().chain(&stage.steps) {
             if makes_files(&step) {
@@ -194,6 +221,7 @@ impl<'a> Builder<'a> {
                 state.config = Config::of_image(&image.config);
                 state.image = Some(image.descriptor);
             }
+            Base::Context(name) => bail!("{name}: named contexts are not supported yet"),
         }
         Ok(state)
     }
@@ -216,20 +244,24 @@ impl<'a> Builder<'a> {
         Ok(self.layout.open_image(&image.descriptor, platform)?)
     }
 
-    /// ONBUILD of the base runs as if it stood after FROM.
-    fn triggers(&self, state: &mut State, line: usize) -> anyhow::Result<Vec<Step>> {
-        let parse = |text: &String| {
-            let statement = Statement::from_line(text, line, self.graph.escape)?;
-            let instruction = Instruction::of(&statement, self.graph.escape)?;
-            Ok(Step { line, original: statement.original, instruction })
-        };
-        state.config.take_onbuild().iter().map(parse).collect()
+    /// ONBUILD of the base runs as if it stood after FROM. Each trigger is a file of its own.
+    fn triggers(state: &mut State, line: usize) -> anyhow::Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for text in state.config.take_onbuild() {
+            let file = parse(text.as_bytes(), "ONBUILD")?;
+            for statement in file.statements {
+                let instruction = Instruction::of(&statement, file.escape)?;
+                steps.push(Step { line, original: statement.original, instruction });
+            }
+        }
+        Ok(steps)
     }
 
     fn step(&mut self, state: &mut State, step: &Step, stage: usize) -> anyhow::Result<()> {
         let snapshot = state.clone();
         let lookup = |name: &str| snapshot.lookup(name);
         let instruction = step.instruction.expanded(self.graph.escape, &lookup)?;
+        refuse_unbuilt(&instruction)?;
         match &instruction {
             Instruction::Arg(list) => {
                 for (name, default) in list {
@@ -471,6 +503,7 @@ impl<'a> Builder<'a> {
             Base::Stage(earlier) => self.image_of(earlier)?,
             Base::Image(name) => self.base_image(&name, None)?.descriptor,
             Base::Scratch => bail!("--from=scratch"),
+            Base::Context(name) => bail!("{name}: named contexts are not supported yet"),
         };
         let key = descriptor.digest.to_string();
         if !self.trees.contains_key(&key) {

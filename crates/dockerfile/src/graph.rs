@@ -1,6 +1,7 @@
 //! The stages of a file, what each starts from, and which of them the target needs.
 
 use crate::instruction::Instruction;
+use crate::mount::Mount;
 use crate::parse::{File, Statement, at};
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
@@ -8,27 +9,41 @@ use std::collections::BTreeMap;
 /// From one FROM to the next.
 #[derive(Debug)]
 pub struct Stage {
+    /// Of `AS`, in small letters.
     pub name: Option<String>,
+    /// Of its FROM.
     pub line: usize,
+    /// Its FROM, for messages.
     pub original: String,
+    /// What it starts from.
     pub base: Base,
+    /// `--platform`, with variables put in.
     pub platform: Option<String>,
+    /// In order.
     pub steps: Vec<Step>,
 }
 
-/// What FROM and COPY --from name.
+/// What FROM, COPY --from and a mount's from name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Base {
+    /// Nothing.
     Scratch,
+    /// An earlier stage.
     Stage(usize),
+    /// An image by its reference.
     Image(String),
+    /// A named context of the command line.
+    Context(String),
 }
 
 /// One instruction of a stage.
 #[derive(Debug, Clone)]
 pub struct Step {
+    /// Where it starts, from 1.
     pub line: usize,
+    /// In one line, for progress and messages.
     pub original: String,
+    /// As written.
     pub instruction: Instruction,
 }
 
@@ -37,21 +52,31 @@ pub struct Step {
 pub struct Graph {
     /// The name of the Dockerfile for messages.
     pub file: String,
+    /// The escape character.
     pub escape: char,
+    /// In the order of the file.
     pub stages: Vec<Stage>,
+    /// The named contexts of the command line: they come before stages and images.
+    pub contexts: Vec<String>,
     /// ARG before the first FROM: seen by FROM, and by an `ARG name` without a value.
     pub globals: BTreeMap<String, String>,
 }
 
 impl Graph {
-    /// `args` are those of the command line, `platform` the TARGET… and BUILD… arguments.
+    /// `args` and `contexts` are those of the command line, `platform` the TARGET… and BUILD… arguments.
     pub fn of(
         file: &File,
         args: &BTreeMap<String, String>,
         platform: &BTreeMap<String, String>,
+        contexts: Vec<String>,
     ) -> anyhow::Result<Self> {
-        let mut graph =
-            Self { file: file.name.clone(), escape: file.escape, stages: Vec::new(), globals: BTreeMap::new() };
+        let mut graph = Self {
+            file: file.name.clone(),
+            escape: file.escape,
+            stages: Vec::new(),
+            contexts,
+            globals: BTreeMap::new(),
+        };
         for statement in &file.statements {
             at(graph.add(statement, args, platform), &file.name, statement.line)?;
         }
@@ -83,6 +108,7 @@ impl Graph {
                     bail!("stage name {:?} is taken by line {}", name.unwrap_or_default(), earlier.line);
                 }
                 let base = match image.as_str() {
+                    word if self.is_context(word) => Base::Context(word.into()),
                     "scratch" => Base::Scratch,
                     // A number is an image here, unlike in COPY --from.
                     word => self.named(word).map_or_else(|| Base::Image(word.into()), Base::Stage),
@@ -112,13 +138,20 @@ impl Graph {
         Ok(())
     }
 
+    fn is_context(&self, word: &str) -> bool {
+        self.contexts.iter().any(|name| name == word)
+    }
+
     fn named(&self, name: &str) -> Option<usize> {
         let name = name.to_ascii_lowercase();
         self.stages.iter().position(|stage| stage.name.as_deref() == Some(&name))
     }
 
-    /// What `COPY --from=word` of a stage means: an earlier stage by name or number, else an image.
+    /// What `COPY --from=word` of a stage means: a named context, an earlier stage by name or number, else an image.
     pub fn source(&self, word: &str, stage: usize) -> anyhow::Result<Base> {
+        if self.is_context(word) {
+            return Ok(Base::Context(word.into()));
+        }
         if word == "scratch" {
             bail!("--from=scratch: there is nothing in it");
         }
@@ -151,10 +184,8 @@ impl Graph {
             let stage = &self.stages[index];
             let mut sources = vec![stage.base.clone()];
             for step in &stage.steps {
-                if let Instruction::Copy(copy) = &step.instruction
-                    && let Some(from) = &copy.from
-                {
-                    sources.push(at(self.source(from, index), &self.file, step.line)?);
+                for from in sources_of(&step.instruction) {
+                    sources.push(at(self.source(&from, index), &self.file, step.line)?);
                 }
             }
             if needed[index] {
@@ -169,6 +200,15 @@ impl Graph {
     }
 }
 
+/// The words of `--from` and of mounts' `from`.
+fn sources_of(instruction: &Instruction) -> Vec<String> {
+    match instruction {
+        Instruction::Copy(copy) => copy.from.iter().cloned().collect(),
+        Instruction::Run(run) => run.mounts.iter().filter_map(|text| Mount::from_of(text)).collect(),
+        _ => Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,7 +216,7 @@ mod tests {
 
     fn graph(text: &str) -> anyhow::Result<Graph> {
         let args = BTreeMap::from([("V".to_owned(), "9".to_owned())]);
-        Graph::of(&parse(text.as_bytes(), "Dockerfile")?, &args, &BTreeMap::new())
+        Graph::of(&parse(text.as_bytes(), "Dockerfile")?, &args, &BTreeMap::new(), Vec::new())
     }
 
     #[test]
@@ -235,7 +275,7 @@ mod tests {
                 }
             }
             let args = BTreeMap::new();
-            if let Ok(graph) = parse(&bytes, "Dockerfile").and_then(|file| Graph::of(&file, &args, &args)) {
+            if let Ok(graph) = parse(&bytes, "Dockerfile").and_then(|file| Graph::of(&file, &args, &args, Vec::new())) {
                 let _ = graph.needed(graph.stages.len() - 1);
                 for step in graph.stages.iter().flat_map(|stage| &stage.steps) {
                     let _ = step.instruction.expanded(graph.escape, &|name| Some(name.to_lowercase()));

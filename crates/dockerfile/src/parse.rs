@@ -28,27 +28,39 @@ pub struct Statement {
 /// `--name` or `--name=value`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
+    /// Without the dashes, in small letters.
     pub name: String,
+    /// Behind the `=`.
     pub value: Option<String>,
 }
 
 /// A here-document: `<<WORD`, `<<-WORD` (leading tabs go), `<<"WORD"` (nothing is expanded).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Heredoc {
+    /// The word that ends it.
     pub name: String,
+    /// The number in front of `<<`.
     pub descriptor: Option<u32>,
+    /// Whether variables are put in.
     pub expand: bool,
+    /// Whether leading tabs go.
     pub chomp: bool,
+    /// Up to the line with the name.
     pub content: String,
 }
 
 /// The whole file.
 #[derive(Debug)]
 pub struct File {
+    /// For messages.
     pub name: String,
+    /// `\`, or what `# escape=` says.
     pub escape: char,
     /// `# syntax=`: noted, never fetched (CVE-2024-23653).
     pub syntax: Option<String>,
+    /// `# check=`: which rules of the lint are skipped, and whether a finding is an error.
+    pub check: Option<String>,
+    /// In order.
     pub statements: Vec<Statement>,
 }
 
@@ -105,7 +117,7 @@ pub fn parse(bytes: &[u8], name: &str) -> anyhow::Result<File> {
 
 /// `# name=value` lines count only at the top, before any other line; a second one of the same name is an error.
 fn directives(text: &str, file_name: &str) -> anyhow::Result<File> {
-    let mut file = File { name: file_name.into(), escape: '\\', syntax: None, statements: Vec::new() };
+    let mut file = File { name: file_name.into(), escape: '\\', syntax: None, check: None, statements: Vec::new() };
     let mut seen = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let Some((name, value)) = line.trim_start().strip_prefix('#').and_then(|rest| rest.split_once('=')) else {
@@ -124,7 +136,7 @@ fn directives(text: &str, file_name: &str) -> anyhow::Result<File> {
                 return at(Err(anyhow::anyhow!("directive escape is {value:?}: want \\ or `")), file_name, index + 1);
             }
             ("syntax", _) => file.syntax = Some(value.into()),
-            _ => {}
+            _ => file.check = Some(value.into()),
         }
         seen.push(name);
     }

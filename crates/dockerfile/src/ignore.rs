@@ -15,6 +15,7 @@ pub struct Ignore {
 }
 
 impl Ignore {
+    /// Reads a `.dockerignore`.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
         let mut ignore = Self::default();
         for (index, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
@@ -143,6 +144,7 @@ impl Pattern {
         Some(Self(tokens))
     }
 
+    /// Whether it matches the whole path.
     pub fn matches(&self, path: &str) -> bool {
         self.ends(path).last() == Some(&true)
     }

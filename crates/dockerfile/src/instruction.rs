@@ -1,6 +1,7 @@
-//! Statements to typed instructions, and which of their words are expanded. A flag or form that is not built
-//! yet is an error with its line, never skipped.
+//! Statements to typed instructions, and which of their words are expanded. A flag that nobody knows is an error with
+//! its line, never skipped.
 
+use crate::mount::Mount;
 use crate::parse::{Flag, Heredoc, Statement};
 use crate::words::{self, Lookup};
 use anyhow::{Context, bail};
@@ -29,6 +30,7 @@ const NAMES: [&str; 18] = [
 
 /// What one statement asks for. Words are as written until [`Instruction::expanded`].
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the instruction of the Dockerfile reference")]
 pub enum Instruction {
     From { image: String, platform: Option<String>, name: Option<String> },
     Arg(Vec<(String, Option<String>)>),
@@ -52,44 +54,107 @@ pub enum Instruction {
 /// `["a","b"]` is executed as it is; anything else goes to the shell of SHELL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
+    /// The words of the array.
     Exec(Vec<String>),
+    /// A line for the shell.
     Shell(String),
 }
 
+/// `RUN`, with what the command has beside the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
+    /// What is executed.
     pub command: Command,
     /// A here-document that starts with `#!` is a script of its own: its name and text.
     pub script: Option<(String, String)>,
+    /// Each `--mount`, as written until [`Run::mounts`].
+    pub mounts: Vec<String>,
+    /// `--network`
+    pub network: Network,
+    /// `--security`
+    pub security: Security,
 }
 
+/// Which network a RUN has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Network {
+    /// That of the build.
+    #[default]
+    Default,
+    /// Loopback only.
+    None,
+    /// The host's.
+    Host,
+}
+
+/// How a RUN is isolated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Security {
+    /// As any container is.
+    #[default]
+    Sandbox,
+    /// With all rights; the caller must have allowed it.
+    Insecure,
+}
+
+/// `COPY` or `ADD`.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the instruction")]
 pub struct Copy {
-    /// ADD unpacks local archives.
+    /// ADD unpacks local archives and fetches.
     pub add: bool,
+    /// A stage, an image or a named context.
     pub from: Option<String>,
+    /// `user:group`, names or numbers.
     pub chown: Option<String>,
-    /// Octal, once its variables are put in.
+    /// Octal or symbolic, once its variables are put in.
     pub chmod: Option<String>,
+    /// The layer does not look at what is below it.
+    pub link: bool,
+    /// Sources keep their directories, from `/./` on.
+    pub parents: bool,
+    /// Patterns of what is left out.
+    pub exclude: Vec<String>,
+    /// What a fetched file must hash to.
+    pub checksum: Option<String>,
+    /// Of a git repository, keep `.git`.
+    pub keep_git_dir: bool,
+    /// Whether archives are unpacked; when unsaid, local ones are and fetched ones are not.
+    pub unpack: Option<bool>,
+    /// Paths, patterns, URLs.
     pub sources: Vec<String>,
     /// Files whose content stands in the Dockerfile itself.
     pub inline: Vec<Heredoc>,
+    /// A directory when it ends in a slash.
     pub destination: String,
 }
 
 /// Nanoseconds, as docker stores them; 0 is "inherit".
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Healthcheck {
+    /// `NONE`, or `CMD` and words, or `CMD-SHELL` and a line.
     pub test: Vec<String>,
-    /// `test` is a line for the shell.
+    /// Between two probes.
     pub interval: u64,
+    /// Of one probe.
     pub timeout: u64,
+    /// In which failures do not count.
     pub start_period: u64,
+    /// Between probes in the start period.
     pub start_interval: u64,
+    /// Failures in a row that make it unhealthy.
     pub retries: u64,
 }
 
+impl Run {
+    /// The mounts, with variables put in.
+    pub fn mounts(&self, escape: char, lookup: Lookup<'_>) -> anyhow::Result<Vec<Mount>> {
+        self.mounts.iter().map(|text| Mount::parse(text, escape, lookup)).collect()
+    }
+}
+
 impl Instruction {
+    /// Gives a statement its meaning.
     pub fn of(statement: &Statement, escape: char) -> anyhow::Result<Self> {
         let s = statement;
         if !NAMES.contains(&s.name.as_str()) {
@@ -100,7 +165,9 @@ impl Instruction {
         }
         let allowed: &[&str] = match s.name.as_str() {
             "FROM" => &["platform"],
-            "COPY" | "ADD" => &["from", "chown", "chmod"],
+            "RUN" => &["mount", "network", "security"],
+            "COPY" => &["from", "chown", "chmod", "link", "parents", "exclude"],
+            "ADD" => &["chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack"],
             "HEALTHCHECK" => &["interval", "timeout", "start-period", "start-interval", "retries"],
             _ => &[],
         };
@@ -125,7 +192,7 @@ impl Instruction {
             },
             "HEALTHCHECK" => Self::Healthcheck(healthcheck(s)?),
             "ONBUILD" => onbuild(s, escape)?,
-            "RUN" => Self::Run(run(s)),
+            "RUN" => Self::Run(run(s, escape)?),
             _ => Self::Copy(copy(s, escape)?),
         })
     }
@@ -165,6 +232,8 @@ impl Instruction {
                 Self::Copy(Copy {
                     chown: maybe(&copy.chown)?,
                     chmod: maybe(&copy.chmod)?,
+                    exclude: all(&copy.exclude)?,
+                    checksum: maybe(&copy.checksum)?,
                     sources: all(&copy.sources)?,
                     destination: word(&copy.destination)?,
                     inline: inline.collect::<anyhow::Result<_>>()?,
@@ -200,24 +269,24 @@ fn distance(a: &str, b: &str) -> usize {
     row[row.len() - 1]
 }
 
+/// Those that may stand without a value, and those that may stand more than once.
+const SWITCHES: [&str; 4] = ["link", "parents", "keep-git-dir", "unpack"];
+const LISTS: [&str; 2] = ["mount", "exclude"];
+
 fn check_flags(s: &Statement, allowed: &[&str]) -> anyhow::Result<()> {
     for (index, Flag { name, value }) in s.flags.iter().enumerate() {
-        let known_later: &[&str] = match s.name.as_str() {
-            "RUN" => &["mount", "network", "security", "device"],
-            "COPY" => &["link", "parents", "exclude"],
-            "ADD" => &["link", "exclude", "checksum", "keep-git-dir", "unpack"],
-            _ => &[],
-        };
-        if known_later.contains(&name.as_str()) {
-            bail!("{} --{name} is not supported yet", s.name);
+        let name = name.as_str();
+        if !allowed.contains(&name) {
+            let near = allowed.iter().map(|known| (distance(name, known), known)).min();
+            match near {
+                Some((far, known)) if far <= 2 => bail!("{} has no flag --{name}: did you mean --{known}?", s.name),
+                _ => bail!("{} has no flag --{name}", s.name),
+            }
         }
-        if !allowed.contains(&name.as_str()) || (s.name == "ADD" && name == "from") {
-            bail!("{} has no flag --{name}", s.name);
-        }
-        if value.is_none() {
+        if value.is_none() && !SWITCHES.contains(&name) {
             bail!("{} --{name} needs a value: --{name}=…", s.name);
         }
-        if s.flags[..index].iter().any(|other| other.name == *name) {
+        if !LISTS.contains(&name) && s.flags[..index].iter().any(|other| other.name == name) {
             bail!("{} --{name} stands twice", s.name);
         }
     }
@@ -226,6 +295,21 @@ fn check_flags(s: &Statement, allowed: &[&str]) -> anyhow::Result<()> {
 
 fn flag(s: &Statement, name: &str) -> Option<String> {
     s.flags.iter().find(|flag| flag.name == name).and_then(|flag| flag.value.clone())
+}
+
+/// All values of a flag, in order.
+fn flags(s: &Statement, name: &str) -> Vec<String> {
+    s.flags.iter().filter(|flag| flag.name == name).filter_map(|flag| flag.value.clone()).collect()
+}
+
+/// `--link`, `--link=true`, `--link=false`; none when it does not stand there.
+fn switch(s: &Statement, name: &str) -> anyhow::Result<Option<bool>> {
+    let Some(found) = s.flags.iter().find(|flag| flag.name == name) else { return Ok(None) };
+    match found.value.as_deref() {
+        None | Some("true" | "1" | "t" | "T" | "TRUE" | "True") => Ok(Some(true)),
+        Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(Some(false)),
+        Some(other) => bail!("{} --{name}={other}: want true or false", s.name),
+    }
 }
 
 /// `FROM image [AS name]`
@@ -293,15 +377,36 @@ fn command(s: &Statement) -> Command {
 
 /// A single here-document is the command itself; several, or a command before it, are put together again for
 /// the shell to read.
-fn run(s: &Statement) -> Run {
-    let Some(first) = s.heredocs.first() else { return Run { command: command(s), script: None } };
+fn run(s: &Statement, escape: char) -> anyhow::Result<Run> {
+    let network = match flag(s, "network").as_deref() {
+        None | Some("default") => Network::Default,
+        Some("none") => Network::None,
+        Some("host") => Network::Host,
+        Some(other) => bail!("RUN --network={other}: want default, none or host"),
+    };
+    let security = match flag(s, "security").as_deref() {
+        None | Some("sandbox") => Security::Sandbox,
+        Some("insecure") => Security::Insecure,
+        Some(other) => bail!("RUN --security={other}: want sandbox or insecure"),
+    };
+    let mounts = flags(s, "mount");
+    // What has variables is checked when they are known.
+    for text in mounts.iter().filter(|text| !text.contains('$')) {
+        Mount::parse(text, escape, &|_| None)?;
+    }
+    let (command, script) = run_command(s);
+    Ok(Run { command, script, mounts, network, security })
+}
+
+fn run_command(s: &Statement) -> (Command, Option<(String, String)>) {
+    let Some(first) = s.heredocs.first() else { return (command(s), None) };
     let alone = s.heredocs.len() == 1 && s.text.starts_with("<<") && words::first(&s.text, '\\').1.is_empty();
     if alone && first.content.starts_with("#!") {
         let command = Command::Exec(vec![format!("/dev/pipes/{}", first.name)]);
-        return Run { command, script: Some((first.name.clone(), first.content.clone())) };
+        return (command, Some((first.name.clone(), first.content.clone())));
     }
     if alone {
-        return Run { command: Command::Shell(first.content.clone()), script: None };
+        return (Command::Shell(first.content.clone()), None);
     }
     let mut text = s.text.clone();
     for document in &s.heredocs {
@@ -309,7 +414,7 @@ fn run(s: &Statement) -> Run {
         text.push_str(&document.content);
         text.push_str(&document.name);
     }
-    Run { command: Command::Shell(text), script: None }
+    (Command::Shell(text), None)
 }
 
 fn copy(s: &Statement, escape: char) -> anyhow::Result<Copy> {
@@ -330,9 +435,6 @@ fn copy(s: &Statement, escape: char) -> anyhow::Result<Copy> {
         bail!("{}: the destination cannot be a here-document", s.name);
     }
     let add = s.name == "ADD";
-    if let Some(remote) = words.iter().find(|w| add && is_remote(w)) {
-        bail!("ADD {remote}: sources from the network are not supported yet");
-    }
     if before > 1 && !is_directory_form(&destination) {
         bail!("{} has more than one source: the destination {destination:?} must end with /", s.name);
     }
@@ -341,6 +443,12 @@ fn copy(s: &Statement, escape: char) -> anyhow::Result<Copy> {
         from: flag(s, "from"),
         chown: flag(s, "chown"),
         chmod: flag(s, "chmod"),
+        link: switch(s, "link")?.unwrap_or(false),
+        parents: switch(s, "parents")?.unwrap_or(false),
+        exclude: flags(s, "exclude"),
+        checksum: flag(s, "checksum"),
+        keep_git_dir: switch(s, "keep-git-dir")?.unwrap_or(false),
+        unpack: switch(s, "unpack")?,
         sources: words,
         inline: s.heredocs.clone(),
         destination,
@@ -353,10 +461,6 @@ fn is_directory_form(destination: &str) -> bool {
         || matches!(destination, "." | "..")
         || destination.ends_with("/.")
         || destination.contains('$')
-}
-
-fn is_remote(word: &str) -> bool {
-    ["http://", "https://", "git@", "git://", "ssh://"].iter().any(|scheme| word.starts_with(scheme))
 }
 
 fn healthcheck(s: &Statement) -> anyhow::Result<Healthcheck> {
@@ -399,8 +503,8 @@ fn healthcheck(s: &Statement) -> anyhow::Result<Healthcheck> {
     })
 }
 
-/// Go's duration: `1h2m3.5s`, `100ms`.
-fn duration(text: &str) -> Option<u64> {
+/// Go's duration, `1h2m3.5s` or `100ms`, in nanoseconds.
+pub fn duration(text: &str) -> Option<u64> {
     if text == "0" {
         return Some(0);
     }
@@ -430,11 +534,12 @@ fn onbuild(s: &Statement, escape: char) -> anyhow::Result<Instruction> {
     let inner = Statement::from_line(&s.text, s.line, escape)?;
     match inner.name.as_str() {
         "ONBUILD" | "FROM" | "MAINTAINER" => bail!("{} is not allowed after ONBUILD", inner.name),
-        _ if !s.heredocs.is_empty() => bail!("ONBUILD with a here-document is not supported"),
         _ => {}
     }
-    Instruction::of(&inner, escape)?;
-    Ok(Instruction::Onbuild(s.text.clone()))
+    Instruction::of(&Statement { heredocs: s.heredocs.clone(), ..inner }, escape)?;
+    // The trigger is read again in another file: with its here-documents.
+    let documents = s.heredocs.iter().map(|document| format!("\n{}{}", document.content, document.name));
+    Ok(Instruction::Onbuild(s.text.clone() + &documents.collect::<String>()))
 }
 
 #[cfg(test)]
@@ -474,15 +579,17 @@ mod tests {
             ("CPOY a b", "did you mean COPY?"),
             ("WHATEVER x", "unknown instruction \"WHATEVER\""),
             ("RUN", "RUN needs at least one argument"),
-            ("RUN --mount=type=cache,target=/x y", "RUN --mount is not supported yet"),
-            ("COPY --link a b", "COPY --link is not supported yet"),
-            ("COPY --form=a a b", "COPY has no flag --form"),
+            ("RUN --mount=type=cache y", "--mount=type=cache: needs target=PATH"),
+            ("RUN --network=no y", "RUN --network=no: want default, none or host"),
+            ("RUN --security=x y", "want sandbox or insecure"),
+            ("COPY --link=x a b", "COPY --link=x: want true or false"),
+            ("COPY --form=a a b", "COPY has no flag --form: did you mean --from?"),
+            ("COPY --checksum=a a b", "COPY has no flag --checksum"),
             ("ADD --from=a a b", "ADD has no flag --from"),
             ("COPY --from a b", "COPY --from needs a value"),
             ("COPY --from=a --from=b a b", "stands twice"),
             ("COPY a", "at least one source"),
             ("COPY a b c", "must end with /"),
-            ("ADD https://example.org/x /", "not supported yet"),
             ("ENV a", "want ENV NAME=VALUE"),
             ("ENV a=b c", "no = in \"c\""),
             ("FROM a b", "FROM wants"),
@@ -522,6 +629,8 @@ mod tests {
         assert_eq!(run("RUN <<E\na\nb\nE\n").command, Command::Shell("a\nb\n".into()));
         assert_eq!(run("RUN cat <<E >x\na\nE\n").command, Command::Shell("cat <<E >x\na\nE".into()));
         assert_eq!(run("RUN <<E\n#!/x\nE\n").script, Some(("E".into(), "#!/x\n".into())));
+        let run_with = run("RUN --mount=type=cache,target=/a --mount=target=/b --network=none x");
+        assert_eq!((run_with.mounts.len(), run_with.network), (2, Network::None));
         assert_eq!(run("RUN [\"a\", \"b\"]").command, Command::Exec(vec!["a".into(), "b".into()]));
         assert_eq!(run("RUN [ -f x ]").command, Command::Shell("[ -f x ]".into()));
     }
