@@ -1,5 +1,6 @@
 //! ctr-spawn: a real kernel, busybox as the root file system, bundles made by hand.
 
+use dock_tests::bundle::{busybox, config, configure, room};
 use dock_tests::{Ran, Room, has, is_root, needs, skip};
 use serde_json::{Value, json};
 use std::fs;
@@ -10,67 +11,6 @@ use std::time::{Duration, Instant};
 
 /// An ordinary user that no machine has.
 const NOBODY: u32 = 12_345;
-
-/// docker's default list, and one entry of each kind that a test looks at.
-fn config(args: &[&str]) -> Value {
-    let mount = |at: &str, kind: &str, options: &str| {
-        let options: Vec<&str> = options.split(',').collect();
-        json!({"destination": at, "type": kind, "source": kind, "options": options})
-    };
-    let namespaces = ["pid", "network", "ipc", "uts", "mount", "cgroup"].map(|kind| json!({"type": kind}));
-    let capabilities = ["CAP_CHOWN", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID"];
-    json!({
-        "ociVersion": "1.0.2",
-        "process": {
-            "terminal": false,
-            "user": {"uid": 0, "gid": 0},
-            "args": args,
-            "env": ["PATH=/bin", "A=b c"],
-            "cwd": "/",
-            "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities,
-                "inheritable": capabilities, "ambient": capabilities},
-            "noNewPrivileges": true,
-        },
-        "root": {"path": "rootfs"},
-        "hostname": "inside",
-        "mounts": [
-            mount("/proc", "proc", "nosuid,noexec,nodev"),
-            mount("/dev", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
-            mount("/dev/pts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
-            mount("/sys", "sysfs", "nosuid,noexec,nodev,ro"),
-            mount("/sys/fs/cgroup", "cgroup", "ro,nosuid,noexec,nodev"),
-            mount("/dev/mqueue", "mqueue", "nosuid,noexec,nodev"),
-            mount("/dev/shm", "tmpfs", "nosuid,noexec,nodev,mode=1777,size=65536k"),
-        ],
-        "linux": {
-            "namespaces": namespaces,
-            "maskedPaths": ["/proc/kcore", "/proc/keys", "/proc/timer_list", "/proc/acpi", "/sys/firmware"],
-            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-        },
-    })
-}
-
-/// busybox and its applets below `dir`.
-fn busybox(dir: &Path) {
-    fs::create_dir_all(dir.join("bin")).unwrap();
-    fs::create_dir_all(dir.join("tmp")).unwrap();
-    let program = ["/bin/busybox", "/usr/bin/busybox"].into_iter().find(|path| Path::new(path).exists()).unwrap();
-    fs::copy(program, dir.join("bin/busybox")).unwrap();
-    for name in "sh true false ls cat hostname ps mount id sleep ip stat readlink echo wc grep touch mkdir dd env pwd head tr stty tty kill tail setsid".split(' ') {
-        symlink("busybox", dir.join("bin").join(name)).unwrap();
-    }
-}
-
-/// A room with the bundle `box`.
-fn room() -> Room {
-    let room = Room::new();
-    busybox(&room.path("box/rootfs"));
-    room
-}
-
-fn configure(room: &Room, config: &Value) {
-    room.write("box/config.json", config.to_string());
-}
 
 /// Runs a shell script in the container of a fresh bundle.
 fn inside(script: &str) -> Ran {
@@ -555,8 +495,8 @@ fn a_read_only_root() {
 #[test]
 fn what_is_not_built_is_refused() {
     needs_a_container!();
-    with(|config| config["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ERRNO"}), "true")
-        .fails(125, "linux.seccomp: not in this release");
+    with(|config| config["hooks"] = json!({"poststop": [{"path": "/bin/true"}]}), "true")
+        .fails(125, "hooks: not in this release");
     with(|config| config["linux"]["namespaces"] = json!([{"type": "pid"}]), "true").fails(125, "no mount namespace");
     with(|config| config["process"]["capabilities"]["bounding"] = json!(["CAP_X"]), "true")
         .fails(125, "CAP_X: no such capability");

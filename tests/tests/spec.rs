@@ -184,7 +184,7 @@ fn wrong_command_lines_are_refused_and_change_nothing() {
         ("--ulimit x=1", 1, "invalid ulimit type: x"),
         ("--sysctl kernel.core_pattern=x", 1, "sysctl 'kernel.core_pattern=x' is not allowed"),
         ("--network web", 2, "--network web: want none or host"),
-        ("--security-opt seccomp=x", 2, "want no-new-privileges"),
+        ("--security-opt nosuch=x", 2, "want no-new-privileges"),
         ("-h 'a b'", 1, "invalid hostname format: a b"),
         ("--add-host db", 1, "bad format for add-host"),
         ("--name x1", 2, "--name and --label are for a bundle in $DOCK_ROOT/containers/<ID>"),

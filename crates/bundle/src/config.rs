@@ -2,7 +2,7 @@
 //! as JSON values: runc and crun read it as it is, and members that other tools add survive.
 
 use crate::users::User;
-use crate::{Error, Result, caps, masks};
+use crate::{Error, Result, caps, masks, seccomp};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -49,6 +49,7 @@ pub fn from_image(image: &Value, user: &User, hostname: &str) -> Result<Value> {
         "linux": {
             "resources": { "devices": devices() },
             "namespaces": namespaces(),
+            "seccomp": seccomp::default(&caps::default()),
             "maskedPaths": masks::masked(),
             "readonlyPaths": masks::read_only(),
         },

@@ -24,6 +24,7 @@ pub mod life;
 mod masks;
 pub mod names;
 mod rootfs;
+mod seccomp;
 mod tree;
 pub mod users;
 
@@ -35,6 +36,7 @@ pub use init::add as add_init_layer;
 pub use layers::{Claim, Layers};
 pub use masks::{masked as masked_paths, read_only as readonly_paths};
 pub use rootfs::read_file as rootfs_file;
+pub use seccomp::{default as default_seccomp, from_docker as seccomp_from_docker};
 pub use tree::{Freed, remove as remove_tree};
 
 use serde_json::Value;
@@ -66,6 +68,9 @@ pub enum Error {
     /// The image configuration has a member of the wrong type.
     #[error("image configuration: {0}: not {1}")]
     Image(&'static str, &'static str),
+    /// A profile of system calls is not what docker reads.
+    #[error("{0}")]
+    Seccomp(String),
     /// No container of that name or ID; docker's words.
     #[error("No such container: {0}")]
     NoContainer(String),

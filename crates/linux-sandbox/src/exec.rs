@@ -74,6 +74,39 @@ fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 
+/// What must be asked before a filter of system calls may forbid the asking: every descriptor of ours closes at
+/// the exec, and the command is not our own program.
+#[derive(Debug, Serialize)]
+pub struct Look {
+    /// The command, as it was given.
+    pub command: String,
+    /// As [`Exec::keep`].
+    #[serde(skip_serializing_if = "is_zero")]
+    pub keep: u32,
+    #[serde(skip)]
+    candidates: Vec<CString>,
+}
+
+impl Look {
+    fn take(candidates: &[CString], keep: u32, scene: &mut Scene) -> Result<()> {
+        let first = keep.saturating_add(3);
+        sys::close_on_exec_from(first).call(|| format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"))?;
+        candidates.iter().try_for_each(|candidate| refuse_ourselves(scene, &candidate.to_string_lossy()))?;
+        scene.looked = true;
+        Ok(())
+    }
+}
+
+impl Mechanism for Look {
+    fn shell(&self) -> String {
+        format!("exec 3>&- 4>&- 5>&- && command -v {}", quote(&self.command))
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        Self::take(&self.candidates, self.keep, scene)
+    }
+}
+
 /// Everything as C strings, made before the clone.
 #[derive(Debug, Default)]
 struct Ready {
@@ -112,17 +145,19 @@ impl Exec {
         self
     }
 
+    /// The step that goes before a filter.
+    pub fn look(&self) -> Look {
+        Look { command: self.command().into(), keep: self.keep, candidates: self.ready.candidates.clone() }
+    }
+
     fn command(&self) -> &str {
         self.args.first().map_or("", String::as_str)
     }
 
-    fn try_all(&self, scene: &Scene) -> Error {
+    fn try_all(&self) -> Error {
         let mut found: Option<Error> = None;
         for candidate in &self.ready.candidates {
             let path = candidate.to_string_lossy();
-            if let Err(error) = refuse_ourselves(scene, &path) {
-                return error;
-            }
             let errno = sys::execve(candidate, &self.ready.args, &self.ready.env);
             match (errno, diagnose(&path, errno)) {
                 (_, Some(message)) => {
@@ -161,9 +196,10 @@ impl Mechanism for Exec {
 
     /// Returns only when it fails.
     fn run(&self, scene: &mut Scene) -> Result<()> {
-        let first = self.keep.saturating_add(3);
-        sys::close_on_exec_from(first).call(|| format!("close_range({first}, ~0, CLOSE_RANGE_CLOEXEC)"))?;
-        Err(self.try_all(scene))
+        if !scene.looked {
+            Look::take(&self.ready.candidates, self.keep, scene)?;
+        }
+        Err(self.try_all())
     }
 }
 

@@ -21,6 +21,7 @@ mod namespaces;
 mod pidfd;
 mod pivot;
 mod rlimits;
+mod seccomp;
 mod signals;
 mod spawn;
 mod steps;
@@ -36,7 +37,7 @@ pub use cgroups::{
 pub use devices::{Device, DeviceKind, Devices};
 pub use enter::{Enter, EnterCgroups, NullStdio, Outlive, Target};
 pub use error::Error;
-pub use exec::{Exec, MakeWorkDir, WorkDir};
+pub use exec::{Exec, Look, MakeWorkDir, WorkDir};
 pub use idmap::{IdMap, IdRange, NamespaceRoot};
 pub use masks::{Masks, ReadOnlyPaths};
 pub use mounts::{
@@ -46,6 +47,7 @@ pub use namespaces::{Clone, Hostname, Join, Loopback, Namespace, UnshareCgroup};
 pub use pidfd::{Exit, Running};
 pub use pivot::Pivot;
 pub use rlimits::Rlimits;
+pub use seccomp::{Action, Arch, Compare, Condition, Flag, Profile, Rule, Seccomp};
 pub use signals::SignalsToDefault;
 pub use spawn::{Plan, spawn};
 pub use steps::{Place, Scene, Step};

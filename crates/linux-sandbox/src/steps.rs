@@ -1,9 +1,9 @@
 use crate::error::Result;
 use crate::{
     Bind, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter, EnterCgroups, Error, Exec, Filesystem,
-    Hostname, IdMap, Join, JoinCgroups, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio,
-    OomScore, Outlive, OverlayRoot, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, SignalsToDefault,
-    Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
+    Hostname, IdMap, Join, JoinCgroups, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio,
+    OomScore, Outlive, OverlayRoot, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Seccomp,
+    SignalsToDefault, Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
@@ -51,6 +51,8 @@ pub enum Step {
     Capabilities(Capabilities),
     NoNewPrivileges(NoNewPrivileges),
     Signals(SignalsToDefault),
+    Look(Look),
+    Seccomp(Seccomp),
     Exec(Exec),
 }
 
@@ -97,6 +99,8 @@ pub struct Scene {
     pub(crate) outlives: bool,
     /// The name for notes.
     pub(crate) program: String,
+    /// The last look at descriptors and command was taken.
+    pub(crate) looked: bool,
     /// ctr-spawn's own file, as device and inode: a container must not execute it (CVE-2019-5736).
     pub(crate) own_file: Option<(u64, u64)>,
 }
@@ -152,6 +156,8 @@ impl Step {
             Self::Capabilities(step) => step,
             Self::NoNewPrivileges(step) => step,
             Self::Signals(step) => step,
+            Self::Look(step) => step,
+            Self::Seccomp(step) => step,
             Self::Exec(step) => step,
         }
     }
@@ -197,7 +203,8 @@ impl Step {
             Self::Capabilities(_) => "capabilities",
             Self::NoNewPrivileges(_) => "no_new_privs",
             Self::Signals(_) => "signals",
-            Self::Exec(_) => "exec",
+            Self::Seccomp(_) => "seccomp",
+            Self::Look(_) | Self::Exec(_) => "exec",
         }
     }
 }

@@ -180,3 +180,19 @@ pub(crate) fn drop_from_bounding_set(capability: u32) -> Result<()> {
     // SAFETY: takes integers only.
     check(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) }.into()).map(drop)
 }
+
+/// `seccomp(SECCOMP_SET_MODE_FILTER)`; the listener's descriptor when the flags ask for one.
+pub(crate) fn seccomp_filter(flags: u32, program: &[libc::sock_filter]) -> Result<i32> {
+    let len = libc::c_ushort::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies the program, which outlives the call, and writes nothing through the pointer.
+    let fd = check(unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::c_ulong::from(flags),
+            std::ptr::from_ref(&program),
+        )
+    })?;
+    Ok(i32::try_from(fd).unwrap_or(-1))
+}

@@ -110,7 +110,7 @@ pub struct Linux {
     #[serde(default)]
     pub readonly_paths: Vec<PathBuf>,
     pub rootfs_propagation: Option<String>,
-    pub seccomp: Option<Value>,
+    pub seccomp: Option<linux_sandbox::Profile>,
 }
 
 #[derive(Debug, Deserialize)]

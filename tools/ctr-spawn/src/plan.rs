@@ -6,7 +6,8 @@ use linux_sandbox::{
     Attributes, Bind, Capabilities, CgroupMounts, Cgroups, Clone, Console, Device, DeviceKind, Devices, Exec,
     Filesystem, Hierarchies, Hostname, IdMap, IdRange, Join, JoinCgroups, Limit, Limits, Loopback, MakeWorkDir, Masks,
     Mount, Namespace, NamespaceRoot, NoNewPrivileges, OomScore, OverlayRoot, Pivot, Propagation, PropagationStep,
-    ReadOnlyPaths, ReadOnlyRoot, Rlimits, SignalsToDefault, Step, Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
+    ReadOnlyPaths, ReadOnlyRoot, Rlimits, Seccomp, SignalsToDefault, Step, Sysctls, TreeRoot, UnshareCgroup, User,
+    WorkDir,
 };
 use std::path::Path;
 use wire::Bundle;
@@ -90,10 +91,13 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
         steps.push(Step::Rlimits(Rlimits::new(limits.collect())?));
     }
     steps.push(Step::WorkDir(WorkDir { path: process.cwd.clone() }));
-    steps.extend(who(&facts)?);
+    steps.push(user(&facts)?);
     steps.push(Step::Signals(SignalsToDefault {}));
     let args = if around.command.is_empty() { &process.args } else { around.command };
-    steps.push(Step::Exec(Exec::new(args.to_vec(), process.env.clone())?));
+    let exec = Exec::new(args.to_vec(), process.env.clone())?;
+    steps.push(Step::Look(exec.look()));
+    steps.extend(rights(&facts)?);
+    steps.push(Step::Exec(exec));
     Ok(steps)
 }
 
@@ -111,7 +115,6 @@ fn refuse_what_is_not_built(config: &Config, process: &Process) -> anyhow::Resul
     };
     let resources = config.linux.resources.as_ref();
     let asked = [
-        ("linux.seccomp", filled(&config.linux.seccomp)),
         ("hooks", filled(&config.hooks)),
         ("process.apparmorProfile", process.apparmor_profile.as_ref().is_some_and(|name| !name.is_empty())),
         ("process.selinuxLabel", process.selinux_label.as_ref().is_some_and(|name| !name.is_empty())),
@@ -360,7 +363,7 @@ fn hostname(facts: &Facts) -> Option<Hostname> {
     (asked && facts.has_own(Namespace::Uts)).then_some(Hostname { hostname, domainname })
 }
 
-fn who(facts: &Facts) -> anyhow::Result<Vec<Step>> {
+fn user(facts: &Facts) -> anyhow::Result<Step> {
     let (user, none) = (&facts.process.user, crate::config::Capabilities::default());
     let asked = facts.process.capabilities.as_ref().unwrap_or(&none);
     Capabilities::check(asked.bounding.iter().chain(&asked.effective).chain(&asked.permitted))?;
@@ -368,18 +371,28 @@ fn who(facts: &Facts) -> anyhow::Result<Vec<Step>> {
         Some(map) if map.deny_setgroups => None,
         _ => Some(user.additional_gids.clone()),
     };
-    let mut steps = vec![
-        Step::User(User {
-            uid: user.uid,
-            gid: user.gid,
-            groups,
-            umask: user.umask.unwrap_or(0o022),
-            bounding: asked.bounding.clone(),
-        }),
-        Step::Capabilities(Capabilities { effective: asked.effective.clone(), permitted: asked.permitted.clone() }),
-    ];
+    Ok(Step::User(User {
+        uid: user.uid,
+        gid: user.gid,
+        groups,
+        umask: user.umask.unwrap_or(0o022),
+        bounding: asked.bounding.clone(),
+    }))
+}
+
+/// The last things of ours: what is left to the process. Without `no_new_privs` a filter needs a capability that
+/// goes next, so the filter comes first; else it comes last and need not allow what the steps before it do.
+fn rights(facts: &Facts) -> anyhow::Result<Vec<Step>> {
+    let none = crate::config::Capabilities::default();
+    let asked = facts.process.capabilities.as_ref().unwrap_or(&none);
+    let capabilities = Capabilities { effective: asked.effective.clone(), permitted: asked.permitted.clone() };
+    let filter = facts.config.linux.seccomp.as_ref().map(Seccomp::new).transpose()?.map(Step::Seccomp);
+    let mut steps = vec![Step::Capabilities(capabilities)];
     if facts.process.no_new_privileges {
         steps.push(Step::NoNewPrivileges(NoNewPrivileges {}));
+        steps.extend(filter);
+    } else {
+        steps.splice(0..0, filter);
     }
     Ok(steps)
 }

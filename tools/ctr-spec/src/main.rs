@@ -17,6 +17,7 @@ mod command;
 mod limits;
 mod mounts;
 mod naming;
+mod seccomp;
 
 use anyhow::{Context, bail};
 use clap::Parser;
@@ -53,7 +54,7 @@ struct Args {
     #[arg(long, value_name = "CAPABILITY")]
     cap_drop: Vec<String>,
 
-    /// Only no-new-privileges[=true|false]: programs gain nothing from set-user-ID bits and file capabilities
+    /// no-new-privileges[=true|false], or seccomp=unconfined|builtin|FILE: which system calls are allowed
     #[arg(long, value_name = "OPTION")]
     security_opt: Vec<String>,
 
@@ -140,6 +141,7 @@ fn set_privileges(config: &mut Value, args: &Args) -> anyhow::Result<()> {
         let named = names.iter().filter(|name| !name.eq_ignore_ascii_case("all"));
         Ok((all, named.map(|name| bundle::parse_capability(name)).collect::<Result<_, _>>()?))
     };
+    let before = seccomp::capabilities(config);
     let (add_all, add) = parse(&args.cap_add)?;
     let (drop_all, drop) = parse(&args.cap_drop)?;
     if !args.cap_add.is_empty() || !args.cap_drop.is_empty() {
@@ -153,14 +155,19 @@ fn set_privileges(config: &mut Value, args: &Args) -> anyhow::Result<()> {
         let names: Vec<_> = bundle::all_capabilities().into_iter().filter(kept).collect();
         config["process"]["capabilities"] = bundle::config::capabilities(&names);
     }
+    let mut profile = None;
     for option in &args.security_opt {
-        config["process"]["noNewPrivileges"] = match option.replace(':', "=").as_str() {
-            "no-new-privileges" | "no-new-privileges=true" => true.into(),
-            "no-new-privileges=false" => false.into(),
-            _ => return Err(toolkit::usage(format!("--security-opt {option}: want no-new-privileges[=true|false]"))),
-        };
+        match option.split_once(['=', ':']).unwrap_or((option, "true")) {
+            ("no-new-privileges", "true") => config["process"]["noNewPrivileges"] = true.into(),
+            ("no-new-privileges", "false") => config["process"]["noNewPrivileges"] = false.into(),
+            ("seccomp", wish) => profile = Some(wish),
+            _ => {
+                let known = "no-new-privileges[=true|false] or seccomp=unconfined|builtin|FILE";
+                return Err(toolkit::usage(format!("--security-opt {option}: want {known}")));
+            }
+        }
     }
-    Ok(())
+    seccomp::set(config, &before, profile)
 }
 
 fn set_namespaces(config: &mut Value, args: &Args) -> anyhow::Result<()> {

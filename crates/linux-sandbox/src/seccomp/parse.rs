@@ -1,0 +1,71 @@
+//! A profile as it is written in JSON: names and numbers that have yet to be looked at. The format is that of the
+//! `linux.seccomp` member of a runtime configuration, and of profiles that other programs bring.
+
+use super::profile::{Action, Arch, Compare, Condition, Flag, Profile, Rule};
+use crate::error::Error;
+use serde::Deserialize;
+
+type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Written {
+    default_action: String,
+    default_errno_ret: Option<u32>,
+    #[serde(default)]
+    architectures: Vec<String>,
+    #[serde(default)]
+    flags: Vec<String>,
+    #[serde(default)]
+    syscalls: Vec<Syscall>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Syscall {
+    names: Vec<String>,
+    action: String,
+    errno_ret: Option<u32>,
+    #[serde(default)]
+    args: Vec<Arg>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Arg {
+    index: u32,
+    value: u64,
+    #[serde(default)]
+    value_two: u64,
+    op: String,
+}
+
+impl TryFrom<Written> for Profile {
+    type Error = Error;
+
+    fn try_from(written: Written) -> Result<Self> {
+        Ok(Self {
+            default: Action::parse(&written.default_action, written.default_errno_ret)?,
+            architectures: written.architectures.iter().map(|name| Arch::parse(name)).collect::<Result<_>>()?,
+            flags: written.flags.iter().map(|name| Flag::parse(name)).collect::<Result<_>>()?,
+            rules: written.syscalls.into_iter().map(rule).collect::<Result<_>>()?,
+        })
+    }
+}
+
+fn rule(written: Syscall) -> Result<Rule> {
+    Ok(Rule {
+        action: Action::parse(&written.action, written.errno_ret)?,
+        conditions: written.args.iter().map(condition).collect::<Result<_>>()?,
+        names: written.names,
+    })
+}
+
+fn condition(written: &Arg) -> Result<Condition> {
+    if written.index > 5 {
+        let index = written.index;
+        return Err(Error::refused(format!("seccomp: argument {index}: a system call has six, from 0 on")));
+    }
+    let compare = Compare::parse(&written.op)?;
+    Ok(Condition { index: written.index, compare, value: written.value, second: written.value_two })
+}
