@@ -24,6 +24,12 @@ fn tags_and_the_catalogue_of_a_real_registry() {
         "img-search --tags {host}/team/app | sed 's/.*\"ref\":\"\\([^\"]*\\)\".*/\\1/' | xargs img-pull --layout copy"
     ))
     .ok();
+    // The same through the tool that people think of, which itself knows no TLS.
+    assert_eq!(room.sh(&format!("img-ls --remote {host}/team/app | sort")).ok(), tags);
+    let table = room.sh(&format!("dock images --remote {host}/team/app")).ok();
+    assert!(table.starts_with("REPOSITORY ") && table.contains("/team/app   2"), "{table}");
+    room.sh(&format!("img-ls --remote {host}/none")).fails(1, "NAME_UNKNOWN");
+    room.sh(&format!("img-ls --remote={host}/app -q")).fails(2, "cannot be used with");
     let found = room.sh(&format!("img-search {host}/app")).ok();
     assert_eq!(found, format!(r#"{{"name":"{host}/team/app","description":"","stars":0,"official":false}}"#));
     let table = room.sh(&format!("dock search {host}/app")).ok();

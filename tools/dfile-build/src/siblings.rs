@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use wire::Record;
 
 /// What a tool may see of our environment: places, the time of a reproducible build, the way to a registry.
-const PASSED: [&str; 17] = [
+const PASSED: [&str; 24] = [
     "PATH",
     "HOME",
     "TMPDIR",
@@ -17,8 +17,13 @@ const PASSED: [&str; 17] = [
     "XDG_RUNTIME_DIR",
     "XDG_DATA_HOME",
     "SOURCE_DATE_EPOCH",
+    "XDG_CONFIG_HOME",
     "DOCKER_CONFIG",
+    "DOCKER_AUTH_CONFIG",
     "REGISTRY_AUTH_FILE",
+    "DOCK_CERTS",
+    "DOCK_MIRRORS",
+    "DOCK_REGISTRY_TIMEOUT",
     "SSL_CERT_FILE",
     "SSL_CERT_DIR",
     "HTTP_PROXY",
@@ -27,6 +32,8 @@ const PASSED: [&str; 17] = [
     "http_proxy",
     "https_proxy",
     "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
 ];
 
 /// Where the tools are and where they work.

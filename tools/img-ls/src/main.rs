@@ -15,6 +15,7 @@ mod docker;
 mod filter;
 mod have;
 mod pattern;
+mod remote;
 
 use clap::Parser;
 use filter::Filters;
@@ -53,6 +54,9 @@ struct Args {
     /// Print the list of blobs that are here, for img-save --have of the other side
     #[arg(long, conflicts_with_all = ["name", "filter", "quiet", "all", "digests", "no_trunc", "format"])]
     have: bool,
+    /// List the tags that a registry has of a repository, by running img-search --tags
+    #[arg(long, value_name = "REPOSITORY", conflicts_with_all = ["layout", "name", "filter", "quiet", "all", "digests", "no_trunc", "have"])]
+    remote: Option<String>,
     /// As docker shows them instead of records: table, json, a Go template, or table and a template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
@@ -82,6 +86,9 @@ fn main() -> ExitCode {
 
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    if let Some(repository) = &args.remote {
+        match remote::tags(repository, args.format.as_deref())? {}
+    }
     if args.have {
         return have::print(open(&args)?.as_ref(), out);
     }
