@@ -272,13 +272,14 @@ layer("2.tar", [("d", "d", {"pax": {"SCHILY.xattr.trusted.overlay.opaque": "y", 
     refused(&image(r#"layer("1.tar", [("x", "c", {"dev": (0, 0)})])"#), "means a whiteout");
 }
 
+const SEEN: &str = r#"mount --version >/dev/null && unshare -m sh -ec '
+    lower=$(tr , "\n" <overlay/bundle.json | sed -n "/lower/,/]/p" | grep -o "/[^\"]*" | paste -sd:)
+    mount -t overlay overlay -o lowerdir=$lower,upperdir=overlay/upper,workdir=overlay/work overlay/rootfs
+    cp -a --preserve=all overlay/rootfs seen'"#;
+
 /// Mounts the overlay bundle in a mount namespace of its own and copies what it shows.
 fn assert_same_views(room: &Room) {
-    room.sh("mount --version >/dev/null && unshare -m sh -ec '\
-             lower=$(tr , \"\\n\" <overlay/bundle.json | sed -n \"/lower/,/]/p\" | grep -o \"/[^\\\"]*\" | paste -sd:); \
-             mount -t overlay overlay -o lowerdir=$lower,upperdir=overlay/upper,workdir=overlay/work overlay/rootfs; \
-             cp -a --preserve=all overlay/rootfs seen'")
-        .ok();
+    room.sh(SEEN).ok();
     let [flat, seen] = ["flat/rootfs", "seen"].map(|dir| apart(tree::list(&room.path(dir))));
     tree::assert_equal(&flat, &seen);
 }
@@ -687,6 +688,8 @@ fn what_an_overlay_mount_changed() {
         "D /null",
         "C /opaque",
         "A /opaque/x",
+        "D /opaque/above",
+        "D /opaque/deep",
         "D /bin/su",
         "A /bin/su2",
         "C /run",
@@ -759,6 +762,133 @@ fn a_written_file_counts_though_size_and_time_are_the_same() {
     assert_eq!(room.sh("layer-diff --list o").ok(), "C /f");
     assert_eq!(room.sh("layer-diff o | tar -xO f").ok(), "new");
 }
+
+/// A layer that leaves all parents out, as deep as a path can be: each is looked up once, not the whole path for each.
+#[test]
+fn deep_implied_parents_cost_what_they_are() {
+    needs!(root, "umoci", "python3", "strace");
+    let room = image(
+        r#"
+deep = ["d"] * 800
+layer("1.tar", [("/".join(deep[:n]), "d", {"mode": 0o700 + n % 64}) for n in range(1, 800)])
+for n in range(2, 8):
+    layer(f"{n}.tar", [("/".join(deep) + f"/f{n}", "f")])"#,
+    );
+    harmless(&room);
+    assert_same_views(&room);
+    let calls = |depth: usize| {
+        room.write(
+            "deep.py",
+            format!("{PRELUDE}\nfor n in 'ab': layer(n + '.tar', [('/'.join(['d'] * {depth}) + '/f' + n, 'f')])"),
+        );
+        let counted = room.sh(&format!(
+            "python3 deep.py && img-append --base scratch --layer a.tar --layer b.tar --tag d{depth} >/dev/null && \
+             strace -fc -o calls img-unpack --overlay d{depth} box{depth} >/dev/null && grep total calls"
+        ));
+        counted.ok().split_whitespace().nth(3).and_then(|word| word.parse::<usize>().ok()).unwrap()
+    };
+    // Twice as deep is twice the work, not four times.
+    let (shallow, deep) = (calls(200), calls(800));
+    assert!(deep < shallow * 6, "{shallow} calls for 200, {deep} for 800");
+}
+
+/// A hard link to a name of a layer below is a second name for a copy of it, whatever it is.
+#[test]
+fn hard_links_to_all_that_can_be_below() {
+    needs!(root, "umoci", "python3");
+    let room = image(
+        r#"
+layer("1.tar", [("d", "d"), ("d/s", "l", {"to": "nowhere"}), ("d/p", "p", {"mode": 0o640}), ("d/c", "c", {"dev": (1, 5)}), ("d/f", "f")])
+layer("2.tar", [("linked", "h", {"to": "d/s"}), ("linked2", "h", {"to": "d/p"}), ("usr/lib/a", "h", {"to": "d/c"})])"#,
+    );
+    harmless(&room);
+    let same = |room: &Room| {
+        let [flat, seen] = ["flat/rootfs", "seen"].map(|dir| {
+            let mut tree = apart(tree::list(&room.path(dir)));
+            tree.values_mut().for_each(|entry| entry.linked_to = None);
+            tree
+        });
+        tree::assert_equal(&flat, &seen);
+    };
+    room.sh(SEEN).ok();
+    same(&room);
+    for kind in ["d", "nothing"] {
+        let error = unpack(&image(&format!(
+            r#"
+layer("1.tar", [("d", "d"), ("d/f", "f")])
+layer("2.tar", [("h", "h", {{"to": "{kind}"}})])"#
+        )));
+        assert!(error.iter().all(Result::is_err), "{kind}: {error:?}");
+    }
+}
+
+/// Layers at random, with few names so that they meet: both ways refuse an image, or both show the same.
+#[test]
+fn overlay_view_equals_flat_view_at_random() {
+    needs!(root, "umoci", "python3");
+    let seed = std::env::var("SEED").map_or_else(|_| u64::from(std::process::id()), |text| text.parse().unwrap());
+    eprintln!("SEED={seed}");
+    let mut good = 0;
+    for round in 0..12 {
+        let room = image(&format!("SEED = {seed} * 100 + {round}\n{RANDOM_LAYERS}"));
+        let [flat, overlay] = unpack(&room);
+        eprintln!("round {round}: {:?}", flat.as_ref().err());
+        assert_eq!(flat.is_ok(), overlay.is_ok(), "seed {seed} round {round}: {flat:?} {overlay:?}");
+        if flat.is_ok() {
+            good += 1;
+            room.sh(SEEN).ok();
+            let [flat, seen] = ["flat/rootfs", "seen"].map(|dir| {
+                let mut tree = tree::list(&room.path(dir));
+                // overlayfs copies up one name of a file, not the others.
+                tree.values_mut().for_each(|entry| entry.linked_to = None);
+                tree
+            });
+            tree::assert_equal(&flat, &seen);
+        }
+    }
+    assert!(good >= 3, "only {good} of 12 images could be unpacked");
+}
+
+const RANDOM_LAYERS: &str = r#"
+import random
+random.seed(SEED)
+names = ["a", "b", "c", "d"]
+# Mostly, the last name says what it is; now and then a directory becomes something else, or the other way round.
+def path(last="abcd"):
+    if random.random() < 0.05: last = "abcdwxyz"
+    return "/".join(random.choice(names) for _ in range(random.choice([0, 1, 1, 2]))) + "/" + random.choice(last)
+kinds = {}
+for number in range(1, 5):
+    entries, here = [], {}
+    for _ in range(random.randrange(4, 16)):
+        what = random.choice("dddfffflhpwwo")
+        p = path("abcd" if what in "dlo" else "abcdwxyz" if what == "w" else "wxyz").strip("/")
+        if what == "w":
+            d, _, n = p.rpartition("/")
+            p, kind, more = (d + "/" if d else "") + ".wh." + n, "f", {"data": b""}
+        elif what == "o":
+            p, kind, more = p + "/.wh..wh..opq", "f", {"data": b""}
+        elif what == "d":
+            kind, more = "d", {"mode": random.choice([0o755, 0o700, 0o1777, 0o2750])}
+        elif what == "f":
+            kind, more = "f", {"mode": random.choice([0o644, 0o4755]), "data": b"%d" % random.randrange(9999)}
+        elif what == "l":
+            kind, more = "l", {"to": random.choice(["", "/", "../"]) + path().strip("/")}
+        elif what == "h":
+            files = [q for q, k in here.items() if k == "f"] or [q for q, k in kinds.items() if k == "f"]
+            if not files: continue
+            kind, more = "h", {"to": random.choice(files)}
+        else:
+            kind, more = "p", {}
+        # A path stands in a layer once, as a directory or as something else.
+        if p in here: continue
+        here[p] = what
+        kinds[p] = what
+        more["pax"] = {"mtime": "%d.%09d" % (random.randrange(1 << 30), random.randrange(10 ** 9))}
+        if what in "df" and random.random() < 0.2: more["pax"]["SCHILY.xattr.user.k"] = "%d" % random.randrange(99)
+        entries.append((p, kind, more))
+    layer(f"{number}.tar", entries)
+"#;
 
 /// Links through which every entry goes deeper: no path is long, and the tree has no end.
 #[test]

@@ -1,12 +1,12 @@
 use crate::node::{proc_path, read_xattrs};
 use crate::read::{Entry, TarReader, Type};
 use crate::root::{DirFd, empty_except, fstat, open_plain, remove_all, remove_except, walk};
-use crate::stack::{is_whiteout, read_names, stat_at};
+use crate::stack::{Merged, is_whiteout, read_names, stat_at};
 use crate::{Error, Kind, Meta, OPAQUE_NAME, Result, Stack, Time, WHITEOUT_PREFIX, Xattrs};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -60,7 +60,7 @@ pub struct Loss {
 }
 
 /// What was done.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Applied {
     /// How many entries the layer has.
     pub entries: u64,
@@ -68,6 +68,8 @@ pub struct Applied {
     pub root_entry: bool,
     /// What could not be kept.
     pub loss: Loss,
+    /// In an overlay directory: the directories that hold whiteouts, for [`drop_void_whiteouts`].
+    pub whiteouts: BTreeSet<PathBuf>,
 }
 
 /// Reads one uncompressed layer to the end of its stream and applies it to the directory `root`.
@@ -89,6 +91,32 @@ pub fn apply(tar: impl Read, root: BorrowedFd<'_>, options: &Options<'_>) -> Res
 pub fn copy_root(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
     let meta = meta_of(from, Path::new("."))?;
     set_directory(to, &meta, &mut Loss::default(), Path::new("."))
+}
+
+/// Takes whiteouts away that hide nothing. In a directory that only one layer has, the kernel lists them as names (it
+/// hides them where it merges): `dirs` are those of the layer `top`, `lower` the layers below it, topmost first.
+pub fn drop_void_whiteouts(top: &Path, lower: &[PathBuf], userxattr: bool, dirs: &BTreeSet<PathBuf>) -> Result<()> {
+    let layers: Vec<PathBuf> = [top.to_owned()].into_iter().chain(lower.iter().cloned()).collect();
+    let view = Stack::open(&layers)?.userxattr(userxattr);
+    for path in dirs {
+        let Some(merged) = view.single(path)? else { continue };
+        let before = Meta::of(&fstat(merged.as_fd(), path)?);
+        let narrow = userxattr && before.mode & 0o700 != 0o700;
+        if narrow {
+            chmod(merged.as_fd(), before.mode | 0o700, path)?;
+        }
+        for name in read_names(merged.as_fd(), path)? {
+            let at = path.join(&name);
+            if stat_at(merged.as_fd(), &name, &at)?.is_some_and(|stat| is_whiteout(&stat)) {
+                rustix::fs::unlinkat(&merged, &name, AtFlags::empty()).map_err(Error::call("unlinkat", &at))?;
+            }
+        }
+        set_time(merged.as_fd(), before.mtime, path)?;
+        if narrow {
+            chmod(merged.as_fd(), before.mode, path)?;
+        }
+    }
+    Ok(())
 }
 
 /// What a directory gets when everything in it is written.
@@ -116,6 +144,11 @@ struct Job<'a> {
     made: Option<HashSet<PathBuf>>,
     /// This layer above the ones below it, to find where a parent directory really is.
     view: Option<Stack>,
+    /// Device nodes that were not made.
+    lost: HashSet<PathBuf>,
+    /// What is here only because a hard link leads to something below: to whiteouts it is below still.
+    copied: BTreeSet<PathBuf>,
+    copying: bool,
     applied: Applied,
 }
 
@@ -131,7 +164,19 @@ impl<'a> Job<'a> {
             }
         };
         let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        Ok(Self { root, options, me, last: None, endings: BTreeMap::new(), made, view, applied: Applied::default() })
+        Ok(Self {
+            root,
+            options,
+            me,
+            last: None,
+            endings: BTreeMap::new(),
+            made,
+            view,
+            lost: HashSet::new(),
+            copied: BTreeSet::new(),
+            copying: false,
+            applied: Applied::default(),
+        })
     }
 
     fn place(&mut self, entry: &Entry, content: &mut TarReader<impl Read>) -> Result<()> {
@@ -159,7 +204,7 @@ impl<'a> Job<'a> {
             Type::Node(Kind::Symlink) => {
                 let target = OsStr::from_bytes(&entry.link);
                 self.create("symlinkat", &parent, name, &at, |fd| rustix::fs::symlinkat(target, fd, name))?;
-                self.finish_node(entry, &parent, name, &at)?;
+                self.finish_node(entry, Kind::Symlink, &parent, name, &at)?;
             }
             Type::Node(kind) => self.place_special(entry, kind, &parent, name, &at)?,
         }
@@ -196,10 +241,11 @@ impl<'a> Job<'a> {
             Err(errno) => return Err(Error::call("mkdirat", at)(errno)),
         }
         let fd = open_nofollow(parent.dir.fd.as_fd(), name, OFlags::DIRECTORY, at)?;
+        self.copied.remove(at);
         let meta = self.owned(&entry.meta);
         match replaced {
             Some(stat) if Kind::of(&stat) == Kind::Directory => self.clear_xattrs(fd.as_fd(), at, &meta.xattrs)?,
-            Some(stat) if is_whiteout(&stat) => self.mark_opaque(fd.as_fd(), at)?,
+            Some(stat) if is_whiteout(&stat) => mark_opaque(fd.as_fd(), self.options.target, at)?,
             _ => {}
         }
         self.finish_directory(fd.as_fd(), &meta, at.to_owned())
@@ -255,6 +301,7 @@ impl<'a> Job<'a> {
         let device = matches!(kind, Kind::Char | Kind::Block);
         if device && self.options.owners == Owners::Mine {
             self.applied.loss.devices += 1;
+            self.lost.insert(at.to_owned());
             return Ok(());
         }
         let file_type = match kind {
@@ -270,13 +317,17 @@ impl<'a> Job<'a> {
         let mode = Mode::from_raw_mode(entry.meta.mode & 0o777);
         let number = if device { number } else { 0 };
         self.create("mknodat", parent, name, at, |fd| rustix::fs::mknodat(fd, name, file_type, mode, number))?;
-        self.finish_node(entry, parent, name, at)
+        self.finish_node(entry, kind, parent, name, at)
     }
 
     /// Owner, mode, attributes and time of what cannot be opened for writing: the inode is held by `O_PATH`.
-    fn finish_node(&mut self, entry: &Entry, parent: &Parent, name: &OsStr, at: &Path) -> Result<()> {
+    fn finish_node(&mut self, entry: &Entry, kind: Kind, parent: &Parent, name: &OsStr, at: &Path) -> Result<()> {
         let meta = self.owned(&entry.meta);
-        if entry.kind == Type::Node(Kind::Symlink) && meta.xattrs.is_empty() {
+        self.finish_special(&meta, kind, parent, name, at)
+    }
+
+    fn finish_special(&mut self, meta: &Meta, kind: Kind, parent: &Parent, name: &OsStr, at: &Path) -> Result<()> {
+        if kind == Kind::Symlink && meta.xattrs.is_empty() {
             if parent.setgid || (meta.uid, meta.gid) != self.me {
                 rustix::fs::chownat(
                     &parent.dir.fd,
@@ -291,8 +342,8 @@ impl<'a> Job<'a> {
                 .map_err(Error::call("utimensat", at));
         }
         let fd = open_nofollow(parent.dir.fd.as_fd(), name, OFlags::empty(), at)?;
-        chown(fd.as_fd(), &meta, at)?;
-        if entry.kind != Type::Node(Kind::Symlink) {
+        chown(fd.as_fd(), meta, at)?;
+        if kind != Kind::Symlink {
             chmod(fd.as_fd(), meta.mode, at)?;
         }
         set_xattrs(fd.as_fd(), &meta.xattrs, &mut self.applied.loss, at)?;
@@ -307,6 +358,9 @@ impl<'a> Job<'a> {
             return Err(refused(entry, "a hard link to the root directory"));
         };
         let above = target.parent().unwrap_or(Path::new(""));
+        if self.lost.contains(&target) {
+            return Ok(());
+        }
         let missing = |path: &Path| Error::call("linkat", path)(Errno::NOENT);
         let from = match self.find(above)? {
             Some(from) if stat_at(from.fd.as_fd(), target_name, &target)?.is_some() => from,
@@ -333,16 +387,36 @@ impl<'a> Job<'a> {
         let view = self.view.as_ref().ok_or_else(|| Error::NeedsLower { path: target.to_owned() })?;
         let gone = || Error::call("linkat", target)(Errno::NOENT);
         let (real, node) = view.walk(target, false)?.ok_or_else(gone)?;
-        if node.kind() != Kind::File {
-            return Err(Error::Refused {
-                path: target.to_owned(),
-                reason: "a hard link to something below that is not a file".into(),
-            });
-        }
         let mut meta = node.meta(&real)?;
         meta.xattrs.retain(|name, _| !is_overlay(name));
+        self.copying = true;
+        let parent = self.parent(above);
+        self.copying = false;
+        let parent = parent?;
+        self.copied.insert(parent.dir.path.join(name));
+        let number = node.stat.st_rdev;
+        match node.kind() {
+            Kind::File => {}
+            Kind::Symlink => {
+                let link = node.link(&real)?;
+                rustix::fs::symlinkat(&link[..], &parent.dir.fd, name).map_err(Error::call("symlinkat", &real))?;
+                self.finish_special(&meta, Kind::Symlink, &parent, name, &real)?;
+                return Ok(parent.dir.clone());
+            }
+            Kind::Char | Kind::Block | Kind::Fifo => {
+                let mode = Mode::from_raw_mode(meta.mode);
+                let file_type = FileType::from_raw_mode(node.stat.st_mode);
+                rustix::fs::mknodat(&parent.dir.fd, name, file_type, mode, number)
+                    .map_err(Error::call("mknodat", &real))?;
+                self.finish_special(&meta, node.kind(), &parent, name, &real)?;
+                return Ok(parent.dir.clone());
+            }
+            Kind::Directory | Kind::Socket => {
+                let reason = "a hard link to something below that is not a file".into();
+                return Err(Error::Refused { path: target.to_owned(), reason });
+            }
+        }
         let mut from = node.open(&real)?;
-        let parent = self.parent(above)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&parent.dir.fd, name, flags, Mode::from_raw_mode(0o600))
             .map_err(Error::call("openat", &real))?;
@@ -362,15 +436,17 @@ impl<'a> Job<'a> {
     fn place_whiteout(&mut self, entry: &Entry, above: &Path, name: &OsStr, hidden: &OsStr) -> Result<()> {
         if name == OsStr::from_bytes(OPAQUE_NAME) {
             let dir = self.parent(above)?.dir.clone();
+            self.uncopy(&dir.path)?;
             return match self.options.target {
-                Target::Tree => match &self.made {
+                Target::Tree => match &mut self.made {
                     Some(made) => {
                         self.last = None;
+                        made.insert(dir.path.clone());
                         empty_except(dir.fd.as_fd(), &dir.path, &|path| made.contains(path), 0)
                     }
                     None => Ok(()),
                 },
-                Target::OverlayDir { .. } => self.mark_opaque(dir.fd.as_fd(), &dir.path),
+                Target::OverlayDir { .. } => mark_opaque(dir.fd.as_fd(), self.options.target, &dir.path),
             };
         }
         // Other names of this form are aufs's own, and mean nothing in a layer.
@@ -382,10 +458,12 @@ impl<'a> Job<'a> {
         }
         let parent = self.parent(above)?;
         let at = parent.dir.path.join(hidden);
+        self.uncopy(&at)?;
         match self.options.target {
-            Target::Tree => match &self.made {
+            Target::Tree => match &mut self.made {
                 Some(made) => {
                     self.last = None;
+                    made.insert(parent.dir.path.clone());
                     remove_except(parent.dir.fd.as_fd(), hidden, &at, &|path| made.contains(path), 0)
                 }
                 None => Ok(()),
@@ -395,10 +473,11 @@ impl<'a> Job<'a> {
                 match kind {
                     Some(Kind::Directory) => {
                         let fd = open_nofollow(parent.dir.fd.as_fd(), hidden, OFlags::DIRECTORY, &at)?;
-                        self.mark_opaque(fd.as_fd(), &at)
+                        mark_opaque(fd.as_fd(), self.options.target, &at)
                     }
                     Some(_) => Ok(()),
                     None => {
+                        self.applied.whiteouts.insert(parent.dir.path.clone());
                         let mode = Mode::empty();
                         rustix::fs::mknodat(&parent.dir.fd, hidden, FileType::CharacterDevice, mode, 0)
                             .map_err(Error::call("mknodat", &at))?;
@@ -415,10 +494,20 @@ impl<'a> Job<'a> {
         }
     }
 
-    fn mark_opaque(&self, fd: BorrowedFd<'_>, at: &Path) -> Result<()> {
-        let Target::OverlayDir { userxattr, .. } = self.options.target else { return Ok(()) };
-        let name = if userxattr { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
-        rustix::fs::setxattr(proc_path(fd), name, b"y", XattrFlags::empty()).map_err(Error::call("setxattr", at))
+    /// Takes away what was copied up to this path, or below it.
+    fn uncopy(&mut self, at: &Path) -> Result<()> {
+        let gone: Vec<PathBuf> = from(&self.copied, at).cloned().collect();
+        // Files before the directories that were made for them.
+        for path in gone.iter().rev() {
+            let above = path.parent().unwrap_or(Path::new(""));
+            if let (Some(dir), Some(name)) = (open_plain(self.root, above), path.file_name()) {
+                remove_all(dir.as_fd(), name, path, 0)?;
+            }
+            self.copied.remove(path);
+            self.endings.remove(path);
+            self.last = None;
+        }
+        Ok(())
     }
 
     /// Creates a name that must be new. What stands there goes first, and then it must still be new: nothing is
@@ -442,7 +531,16 @@ impl<'a> Job<'a> {
 
     fn remove(&mut self, parent: &Parent, name: &OsStr, at: &Path) -> Result<()> {
         self.last = None;
-        self.endings.retain(|path, _| !path.starts_with(at));
+        while let Some((path, _)) = self.endings.range(at.to_owned()..).next().filter(|(path, _)| path.starts_with(at))
+        {
+            let path = path.clone();
+            self.endings.remove(&path);
+        }
+        for paths in [&mut self.copied, &mut self.applied.whiteouts] {
+            for path in from(paths, at).cloned().collect::<Vec<_>>() {
+                paths.remove(&path);
+            }
+        }
         remove_all(parent.dir.fd.as_fd(), name, at, 0)
     }
 
@@ -467,6 +565,7 @@ impl<'a> Job<'a> {
     fn parent(&mut self, path: &Path) -> Result<Rc<Parent>> {
         if let Some((asked, parent)) = &self.last
             && asked == path
+            && self.copied.is_empty()
         {
             return Ok(Rc::clone(parent));
         }
@@ -474,6 +573,11 @@ impl<'a> Job<'a> {
             Some(fd) => DirFd { path: path.to_owned(), fd: Rc::new(fd) },
             None => self.make_parent(path)?,
         };
+        if !self.copying && !self.copied.is_empty() {
+            for path in dir.path.ancestors() {
+                self.copied.remove(path);
+            }
+        }
         let stat = fstat(dir.fd.as_fd(), &dir.path)?;
         let setgid = stat.st_mode & 0o2000 != 0;
         if !self.endings.contains_key(&dir.path) {
@@ -492,26 +596,34 @@ impl<'a> Job<'a> {
     fn make_parent(&mut self, path: &Path) -> Result<DirFd> {
         let path = match (self.options.target, &self.view) {
             (Target::Tree, _) => path.to_owned(),
-            (_, Some(view)) => real_parent(view, path, 0)?,
+            (_, Some(view)) => real_parent(view, path)?,
             (_, None) => return Err(Error::NeedsLower { path: path.to_owned() }),
         };
         let mine = self.options.owners == Owners::Mine;
-        let (view, endings, loss) = (&self.view, &mut self.endings, &mut self.applied.loss);
+        let target = self.options.target;
+        let mut below = self.view.as_ref().map(|view| Below { view, last: None });
+        let (endings, loss) = (&mut self.endings, &mut self.applied.loss);
+        let mut copied = self.copying.then_some(&mut self.copied);
         let mut make = |dir: BorrowedFd<'_>, name: &OsStr, at: &Path| -> Result<()> {
             let above = at.parent().unwrap_or(Path::new(""));
             if !endings.contains_key(above) {
                 let mtime = Meta::of(&fstat(dir, above)?).mtime;
                 endings.insert(above.to_owned(), Ending { mtime, mode: None });
             }
+            let hidden = stat_at(dir, name, at)?.is_some();
+            if hidden {
+                rustix::fs::unlinkat(dir, name, AtFlags::empty()).map_err(Error::call("unlinkat", at))?;
+            }
             rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)).map_err(Error::call("mkdirat", at))?;
             let fd = open_nofollow(dir, name, OFlags::DIRECTORY, at)?;
             let mut meta = Meta::of(&fstat(fd.as_fd(), at)?);
             (meta.mode, meta.mtime) = (0o755, Time::default());
-            if let Some(view) = view {
+            if hidden {
+                mark_opaque(fd.as_fd(), target, at)?;
+                below = None;
+            } else if let Some(below) = &mut below {
                 // The new directory lies above the one below: it takes over how that one looks.
-                if let Some(below) = below(view, at)? {
-                    meta = below;
-                }
+                meta = below.meta(at)?.unwrap_or(meta);
             }
             set_directory(fd.as_fd(), &meta, loss, at)?;
             let narrow = mine && meta.mode & 0o700 != 0o700;
@@ -519,6 +631,9 @@ impl<'a> Job<'a> {
                 chmod(fd.as_fd(), meta.mode | 0o700, at)?;
             }
             endings.insert(at.to_owned(), Ending { mtime: meta.mtime, mode: narrow.then_some(meta.mode) });
+            if let Some(copied) = &mut copied {
+                copied.insert(at.to_owned());
+            }
             Ok(())
         };
         walk(self.root, &path, Some(&mut make))?.ok_or_else(|| Error::call("openat", path)(Errno::NOENT))
@@ -540,7 +655,7 @@ impl<'a> Job<'a> {
 
     /// An entry says all attributes that its directory has: those of the layers below go.
     fn clear_xattrs(&self, fd: BorrowedFd<'_>, at: &Path, keep: &Xattrs) -> Result<()> {
-        if self.made.is_none() {
+        if self.made.is_none() && self.view.is_none() {
             return Ok(());
         }
         for name in read_xattrs(fd, at)?.into_keys().filter(|name| !keep.contains_key(name)) {
@@ -564,26 +679,30 @@ impl<'a> Job<'a> {
     }
 }
 
+fn mark_opaque(fd: BorrowedFd<'_>, target: Target<'_>, at: &Path) -> Result<()> {
+    let Target::OverlayDir { userxattr, .. } = target else { return Ok(()) };
+    let name = if userxattr { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
+    rustix::fs::setxattr(proc_path(fd), name, b"y", XattrFlags::empty()).map_err(Error::call("setxattr", at))
+}
+
+/// A path and all below it, as far as the set has them: paths are sorted by their components.
+fn from<'a>(paths: &'a BTreeSet<PathBuf>, at: &'a Path) -> impl Iterator<Item = &'a PathBuf> {
+    paths.range(at.to_owned()..).take_while(move |path| path.starts_with(at))
+}
+
 /// Where a path leads in the view, whether all of it is there yet or not.
-fn real_parent(view: &Stack, path: &Path, links: u32) -> Result<PathBuf> {
-    let mut real = PathBuf::new();
-    let mut left = path.components();
-    while let Some(part) = left.next() {
-        let next = real.join(part);
-        real = match view.resolve(&next)? {
-            Some(found) if found.kind == Kind::Directory => found.path,
-            Some(_) => return Err(Error::call("mkdirat", next)(Errno::NOTDIR)),
-            None => match view.read_link(&next)? {
-                None => next,
-                Some(_) if links > 40 => return Err(Error::call("openat", next)(Errno::LOOP)),
-                // A link to what is not there yet: the target is what has to be made.
-                Some(target) => {
-                    return real_parent(view, &clamped(&real.join(target)).join(left.as_path()), links + 1);
-                }
-            },
-        };
+fn real_parent(view: &Stack, path: &Path) -> Result<PathBuf> {
+    let mut path = path.to_owned();
+    // What is missing may be followed by a way back, to where there is something again.
+    for _ in 0..=40 {
+        let (real, left) = view.reach(&path)?;
+        let back = left.iter().any(|name| name == "..");
+        path = clamped(&left.iter().fold(real, |path, name| path.join(name)));
+        if !back {
+            return Ok(path);
+        }
     }
-    Ok(real)
+    Err(Error::call("openat", path)(Errno::LOOP))
 }
 
 /// The path without `.` and `..`; where it would lead above the root, it stays there, as links do.
@@ -599,9 +718,33 @@ fn clamped(path: &Path) -> PathBuf {
     clean
 }
 
-/// How the directory looked before this layer put an empty one of its own over it.
-fn below(view: &Stack, at: &Path) -> Result<Option<Meta>> {
-    view.meta_below(at)
+/// What the layers below have of the directory that was made last. Implied parents are made one in the other, so each
+/// is looked up in the one before, and not from the root.
+struct Below<'a> {
+    view: &'a Stack,
+    last: Option<(PathBuf, Option<Rc<Merged>>)>,
+}
+
+impl Below<'_> {
+    /// How the directory looked before this layer put an empty one of its own over it.
+    fn meta(&mut self, at: &Path) -> Result<Option<Meta>> {
+        let above = at.parent().unwrap_or(Path::new(""));
+        let lower = match self.last.take() {
+            Some((last, lower)) if last == above => lower,
+            _ => self.view.below(above)?.map(Rc::new),
+        };
+        let name = at.file_name().unwrap_or_default();
+        let node = match lower {
+            Some(lower) => self.view.child(&lower, name, at)?.filter(|node| node.kind() == Kind::Directory),
+            None => None,
+        };
+        self.last = Some((at.to_owned(), node.as_ref().and_then(|node| node.merged.clone())));
+        let meta = node.map(|node| node.meta(at)).transpose()?;
+        Ok(meta.map(|mut meta| {
+            meta.xattrs.retain(|name, _| !is_overlay(name));
+            meta
+        }))
+    }
 }
 
 /// The path inside the root, without `.` and `..`; one that leads out is refused.
@@ -687,7 +830,7 @@ fn chmod(fd: BorrowedFd<'_>, mode: u32, at: &Path) -> Result<()> {
         .map_err(Error::call("fchmodat", at))
 }
 
-fn set_time(fd: BorrowedFd<'_>, time: Time, at: &Path) -> Result<()> {
+pub(crate) fn set_time(fd: BorrowedFd<'_>, time: Time, at: &Path) -> Result<()> {
     rustix::fs::utimensat(fd, "", &timestamps(time), AtFlags::EMPTY_PATH).map_err(Error::call("utimensat", at))
 }
 

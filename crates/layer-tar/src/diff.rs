@@ -49,6 +49,10 @@ pub trait Sink {
     fn delete(&mut self, path: &Path) -> Result<()>;
     /// Of a directory, just put, nothing of the lower tree is left, but for what comes next.
     fn empty(&mut self, path: &Path) -> Result<()>;
+    /// Whether [`empty`](Self::empty) is understood. Otherwise what is gone of such a directory is told name by name.
+    fn takes_empty(&self) -> bool {
+        true
+    }
 }
 
 /// What counts.
@@ -111,7 +115,8 @@ impl Walk<'_> {
         let same = below.is_some_and(|below| below.kind() == Kind::Directory) && self.same(below, &node, path)?;
         let kind = if below.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
         let merged = node.merged.clone();
-        let empty = opaque && lower_dir.is_some();
+        let hidden = opaque && lower_dir.is_some();
+        let empty = hidden && self.sink.takes_empty();
         // Unlike other parents, the root of a layer goes without saying.
         let put = same && !empty && path.as_os_str().is_empty();
         self.open.push(Open { path: path.to_owned(), node, kind, put, empty });
@@ -119,9 +124,9 @@ impl Walk<'_> {
             self.put_open()?;
         }
         if let Some(merged) = merged {
-            // What was below an opaque directory is not the lower side of anything in it.
+            // What was below an opaque directory is not the lower side of anything in it; or it is compared as any tree is.
             let lower_dir = lower_dir.filter(|_| !empty);
-            self.children(path, lower_dir.as_deref(), &merged, overlay)?;
+            self.children(path, lower_dir.as_deref(), &merged, overlay && (empty || !hidden))?;
         }
         self.open.pop();
         Ok(())
@@ -273,6 +278,10 @@ impl Sink for ChangeList {
 
     fn empty(&mut self, _: &Path) -> Result<()> {
         Ok(())
+    }
+
+    fn takes_empty(&self) -> bool {
+        false
     }
 }
 

@@ -24,7 +24,7 @@ mod sparse;
 mod stack;
 pub mod write;
 
-pub use apply::{Applied, Loss, Options, Owners, Target, apply, copy_root};
+pub use apply::{Applied, Loss, Options, Owners, Target, apply, copy_root, drop_void_whiteouts};
 pub use diff::{Change, ChangeKind, ChangeList, Compare, LayerWriter, Sink, diff_overlay, diff_trees};
 pub use error::Error;
 pub use flatten::{Flat, FlatWriter};

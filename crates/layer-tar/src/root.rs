@@ -1,5 +1,5 @@
-use crate::node::{Kind, proc_path};
-use crate::stack::{components, stat_at};
+use crate::node::{Kind, Meta, proc_path};
+use crate::stack::{components, is_whiteout, stat_at};
 use crate::{Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, Stat};
@@ -61,6 +61,13 @@ pub(crate) fn walk(root: BorrowedFd<'_>, path: &Path, mut make: Option<&mut Make
                 }
                 None => return Ok(None),
             },
+            // What this layer hid before it made something below it.
+            Err(Errno::NOTDIR) if make.is_some() && stat_at(here, &name, &at)?.as_ref().is_some_and(is_whiteout) => {
+                if let Some(make) = &mut make {
+                    make(here, &name, &at)?;
+                }
+                left.push_front(name);
+            }
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 let target = rustix::fs::readlinkat(here, &name, Vec::new())
                     .map_err(|_| Error::call("openat", &at)(Errno::NOTDIR))?
@@ -133,13 +140,19 @@ pub(crate) fn remove_except(
     let dir = rustix::fs::openat(parent, name, DIR, Mode::empty()).map_err(Error::call("openat", at))?;
     widen(dir.as_fd(), at)?;
     empty_except(dir.as_fd(), at, keep, depth + 1)?;
-    if keep(at) {
-        return Ok(());
+    if !keep(at) {
+        match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+            Ok(()) => return Ok(()),
+            Err(Errno::NOTEMPTY) => {}
+            Err(errno) => return Err(Error::call("unlinkat", at)(errno)),
+        }
     }
-    match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOTEMPTY) => Ok(()),
-        Err(errno) => Err(Error::call("unlinkat", at)(errno)),
+    // It stays, for what this layer has in it, and looks as if nothing had gone.
+    let before = Meta::of(&stat);
+    if before.mode & 0o700 != 0o700 {
+        let _ = rustix::fs::chmodat(CWD, proc_path(dir.as_fd()), Mode::from_raw_mode(before.mode), AtFlags::empty());
     }
+    crate::apply::set_time(dir.as_fd(), before.mtime, at)
 }
 
 /// [`remove_except`] for every name in a directory: an opaque whiteout.

@@ -161,24 +161,56 @@ impl Stack {
         }
     }
 
-    /// The attributes of a directory in the layers below the topmost one; none when there is no such directory.
-    pub(crate) fn meta_below(&self, path: &Path) -> Result<Option<Meta>> {
-        let above = path.parent().unwrap_or(Path::new(""));
-        let Some((_, Node { merged: Some(parent), .. })) = self.walk(above, true)? else { return Ok(None) };
-        let name = path.file_name().unwrap_or_default();
-        let Some(layers) = parent.layers.get(1..) else { return Ok(None) };
+    /// Follows a path as far as there is something: where that is, without symbolic links, and the names that are left.
+    pub(crate) fn reach(&self, path: &Path) -> Result<(PathBuf, VecDeque<OsString>)> {
+        let mut left: VecDeque<OsString> = components(path.as_os_str().as_bytes());
+        let mut trail: Vec<(OsString, Rc<Merged>)> = Vec::new();
+        let mut links = 0;
+        while let Some(name) = left.pop_front() {
+            if name == ".." {
+                trail.pop();
+                continue;
+            }
+            let here = trail.last().map_or(&self.root, |(_, merged)| merged);
+            let Some(node) = self.child(here, &name, path)? else {
+                left.push_front(name);
+                break;
+            };
+            match (node.kind(), node.merged.as_ref()) {
+                (_, Some(merged)) => trail.push((name, Rc::clone(merged))),
+                (Kind::Symlink, None) => {
+                    links += 1;
+                    let target = node.link(path)?;
+                    if links > MOST_LINKS || left.len() > MOST_COMPONENTS {
+                        return Err(Error::call("openat", path)(Errno::LOOP));
+                    }
+                    if target.starts_with(b"/") {
+                        trail.clear();
+                    }
+                    for name in components(&target).into_iter().rev() {
+                        left.push_front(name);
+                    }
+                }
+                _ => return Err(Error::call("mkdirat", join(&trail, Some(&name)))(Errno::NOTDIR)),
+            }
+        }
+        Ok((join(&trail, None), left))
+    }
+
+    /// The directory without its topmost layer, which has it; nothing when no other layer has it.
+    pub(crate) fn below(&self, path: &Path) -> Result<Option<Merged>> {
+        let Some((_, Node { merged: Some(merged), .. })) = self.walk(path, true)? else { return Ok(None) };
+        let Some(layers) = merged.layers.get(1..).filter(|layers| !layers.is_empty()) else { return Ok(None) };
         let layers =
             layers.iter().map(|fd| rustix::io::fcntl_dupfd_cloexec(fd, 0)).collect::<std::result::Result<_, _>>();
-        let lower = Merged { layers: layers.map_err(Error::call("fcntl", path))? };
-        match self.child(&lower, name, path)? {
-            Some(node) if node.kind() == Kind::Directory => {
-                let mut meta = node.meta(path)?;
-                meta.xattrs
-                    .retain(|name, _| !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay."));
-                Ok(Some(meta))
-            }
-            _ => Ok(None),
-        }
+        Ok(Some(Merged { layers: layers.map_err(Error::call("fcntl", path))? }))
+    }
+
+    /// The directory when only the topmost layer has it, or it is opaque there.
+    pub(crate) fn single(&self, path: &Path) -> Result<Option<OwnedFd>> {
+        let Some((_, Node { fd, merged: Some(merged), .. })) = self.walk(path, false)? else { return Ok(None) };
+        let layers = self.root.layers.len();
+        Ok((merged.layers.len() == 1 && (layers == 1 || !path.as_os_str().is_empty())).then_some(fd))
     }
 
     pub(crate) fn root(&self) -> Result<Node> {

@@ -89,13 +89,15 @@ fn unpack(
         if is_missing { temporary(&dirs[at]) } else { dirs[at].clone() }
     };
     for ((at, _lock), result) in missing.iter().zip(results) {
+        // All of what lies below is there by now.
+        let lower: Vec<PathBuf> = (0..*at).rev().map(now).collect();
         let applied = if let Some(applied) = result? {
             applied
         } else {
-            // It asks for what lies below, and all of that is there by now.
-            let lower: Vec<PathBuf> = (0..*at).rev().map(now).collect();
+            // It asks for that.
             one(chosen, *at, &fresh(&dirs[*at])?, owners, Some(&lower))?
         };
+        layer_tar::drop_void_whiteouts(&now(*at), &lower, userxattr(owners), &applied.whiteouts)?;
         if !applied.root_entry && *at > 0 {
             place::copy_root(&now(at - 1), &File::open(temporary(&dirs[*at]))?)?;
         }
