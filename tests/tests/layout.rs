@@ -830,3 +830,122 @@ fn a_collector_beside_writers_takes_nothing_that_is_theirs() {
     sound(&room);
     assert_eq!(room.sh("img-ls -q").ok().lines().count(), 26);
 }
+
+/// A room with `base:1`, and copies of its store: whole as a layout, as an archive.
+fn with_copies() -> Room {
+    let room = room();
+    room.sh("cp -r root/images good && img-save -o good.tar base:1").ok();
+    room
+}
+
+fn damage(room: &Room) {
+    let manifest_digest = index(room)["manifests"][0]["digest"].clone();
+    let manifest = manifest(room, "base:1");
+    let layer = blob(room, &manifest["layers"][0]["digest"]);
+    let mut bytes = fs::read(&layer).unwrap();
+    bytes[100] ^= 1;
+    fs::write(layer, bytes).unwrap();
+    fs::remove_file(blob(room, &manifest["config"]["digest"])).unwrap();
+    // What it leads to is only known when it is there again.
+    fs::write(blob(room, &manifest_digest), "cut").unwrap();
+}
+
+#[test]
+fn fsck_mends_from_a_layout_and_from_an_archive_however_packed() {
+    needs!("gzip");
+    let room = with_copies();
+    room.sh("gzip -k good.tar").ok();
+    for (source, stdin) in [("good", "</dev/null"), ("good.tar", "</dev/null"), ("-", "<good.tar.gz")] {
+        damage(&room);
+        assert_eq!(findings(&room, 1), ["size"]);
+        let before = room.sh("img-fsck").fails(1, "1 errors");
+        assert!(before.stderr.contains("hint: img-fsck --repair --from"), "{before:#?}");
+        room.sh("img-fsck --repair -q").fails(1, "1 errors");
+        let said = room.sh(&format!("img-fsck --repair --from {source} {stdin}")).ok();
+        let classes: Vec<_> = lines(&said).iter().map(|line| line["class"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(classes, ["size", "missing", "digest"], "{said}");
+        assert!(lines(&said).iter().all(|line| line["repaired"] == source && line["name"].is_string()), "{said}");
+        sound(&room);
+        room.sh("img-fsck --strict && diff -r good/blobs root/images/blobs").ok();
+        assert_eq!(room.sh("ls root/images/.dock | grep -c repair- || true").ok(), "0");
+    }
+}
+
+#[test]
+fn fsck_mends_from_a_registry_fetching_only_what_is_bad() {
+    needs!("docker-registry");
+    let room = room();
+    let registry = dock_tests::registry::Registry::start();
+    let name = format!("{}/base:1", registry.host());
+    room.sh(&format!("img-tag base:1 {name} && img-push {name} >/dev/null")).ok();
+    damage(&room);
+    room.sh(&format!("img-fsck --repair --from {name}")).ok();
+    sound(&room);
+    // A source that cannot be had, and one that has nothing, do not keep the good one.
+    damage(&room);
+    room.sh(
+        "mkdir -p e && img-append --layout other --base scratch --layer tree.tar -c 'ENV A=1' --compress none -t x",
+    )
+    .ok();
+    let ran = room.sh(&format!("img-fsck --repair --from {}/none:1 --from other --from {name}", registry.host()));
+    assert!(ran.stderr.contains("none:1: img-pull"), "{ran:#?}");
+    ran.ok();
+    sound(&room);
+}
+
+#[test]
+fn fsck_takes_no_bad_blob_for_a_bad_one() {
+    let room = with_copies();
+    damage(&room);
+    let before = room.sh("cd root/images && find blobs -type f | sort | xargs sha256sum").ok();
+    for file in fs::read_dir(room.path("good/blobs/sha256")).unwrap() {
+        fs::write(file.unwrap().path(), "cut").unwrap();
+    }
+    let ran = room.sh("img-fsck --repair --from good");
+    assert!(ran.code == 1 && ran.stderr.contains("good: sha256:") && !ran.stdout.contains("repaired"), "{ran:#?}");
+    assert_eq!(room.sh("cd root/images && find blobs -type f | sort | xargs sha256sum").ok(), before);
+    room.sh("img-fsck --from good").fails(2, "--repair");
+    room.sh("img-fsck --repair --from 'no such/thing'").fails(1, "neither a file, a directory nor an image");
+}
+
+#[test]
+fn an_index_is_made_anew_and_nothing_is_lost() {
+    let room = room();
+    room.sh("img-append --base base:1 -c 'ENV A=1' -t second && img-append --base base:1 -c 'ENV A=2' --pin key").ok();
+    let whole = fs::read_to_string(room.path("root/images/index.json")).unwrap();
+    let cut = whole.find("},{").unwrap();
+    room.write("root/images/index.json", &whole[..=cut]);
+    room.sh("img-ls").fails(1, "index.json");
+    let said = room.sh("img-fsck --repair").ok();
+    let line = json(&said);
+    assert_eq!((&line["class"], &line["repaired"]), (&"index".into(), &"blobs".into()));
+    assert_eq!(room.sh("img-ls -q").ok().lines().count(), 2, "the pinned one stays the cache's");
+    assert_eq!(room.sh("img-ls -f dangling=true -q").ok().lines().count(), 1, "one name is lost, no image");
+    room.sh("img-fsck --strict && img-inspect base:1 && grep -q 'base:1' root/images/.dock/index.json.damaged.0").ok();
+    // Gone is not empty: nobody makes a new one by accident, for then the next removal would take everything.
+    fs::remove_file(room.path("root/images/index.json")).unwrap();
+    room.sh("img-append --base scratch --layer tree.tar -t x").fails(1, "img-fsck --repair makes it anew");
+    assert_eq!(findings(&room, 1), ["index"]);
+    room.sh("img-fsck --repair").ok();
+    assert_eq!(room.sh("img-ls -q").ok().lines().count(), 2);
+    sound(&room);
+}
+
+/// Side by side or not, findings come in one order.
+#[test]
+fn fsck_says_the_same_every_time() {
+    let room = room();
+    for n in 0..12 {
+        room.write("tree/n", vec![n; 20_000]);
+        room.sh("tar -C tree -c n | img-append --base base:1 --layer - -t next && img-tag next base:1").ok();
+    }
+    let layers = manifest(&room, "base:1")["layers"].as_array().unwrap().clone();
+    for layer in layers.iter().step_by(3) {
+        fs::write(blob(&room, &layer["digest"]), "bad").unwrap();
+    }
+    let first = room.sh("img-fsck");
+    assert!(first.code == 1 && first.stdout.lines().count() >= layers.len() / 3, "{first:#?}");
+    for _ in 0..5 {
+        assert_eq!(room.sh("img-fsck").stdout, first.stdout);
+    }
+}

@@ -1,8 +1,11 @@
-use crate::error::{Error, Result};
+mod layers;
+
+use crate::error::Result;
 use crate::gc::children;
 use crate::image::parse_manifest;
 use crate::layout::Layout;
 use crate::temp;
+use layers::Jobs;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
@@ -59,7 +62,7 @@ pub struct Finding {
     /// The blob, when it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// The name or file, when it is about one.
+    /// The name of the image, of several the first; or the file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// For people.
@@ -81,39 +84,35 @@ pub struct Summary {
     pub warnings: usize,
 }
 
-/// Uncompresses a layer and gives the digest of the tar by an algorithm. The crate knows no compression: the tool does.
-type DiffIdOf<'a> = dyn FnMut(&Descriptor, Algorithm, &mut (dyn Read + Send)) -> io::Result<Digest> + 'a;
+/// Uncompresses a layer and gives the digest of the tar by an algorithm. The crate knows no compression: the tool
+/// does. It is called from several threads.
+type DiffIdOf<'a> = dyn Fn(&Descriptor, Algorithm, &mut (dyn Read + Send)) -> io::Result<Digest> + Sync + 'a;
 
 struct Check<'a> {
     layout: &'a Layout,
     report: &'a mut dyn FnMut(Finding),
-    diff_id_of: &'a mut DiffIdOf<'a>,
     summary: Summary,
-    /// Blobs that were read, and whether they were sound.
+    /// Documents that were read, and whether they were sound.
     seen: HashMap<Digest, bool>,
-    /// Layers by digest with the diff ID that they have.
-    diff_ids: HashMap<Digest, Option<Digest>>,
-    queue: Vec<Descriptor>,
+    /// What is to be looked into, and the name that led there.
+    queue: Vec<(Descriptor, Option<String>)>,
+    jobs: Jobs,
 }
 
 impl Layout {
     /// Checks everything that index and pins reach, each blob read once, and what lies around besides.
     /// A finding is reported as soon as it is found; an error is returned only when looking itself failed.
-    pub fn fsck(
-        &self,
-        diff_id_of: &mut dyn FnMut(&Descriptor, Algorithm, &mut (dyn Read + Send)) -> io::Result<Digest>,
-        report: &mut dyn FnMut(Finding),
-    ) -> Result<Summary> {
+    pub fn fsck(&self, diff_id_of: &DiffIdOf<'_>, report: &mut dyn FnMut(Finding)) -> Result<Summary> {
         // Looking writes nothing: where there is no lock file, nobody of ours collects.
         let _hold = if self.private("blobs.lock").exists() { self.hold().ok() } else { None };
-        let summary = Summary::default();
-        let (seen, diff_ids, queue) = (HashMap::new(), HashMap::new(), Vec::new());
-        let mut check = Check { layout: self, report, diff_id_of, summary, seen, diff_ids, queue };
+        let (summary, seen, queue, jobs) = (Summary::default(), HashMap::new(), Vec::new(), Jobs::default());
+        let mut check = Check { layout: self, report, summary, seen, queue, jobs };
         check.index();
         check.pins();
-        while let Some(descriptor) = check.queue.pop() {
-            check.tree(&descriptor);
+        while let Some((descriptor, name)) = check.queue.pop() {
+            check.tree(&descriptor, name.as_deref());
         }
+        check.layers(diff_id_of);
         check.leftovers()?;
         Ok(check.summary)
     }
@@ -156,58 +155,59 @@ impl Check<'_> {
             {
                 self.find(Class::Name, Some(&descriptor.digest), Some(name), "two entries of the index have this name");
             }
-            self.queue.push(descriptor);
+            let name = descriptor.annotation(annotation::REF_NAME).map(Into::into);
+            self.queue.push((descriptor, name));
         }
     }
 
     fn pins(&mut self) {
         match self.layout.pins() {
-            Ok(pins) => self.queue.extend(pins.into_iter().map(|(_, pinned)| pinned)),
+            Ok(pins) => self.queue.extend(pins.into_iter().map(|(_, pinned)| (pinned, None))),
             Err(error) => self.find(Class::Index, None, Some(".dock/pins"), error.to_string()),
         }
     }
 
     /// A manifest or index with everything below it.
-    fn tree(&mut self, descriptor: &Descriptor) {
-        if !self.blob(descriptor) || !(descriptor.is_index() || descriptor.is_manifest()) {
+    fn tree(&mut self, descriptor: &Descriptor, name: Option<&str>) {
+        if !self.document(descriptor, name) || !(descriptor.is_index() || descriptor.is_manifest()) {
             return;
         }
         let bytes = match self.layout.document(descriptor) {
             Ok(bytes) => bytes,
-            Err(error) => return self.find(Class::Document, Some(&descriptor.digest), None, error.to_string()),
+            Err(error) => return self.find(Class::Document, Some(&descriptor.digest), name, error.to_string()),
         };
         match children(descriptor, &bytes) {
             Err(error) => {
                 let class = if wrong_type(descriptor, &bytes) { Class::MediaType } else { Class::Document };
-                self.find(class, Some(&descriptor.digest), None, error.to_string());
+                self.find(class, Some(&descriptor.digest), name, error.to_string());
             }
-            Ok(_) if descriptor.is_manifest() => self.manifest(descriptor, &bytes),
+            Ok(_) if descriptor.is_manifest() => self.manifest(descriptor, &bytes, name),
             Ok(children) => {
                 // One platform of many is enough: an image pulled for this machine has only its own.
                 let (here, absent): (Vec<_>, Vec<_>) =
                     children.into_iter().partition(|child| self.layout.has(&child.digest).is_some());
                 if here.is_empty() {
                     for child in &absent {
-                        self.find(Class::Missing, Some(&child.digest), None, "no such blob in the layout");
+                        self.find(Class::Missing, Some(&child.digest), name, "no such blob in the layout");
                     }
                 }
-                self.queue.extend(here);
+                self.queue.extend(here.into_iter().map(|child| (child, name.map(Into::into))));
             }
         }
     }
 
-    fn manifest(&mut self, descriptor: &Descriptor, bytes: &[u8]) {
+    fn manifest(&mut self, descriptor: &Descriptor, bytes: &[u8], name: Option<&str>) {
         let manifest = match parse_manifest(descriptor, bytes) {
             Ok(manifest) => manifest,
-            Err(error) => return self.find(Class::Document, Some(&descriptor.digest), None, error.to_string()),
+            Err(error) => return self.find(Class::Document, Some(&descriptor.digest), name, error.to_string()),
         };
-        let config_sound = self.blob(&manifest.config);
+        let config_sound = self.document(&manifest.config, name);
         let configured = matches!(manifest.config.media_type.as_str(), media_type::CONFIG | media_type::DOCKER_CONFIG);
         // Buildx gives an attestation the configuration of an image, but statements in the place of layers.
         let statement = |layer: &Descriptor| layer.media_type.starts_with("application/vnd.in-toto");
         if !configured || manifest.layers.first().is_some_and(statement) {
             for layer in &manifest.layers {
-                self.blob(layer);
+                self.jobs.blob(layer, name);
             }
             return;
         }
@@ -215,101 +215,57 @@ impl Check<'_> {
             (_, Ok(image)) => image.diff_ids,
             (sound, Err(error)) => {
                 if sound {
-                    self.find(Class::Document, Some(&manifest.config.digest), None, error.to_string());
+                    self.find(Class::Document, Some(&manifest.config.digest), name, error.to_string());
                 }
                 Vec::new()
             }
         };
         for (place, layer) in manifest.layers.iter().enumerate() {
-            self.layer(layer, expected.get(place));
-        }
-    }
-
-    /// One pass: the blob's digest and, on the uncompressed side, the diff ID.
-    fn layer(&mut self, layer: &Descriptor, expected: Option<&Digest>) {
-        if !is_layer(&layer.media_type) {
-            let message = format!("{:?} is no media type of a layer", layer.media_type);
-            self.find(Class::MediaType, Some(&layer.digest), None, message);
-            self.blob(layer);
-            return;
-        }
-        if !self.diff_ids.contains_key(&layer.digest) && !self.seen.contains_key(&layer.digest) {
-            let found = self.read_layer(layer, expected.map_or(Algorithm::Sha256, Digest::algorithm));
-            self.diff_ids.insert(layer.digest.clone(), found);
-        }
-        if let (Some(expected), Some(Some(found))) = (expected, self.diff_ids.get(&layer.digest))
-            // Each blob is read once: of two images that hash it by two algorithms, the first one is checked.
-            && expected.algorithm() == found.algorithm()
-            && expected != found
-        {
-            let message = format!("the layer uncompresses to {found}, its image says {expected}");
-            self.find(Class::DiffId, Some(&layer.digest), None, message);
-        }
-    }
-
-    fn read_layer(&mut self, layer: &Descriptor, algorithm: Algorithm) -> Option<Digest> {
-        let mut reader = match self.layout.read(layer) {
-            Ok(reader) => reader,
-            Err(error) => {
-                self.unreadable(layer, &error);
-                return None;
-            }
-        };
-        let uncompressed = (self.diff_id_of)(layer, algorithm, &mut reader);
-        if let Err(error) = reader.finish() {
-            self.damaged(layer, error);
-            return None;
-        }
-        self.sound(layer);
-        match uncompressed {
-            Ok(digest) => Some(digest),
-            Err(error) => {
-                let message = format!("{}: cannot be uncompressed: {error}", layer.media_type);
-                self.find(Class::MediaType, Some(&layer.digest), None, message);
-                None
+            if is_layer(&layer.media_type) {
+                self.jobs.layer(layer, name, expected.get(place));
+            } else {
+                let message = format!("{:?} is no media type of a layer", layer.media_type);
+                self.find(Class::MediaType, Some(&layer.digest), name, message);
+                self.jobs.blob(layer, name);
             }
         }
     }
 
-    /// Whether a blob is there and sound; read once, however often it is pointed to.
-    fn blob(&mut self, descriptor: &Descriptor) -> bool {
+    fn layers(&mut self, diff_id_of: &DiffIdOf<'_>) {
+        let layout = self.layout;
+        std::mem::take(&mut self.jobs).run(layout, diff_id_of, &mut |job, done| {
+            if done.sound {
+                self.sound(&job.blob);
+            }
+            for (class, message) in done.findings {
+                self.find(class, Some(&job.blob.digest), job.name.as_deref(), message);
+            }
+        });
+    }
+
+    /// Whether a small blob is there and sound; read once, however often it is pointed to.
+    fn document(&mut self, descriptor: &Descriptor, name: Option<&str>) -> bool {
         if let Some(sound) = self.seen.get(&descriptor.digest) {
             return *sound;
         }
-        match self.layout.read(descriptor) {
-            Err(error) => self.unreadable(descriptor, &error),
-            Ok(reader) => match reader.finish() {
-                Ok(()) => self.sound(descriptor),
-                Err(error) => self.damaged(descriptor, error),
-            },
+        let found = match self.layout.read(descriptor) {
+            Err(error) => Some((layers::class_of(&error), error.to_string())),
+            Ok(reader) => reader.finish().err().map(layers::damage),
+        };
+        self.seen.insert(descriptor.digest.clone(), found.is_none());
+        match found {
+            None => self.sound(descriptor),
+            Some((class, message)) => {
+                self.find(class, Some(&descriptor.digest), name, message);
+                return false;
+            }
         }
-        self.seen.get(&descriptor.digest) == Some(&true)
+        true
     }
 
     fn sound(&mut self, descriptor: &Descriptor) {
         self.summary.blobs += 1;
         self.summary.bytes += descriptor.size;
-        self.seen.insert(descriptor.digest.clone(), true);
-    }
-
-    fn damaged(&mut self, descriptor: &Descriptor, error: io::Error) {
-        match error.downcast::<Error>() {
-            Ok(error) => self.unreadable(descriptor, &error),
-            Err(error) => {
-                self.seen.insert(descriptor.digest.clone(), false);
-                self.find(Class::Digest, Some(&descriptor.digest), None, format!("read: {error}"));
-            }
-        }
-    }
-
-    fn unreadable(&mut self, descriptor: &Descriptor, error: &Error) {
-        let class = match error {
-            Error::Missing(_) => Class::Missing,
-            Error::Size { .. } => Class::Size,
-            _ => Class::Digest,
-        };
-        self.seen.insert(descriptor.digest.clone(), false);
-        self.find(class, Some(&descriptor.digest), None, error.to_string());
     }
 
     /// What lies in the layout and belongs to no image. None of it harms.

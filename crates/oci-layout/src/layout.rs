@@ -53,6 +53,11 @@ impl Layout {
             other => drop(other?),
         }
         if !layout.path.join(index::FILE).exists() {
+            // An empty index would be the end of them: the next collection takes what nothing names.
+            if !layout.blobs()?.is_empty() {
+                let reason = "index.json is gone, and blobs are there: img-fsck --repair makes it anew".into();
+                return Err(Error::NotALayout { path: layout.path, reason });
+            }
             layout.create()?;
         }
         temp::sweep(&layout.private("tmp"))?;

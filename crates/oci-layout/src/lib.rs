@@ -20,6 +20,7 @@ mod image;
 mod index;
 mod layout;
 mod lease;
+mod mend;
 mod names;
 mod partial;
 mod pins;
@@ -32,6 +33,7 @@ pub use gc::Hold;
 pub use hash::{Hashed, Hasher, digest_of};
 pub use image::{Manifest, OpenImage};
 pub use layout::Layout;
+pub use mend::Rebuilt;
 
 /// Manifests, configurations and indexes are small; a bigger one is an attack (CVE-2021-41190's family, and
 /// distribution's own limit).
