@@ -238,7 +238,10 @@ fn images_are_listed_tagged_saved_loaded_and_removed() {
         dock.sh("dock tag none a:b").fails(1, "No such image: none:latest");
         let ran = dock.sh("dock tag busybox");
         assert_eq!(ran.code, 1);
-        assert!(ran.stderr.starts_with("dock: 'dock tag' requires at least 2 argument(s)."), "{ran:#?}");
+        assert!(
+            ran.stderr.starts_with("\"dock tag\" requires exactly 2 arguments.\nSee 'dock tag --help'.\n"),
+            "{ran:#?}"
+        );
     });
 }
 

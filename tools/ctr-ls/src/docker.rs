@@ -7,12 +7,13 @@ use wire::Status;
 /// What docker writes for a time that has not come.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-pub fn object(found: &Found) -> anyhow::Result<Value> {
+/// With `sizes`, the bytes that it has written and those of all it sees.
+pub fn object(found: &Found, sizes: bool) -> anyhow::Result<Value> {
     let config = bundle::read_config(&found.dir)?;
     let image = bundle::read_image_config(&found.dir)?;
     let (meta, process) = (&found.meta, &config["process"]);
     let user = &process["user"];
-    Ok(json!({
+    let mut object = json!({
         "Id": meta.id,
         "Created": meta.created,
         "Path": meta.command.first(),
@@ -39,7 +40,13 @@ pub fn object(found: &Found) -> anyhow::Result<Value> {
             "Entrypoint": image["config"]["Entrypoint"],
             "Labels": meta.labels,
         },
-    }))
+    });
+    if sizes {
+        let (written, seen) = crate::size::of(&found.dir)?;
+        object["SizeRw"] = written.into();
+        object["SizeRootFs"] = seen.into();
+    }
+    Ok(object)
 }
 
 fn state(found: &Found) -> Value {

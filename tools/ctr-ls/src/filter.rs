@@ -1,78 +1,117 @@
 //! `--filter NAME=VALUE`, with docker's meaning: several of one name are alternatives, except for labels;
-//! different names all have to hold.
+//! different names all have to hold. What is wrong with one is said in docker's words.
 
-use bundle::Found;
-use std::str::FromStr;
+use crate::{mounted, status};
+use bundle::{Containers, Found};
+use jiff::Timestamp;
+use regex_lite::Regex;
+use toolkit::{WithHint, usage};
 
-#[derive(Debug, Clone)]
+/// One filter, ready to be asked.
+#[derive(Debug)]
 pub struct Filter {
-    name: Subject,
-    value: String,
+    name: String,
+    test: Test,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Subject {
-    Ancestor,
-    Exited,
-    Id,
-    Label,
-    Name,
-    Status,
-}
-
-impl FromStr for Filter {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, value) = text.split_once('=').ok_or("invalid argument: want NAME=VALUE")?;
-        let name = match name.trim().to_ascii_lowercase().as_str() {
-            "ancestor" => Subject::Ancestor,
-            "exited" if value.parse::<i32>().is_err() => return Err(format!("invalid exit code '{value}'")),
-            "exited" => Subject::Exited,
-            "id" => Subject::Id,
-            "label" => Subject::Label,
-            "name" => Subject::Name,
-            "status" if !STATUSES.contains(&value) => return Err(format!("invalid value for status: '{value}'")),
-            "status" => Subject::Status,
-            other => return Err(format!("invalid filter '{other}'")),
-        };
-        Ok(Self { name, value: value.into() })
-    }
+#[derive(Debug)]
+enum Test {
+    Ancestor(String),
+    Before(Option<Timestamp>),
+    Exited(i32),
+    Health(String),
+    /// What the start of an ID may be, or a pattern somewhere in it.
+    Id(String, Option<Regex>),
+    Label(String, Option<String>),
+    /// A pattern somewhere in the name, with or without its slash; none when it is no pattern.
+    Name(Option<Regex>),
+    Network(String),
+    Since(Option<Timestamp>),
+    Status(String),
+    Volume(String),
+    /// All of them (docker on Linux), or none: tasks are Swarm's, and ports are not published here.
+    Always(bool),
 }
 
 const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "exited", "removing", "dead"];
+const HEALTHS: [&str; 4] = ["none", "starting", "healthy", "unhealthy"];
 
 impl Filter {
+    /// Parses one; `before` and `since` look their container up.
+    pub fn parse(text: &str, containers: &Containers) -> anyhow::Result<Self> {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(usage(format!("invalid argument {text:?}: bad format of filter (expected name=value)")));
+        };
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        let created = || anyhow::Ok(containers.find(value)?.meta.created.parse().ok());
+        let test = match name.as_str() {
+            "ancestor" => Test::Ancestor(value.into()),
+            "before" => Test::Before(created()?),
+            "exited" => Test::Exited(
+                value.parse().map_err(|_| usage(format!("strconv.Atoi: parsing {value:?}: invalid syntax")))?,
+            ),
+            "expose" | "publish" => Test::Always(false),
+            "health" if HEALTHS.contains(&value) => Test::Health(value.into()),
+            "health" => return Err(usage(format!("Unrecognised filter value for health: {value}"))),
+            "id" => Test::Id(value.into(), Regex::new(value).ok()),
+            "is-task" => match value {
+                "1" | "true" | "True" | "TRUE" => Test::Always(false),
+                "0" | "false" | "False" | "FALSE" => Test::Always(true),
+                _ => return Err(usage(format!("Invalid filter 'is-task=[{value}]'"))),
+            },
+            "isolation" => Test::Always(true),
+            "label" => match value.split_once('=') {
+                Some((label, value)) => Test::Label(label.into(), Some(value.into())),
+                None => Test::Label(value.into(), None),
+            },
+            "name" => Test::Name(Regex::new(value).ok()),
+            "network" => Test::Network(value.into()),
+            "since" => Test::Since(created()?),
+            "status" if STATUSES.contains(&value) => Test::Status(value.into()),
+            "status" => return Err(usage(format!("Invalid filter 'status={value}'"))),
+            "volume" => Test::Volume(value.into()),
+            _ => {
+                return Err::<Self, _>(usage(format!("Invalid filter '{name}'"))).hint(|| {
+                    "filters are ancestor, before, exited, expose, health, id, is-task, isolation, label, name, network, \
+                     publish, since, status, volume"
+                        .into()
+                });
+            }
+        };
+        Ok(Self { name, test })
+    }
+
     /// Whether it is about containers that may not run.
     pub fn asks_for_status(&self) -> bool {
-        matches!(self.name, Subject::Status | Subject::Exited)
+        matches!(self.test, Test::Status(_))
     }
 
     fn holds(&self, found: &Found) -> bool {
-        let value = self.value.as_str();
-        match self.name {
-            Subject::Ancestor => ancestor(found, value),
-            Subject::Exited => found.exit.as_ref().is_some_and(|exit| Ok(exit.exit_code) == value.parse()),
-            Subject::Id => found.meta.id.starts_with(value),
-            Subject::Label => {
-                let (name, wanted) = value.split_once('=').map_or((value, None), |(name, wanted)| (name, Some(wanted)));
+        let created = || found.meta.created.parse::<Timestamp>().ok();
+        match &self.test {
+            Test::Ancestor(image) => ancestor(found, image),
+            Test::Before(limit) => created().is_some_and(|at| limit.is_some_and(|limit| at < limit)),
+            Test::Exited(code) => found.exit.as_ref().is_some_and(|exit| exit.exit_code == *code),
+            Test::Health(word) => status::health(found).as_deref().unwrap_or("none") == word,
+            Test::Id(start, pattern) => {
+                found.meta.id.starts_with(start) || pattern.as_ref().is_some_and(|id| id.is_match(&found.meta.id))
+            }
+            Test::Label(name, wanted) => {
                 let label = found.meta.labels.get(name);
-                label.is_some_and(|label| wanted.is_none_or(|wanted| label.as_str() == Some(wanted)))
+                label.is_some_and(|label| wanted.as_ref().is_none_or(|wanted| label == wanted.as_str()))
             }
-            // Docker takes a regular expression here; of those, a piece of the name, `^` and `$` are understood.
-            Subject::Name => {
-                let start = value.strip_prefix('^').map(|rest| rest.strip_prefix('/').unwrap_or(rest));
-                let middle = start.unwrap_or(value);
-                let end = middle.strip_suffix('$');
-                let (name, middle) = (found.meta.name.as_str(), end.unwrap_or(middle));
-                match (start.is_some(), end.is_some()) {
-                    (true, true) => name == middle,
-                    (true, false) => name.starts_with(middle),
-                    (false, true) => name.ends_with(middle),
-                    (false, false) => name.contains(middle),
-                }
-            }
-            Subject::Status => crate::status::word(found.status) == value,
+            Test::Name(pattern) => pattern.as_ref().is_some_and(|pattern| {
+                pattern.is_match(&found.meta.name) || pattern.is_match(&format!("/{}", found.meta.name))
+            }),
+            Test::Network(name) => mounted::network(&found.dir).is_ok_and(|network| network == name),
+            Test::Since(limit) => created().is_some_and(|at| limit.is_some_and(|limit| at > limit)),
+            Test::Status(word) => status::word(found.status) == word,
+            Test::Volume(wanted) => mounted::mounts(&found.dir).is_ok_and(|mounts| {
+                mounts
+                    .iter()
+                    .any(|mount| mount.name.as_ref().unwrap_or(&mount.source) == wanted || mount.destination == *wanted)
+            }),
+            Test::Always(answer) => *answer,
         }
     }
 }
@@ -90,9 +129,10 @@ fn ancestor(found: &Found, value: &str) -> bool {
     found.meta.image.as_ref().is_some_and(same_name) || found.meta.image_id.as_ref().is_some_and(same_id)
 }
 
+/// Whether the container is listed.
 pub fn all_hold(filters: &[Filter], found: &Found) -> bool {
     filters.iter().all(|filter| {
-        let same = filters.iter().filter(|other| other.name == filter.name);
-        filter.holds(found) || filter.name != Subject::Label && same.into_iter().any(|other| other.holds(found))
+        let mut same = filters.iter().filter(|other| other.name == filter.name);
+        filter.holds(found) || filter.name != "label" && same.any(|other| other.holds(found))
     })
 }

@@ -18,15 +18,19 @@
 
 mod docker;
 mod filter;
+mod listing;
+mod mounted;
+mod size;
 mod status;
 
 use anyhow::{Context, bail};
 use bundle::{Containers, Found};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use filter::Filter;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use toolkit::Out;
+use template::{Listing, Template};
+use toolkit::{Out, usage};
 use wire::{Record, Status};
 
 /// List containers
@@ -50,9 +54,9 @@ struct Args {
     #[arg(short = 'n', long, value_name = "NUMBER", allow_hyphen_values = true)]
     last: Option<i64>,
 
-    /// Only those for which NAME=VALUE holds: ancestor, exited, id, label, name, status
+    /// Only those for which NAME=VALUE holds: name, label, status and docker's others
     #[arg(short, long, value_name = "NAME=VALUE")]
-    filter: Vec<Filter>,
+    filter: Vec<String>,
 
     /// Print only IDs
     #[arg(short, long)]
@@ -62,25 +66,21 @@ struct Args {
     #[arg(long)]
     no_trunc: bool,
 
-    /// How to print them
-    #[arg(long, value_enum, default_value_t = Format::Json)]
-    format: Format,
+    /// The bytes that each has written, and those of all it sees
+    #[arg(short, long)]
+    size: bool,
+
+    /// As docker shows them instead of records: table, json, a Go template, or table and a template
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+
+    /// The object of docker inspect instead of a line of docker ps
+    #[arg(long)]
+    inspect: bool,
 
     /// Where images, volumes and containers are kept [default: /var/lib/dock]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// One container record a line
-    Json,
-    /// Docker's columns
-    Table,
-    /// One object a line, as docker inspect has it
-    Docker,
-    /// The ID of the image it was made from
-    Image,
 }
 
 fn main() -> ExitCode {
@@ -91,15 +91,49 @@ fn main() -> ExitCode {
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let root = toolkit::root_dir(args.root.as_deref());
     let containers = Containers::new(&root, &toolkit::run_dir());
+    let format = args.format.as_deref().or(args.quiet.then_some("table"));
+    let show = match (args.inspect, format) {
+        (true, None) => Show::Elements,
+        (true, Some("json")) | (false, Some("docker")) => Show::Objects,
+        (true, Some(format)) => Show::Template(Template::parse(format).map_err(|error| usage(error.to_string()))?),
+        (false, None) => Show::Records,
+        (false, Some("image")) => Show::Images,
+        (false, Some(format)) => {
+            Show::Listing(listing::parse(&args, format).map_err(|error| usage(error.to_string()))?)
+        }
+    };
     let listed = if args.containers.is_empty() { select(&containers, &args)? } else { named(&containers, &args)? };
-    let id = |found: &Found| if args.no_trunc { found.meta.id.clone() } else { found.meta.id[..12].to_owned() };
-    match args.format {
-        _ if args.quiet => listed.iter().try_for_each(|found| out.text(&(id(found) + "\n"))),
-        Format::Json => listed.iter().try_for_each(|found| out.record(&Record::Container(found.record()))),
-        Format::Table => out.text(&status::render(&listed, args.no_trunc)),
-        Format::Docker => listed.iter().try_for_each(|found| out.text(&format!("{}\n", docker::object(found)?))),
-        Format::Image => listed.iter().try_for_each(|found| out.text(&(image_id(found)? + "\n"))),
+    if let Show::Listing(listing) = &show {
+        return out.text(&listing::text(listing, &args, &listed)?);
     }
+    for found in &listed {
+        let object = || docker::object(found, args.size);
+        let line = match &show {
+            Show::Records => Record::Container(found.record()).to_line(),
+            Show::Images => image_id(found)?,
+            Show::Objects => object()?.to_string(),
+            Show::Elements => template::element(&object()?),
+            Show::Template(template) => template.render(&object()?)?,
+            Show::Listing(_) => continue,
+        };
+        out.text(&(line + "\n"))?;
+    }
+    Ok(())
+}
+
+/// How each container is printed.
+enum Show {
+    Records,
+    /// The image that each was made from.
+    Images,
+    /// docker inspect's object, on one line.
+    Objects,
+    /// The same, indented as in docker's array.
+    Elements,
+    /// The same, by a template.
+    Template(Template),
+    /// All of them, as docker ps does.
+    Listing(Listing),
 }
 
 fn image_id(found: &Found) -> anyhow::Result<String> {
@@ -117,10 +151,11 @@ fn named(containers: &Containers, args: &Args) -> anyhow::Result<Vec<Found>> {
 /// Docker's rule: `-l` and `-n` look at all of them, and so does a filter that asks for a status.
 fn select(containers: &Containers, args: &Args) -> anyhow::Result<Vec<Found>> {
     let last = if args.latest { Some(1) } else { args.last.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0) };
-    let all = args.all || last.is_some() || args.filter.iter().any(Filter::asks_for_status);
+    let filters = args.filter.iter().map(|filter| Filter::parse(filter, containers)).collect::<Result<Vec<_>, _>>()?;
+    let all = args.all || last.is_some() || filters.iter().any(Filter::asks_for_status);
     let mut listed = containers.list()?;
     listed.retain(|found| all || matches!(found.status, Status::Running | Status::Paused | Status::Restarting));
-    listed.retain(|found| filter::all_hold(&args.filter, found));
+    listed.retain(|found| filter::all_hold(&filters, found));
     listed.truncate(last.unwrap_or(usize::MAX));
     Ok(listed)
 }

@@ -4,15 +4,6 @@
 say() { printf '%s\n' "$*" >&2; }
 die() { say "dock: $1"; exit "${2:-1}"; }
 
-# Docker's answer to a wrong command line: two lines and 125.
-misuse() { say "$1"; say "See 'dock $command --help'."; exit 125; }
-
-# Docker's answer to missing or surplus operands: want MIN MAX COUNT.
-want() {
-    [ "$3" -ge "$1" ] || { say "dock: 'dock $command' requires at least $1 argument(s)."; say "See 'dock $command --help'."; exit 1; }
-    [ "$3" -le "$2" ] || { say "dock: 'dock $command' requires at most $2 argument(s)."; say "See 'dock $command --help'."; exit 1; }
-}
-
 # Sets $quoted to the words as a shell reads them back.
 quote() {
     quoted=
@@ -61,3 +52,8 @@ image_id() { stage img-inspect; stage sed 's/^{"Id":"\([^"]*\)".*/\1/'; stage gr
 # One more stage: objects, one a line, become the JSON array that docker prints.
 # shellcheck disable=SC2016 # a sed script
 array() { stage sed '1s/^/[/; $!s/$/,/; $s/$/]/'; }
+
+# shellcheck source=tools/dock/dock.d/words.sh
+. "$lib/words.sh"
+# shellcheck source=tools/dock/dock.d/options.sh
+. "$lib/options.sh"

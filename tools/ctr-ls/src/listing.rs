@@ -1,0 +1,115 @@
+//! The list as docker shows it: `--format`, and what a template finds in a line.
+
+use crate::{Args, mounted, size, status};
+use bundle::Found;
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+use template::{Listing, Sheet};
+
+const SHEET: Sheet = Sheet {
+    kind: "*formatter.ContainerContext",
+    headings: &[
+        ("Command", "COMMAND"),
+        ("CreatedAt", "CREATED AT"),
+        ("ID", "CONTAINER ID"),
+        ("Image", "IMAGE"),
+        ("Labels", "LABELS"),
+        ("LocalVolumes", "LOCAL VOLUMES"),
+        ("Mounts", "MOUNTS"),
+        ("Names", "NAMES"),
+        ("Networks", "NETWORKS"),
+        ("Ports", "PORTS"),
+        ("RunningFor", "CREATED"),
+        ("Size", "SIZE"),
+        ("State", "STATE"),
+        ("Status", "STATUS"),
+    ],
+};
+
+const TABLE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}";
+const WITH_SIZE: &str =
+    "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
+/// Docker cuts the quoted command and the names of mounts here.
+const COMMAND_WIDTH: usize = 20;
+const MOUNT_WIDTH: usize = 15;
+
+/// What to print for `--quiet`, `--size` and a `--format`; as in docker a template counts more than `-q`.
+pub fn parse(args: &Args, format: &str) -> Result<Listing, template::Error> {
+    Listing::parse(match format {
+        "table" if args.quiet => "{{.ID}}",
+        "table" if args.size => WITH_SIZE,
+        "table" => TABLE,
+        other => other,
+    })
+}
+
+/// The whole list.
+pub fn text(listing: &Listing, args: &Args, listed: &[Found]) -> anyhow::Result<String> {
+    let now = Timestamp::now();
+    let with_size = args.size || listing.names("Size");
+    // The columns of docker ps need no other file of the bundle than those that are read already.
+    let plain = matches!(args.format.as_deref(), None | Some("table"));
+    let rows =
+        listed.iter().map(|found| row(found, args, now, with_size, plain)).collect::<anyhow::Result<Vec<_>>>()?;
+    let text = listing.render(&SHEET, &rows).map_err(|error| match error {
+        // This list alone has other words for it.
+        template::Error::Execute(cause) => anyhow::anyhow!("failed to execute template: {cause}"),
+        parse @ template::Error::Parse(_) => parse.into(),
+    })?;
+    Ok(if listing.is_table() { table::align(&text) } else { text })
+}
+
+fn row(found: &Found, args: &Args, now: Timestamp, with_size: bool, plain: bool) -> anyhow::Result<template::Row> {
+    let meta = &found.meta;
+    let whole = args.no_trunc;
+    let mut image = meta.image.clone().unwrap_or_default();
+    if !whole && image.starts_with("sha256:") {
+        image = image.chars().skip(7).take(12).collect();
+    }
+    let label = |(name, value): (&String, &Value)| format!("{name}={}", value.as_str().unwrap_or_default());
+    let mut labels: Vec<_> = meta.labels.iter().map(label).collect();
+    labels.sort();
+    let mounts = if plain { Vec::new() } else { mounted::mounts(&found.dir)? };
+    let cut = |name: &str| if whole { name.to_owned() } else { table::clip(name, MOUNT_WIDTH) };
+    let named = mounts.iter().map(|mount| cut(mount.name.as_deref().unwrap_or(&mount.source)));
+    let created = meta.created.parse::<Timestamp>();
+    let fields = json!({
+        "Command": command(&meta.command, whole),
+        "CreatedAt": created.map_or_else(|_| meta.created.clone(), |at| at.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()),
+        "ID": if whole { meta.id.clone() } else { meta.id[..12].to_owned() },
+        "Image": image,
+        "Labels": labels.join(","),
+        "LocalVolumes": mounts.iter().filter(|mount| mount.name.is_some()).count().to_string(),
+        "Mounts": named.collect::<Vec<_>>().join(","),
+        "Names": meta.name,
+        "Networks": if plain { String::new() } else { mounted::network(&found.dir)?.into() },
+        "Ports": "",
+        "RunningFor": format!("{} ago", status::since(&meta.created, now)),
+        "Size": if with_size { size::in_words(&found.dir)? } else { "0B".into() },
+        "State": status::word(found.status),
+        "Status": status::text(found, now),
+    });
+    let mut methods = Map::new();
+    methods.insert("Label".into(), meta.labels.clone().into());
+    Ok(template::Row { fields, methods: methods.into() })
+}
+
+fn command(words: &[String], whole: bool) -> String {
+    let line: String = words.join(" ").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("\"{}\"", if whole { line } else { table::clip(&line, COMMAND_WIDTH) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_quoted_and_cut() {
+        let words = |text: &str| -> Vec<String> { text.split(' ').map(Into::into).collect() };
+        assert_eq!(command(&words("sh -c true"), false), "\"sh -c true\"");
+        assert_eq!(command(&words("12345678901234567890"), false), "\"12345678901234567890\"");
+        assert_eq!(command(&words("123456789012345678901"), false), "\"1234567890123456789…\"");
+        assert_eq!(command(&words("123456789012345678901"), true), "\"123456789012345678901\"");
+        assert_eq!(command(&["a\nb\u{1b}[0m".into()], false), "\"a b [0m\"");
+    }
+}

@@ -1,0 +1,96 @@
+# shellcheck shell=sh
+# Docker's command lines: options between operands, in every form that docker takes, and docker's words for others.
+
+# options 'SPEC' "$@": SPEC names what the command takes, "a|all" a switch and "f|filter=" an option with a value.
+# Sets $words, the options as the tools take them, and $operands, both quoted for eval; their $count; and opt_NAME
+# for each option: its last value, 1 for a switch that is on, else nothing.
+options() {
+    spec=" $1 " words='' operands='' count=0
+    shift
+    for name in $spec; do name=${name#*|}; name=${name%=}; variable; eval "opt_$variable=''"; done
+    while [ $# -gt 0 ]; do
+        arg=$1 given=''
+        shift
+        case $arg in
+            --) operand "$@"; break ;;
+            --*=*) name=${arg%%=*} name=${name#--} value=${arg#*=} given=1; by_name "$name" || misuse "unknown flag: --$name" ;;
+            --*) name=${arg#--}; by_name "$name" || misuse "unknown flag: $arg" ;;
+            -?*)
+                value=${arg#-?} letter=${arg#-} letter=${letter%"$value"}
+                by_letter "$letter" || misuse "unknown shorthand flag: '$letter' in $arg"
+                case $kind$value in
+                    *=*) value=${value#=} given=1 ;;
+                    value?*) given=1 ;;
+                    switch?*) set -- "-$value" "$@" ;;
+                esac
+                ;;
+            *) operand "$arg"; continue ;;
+        esac
+        if [ "$kind" = switch ]; then
+            [ -n "$given" ] || value=true
+            case $value in
+                1 | [tT] | true | TRUE | True) value=1 ;;
+                0 | [fF] | false | FALSE | False) value='' ;;
+                *) misuse "invalid argument \"$value\" for \"$both\" flag: strconv.ParseBool: parsing \"$value\": invalid syntax" ;;
+            esac
+        elif [ -z "$given" ]; then
+            [ $# -gt 0 ] || case $arg in
+                --*) misuse "flag needs an argument: $arg" ;;
+                *) misuse "flag needs an argument: '$letter' in $arg" ;;
+            esac
+            value=$1
+            shift
+        fi
+        take
+    done
+    for name in $spec; do
+        case $name in *=) continue ;; esac
+        name=${name#*|}
+        variable
+        eval "[ -z \"\$opt_$variable\" ] || words=\"\$words --$name\""
+    done
+}
+
+# Notes the option $name with its $value.
+take() {
+    variable
+    eval "opt_$variable=\$value"
+    [ "$kind" = value ] || return 0
+    case $name$value in
+        filter*=*) ;;
+        filter*) misuse "invalid argument \"$value\" for \"$both\" flag: bad format of filter (expected name=value)" ;;
+    esac
+    quote "$value"
+    # shellcheck disable=SC2154 # quote sets it
+    words="$words --$name $quoted"
+}
+
+# $variable: $name as a shell can call it.
+variable() {
+    variable=$name
+    while [ "$variable" != "${variable#*-}" ]; do variable=${variable%%-*}_${variable#*-}; done
+}
+
+# Sets $kind and, for messages, $both forms of an option.
+by_name() {
+    case $1 in '' | *[!a-z0-9-]*) return 1 ;; esac
+    case $spec in
+        *" $1 "* | *"|$1 "*) kind=switch ;;
+        *" $1= "* | *"|$1= "*) kind=value ;;
+        *) return 1 ;;
+    esac
+    both=--$1
+    case $spec in *"|$1 "* | *"|$1= "*) both=${spec%%"|$1"[ =]*} both="-${both##* }, --$1" ;; esac
+}
+
+by_letter() {
+    case $1$spec in [a-zA-Z]*" $1|"*) ;; *) return 1 ;; esac
+    name=${spec#*" $1|"} name=${name%%[ =]*}
+    by_name "$name"
+}
+
+operand() {
+    count=$((count + $#))
+    quote "$@"
+    operands="$operands${quoted:+ $quoted}"
+}
