@@ -361,3 +361,40 @@ fn retry_after_is_honoured() {
     ran.fails(1, "429 Too Many Requests (Retry-After: 21600)");
     assert_eq!(limit.seen().len(), 1, "nobody waits six hours");
 }
+
+/// A line on a terminal that goes when it is over; nothing in a file, on a terminal that cannot wipe, or with -q.
+#[test]
+fn progress_is_for_a_terminal() {
+    needs!("script");
+    let (room, honest) = (Room::new(), Arc::new(Honest::image(50_000)));
+    made(&room);
+    let registry = Liar::start(move |head, _| {
+        let method = head.split(' ').next().unwrap();
+        if head.contains(&honest.layer_digest) || method == "put" {
+            std::thread::sleep(Duration::from_millis(700));
+        }
+        match method {
+            "get" => honest.answer(head),
+            "head" => reply("404 Not Found", &[], b""),
+            "post" => reply("202 Accepted", &[("Location", "/v2/app/blobs/uploads/one")], b""),
+            _ => reply("201 Created", &[], b""),
+        }
+    });
+    let host = registry.host();
+    let shown = |term: &str, command: &str| {
+        let ran = room.sh(&format!("TERM={term} COLUMNS=80 script -qec '{command}' seen >/dev/null && cat seen"));
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        ran.stdout
+    };
+    let pull = |layout: &str, more: &str| format!("img-pull {more} --layout {layout} {host}/app:1");
+    let push = format!("img-push --layout l --to {host}/app:1 made");
+    let text = shown("xterm", &pull("a", ""));
+    assert!(text.contains(&format!("\r\u{1b}[K{host}/app:1: 0/1 layers  0B / 50.0kB")), "{text:?}");
+    let wiped = text.rfind("\r\u{1b}[K").unwrap();
+    assert!(text[wiped..].starts_with("\r\u{1b}[K{\"formatVersion\""), "the record stands on a clean line: {text:?}");
+    assert!(shown("xterm", &push).contains(" 0/1 layers "));
+    for text in [shown("dumb", &pull("b", "")), shown("xterm", &pull("c", "-q")), shown("dumb", &push)] {
+        assert!(!text.contains('\u{1b}') && text.contains("formatVersion"), "{text:?}");
+    }
+    assert_eq!(room.sh(&pull("d", "")).stderr, "");
+}

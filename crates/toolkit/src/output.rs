@@ -73,9 +73,11 @@ pub fn refuse_terminal(what: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether stderr shows progress to a person.
-pub fn is_terminal() -> bool {
-    io::stderr().is_terminal()
+/// How many columns the terminal has that stderr is; None where it is none, or cannot move its cursor.
+pub fn terminal_width() -> Option<usize> {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok().filter(|_| !dumb)?;
+    Some(if size.ws_col == 0 { 80 } else { size.ws_col.into() })
 }
 
 /// A pipe holds 64 KiB by default; a layer passes 1 MiB pipes with a quarter of the task switches. Fails

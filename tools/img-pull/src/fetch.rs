@@ -1,10 +1,10 @@
 //! One reference from the registry into the layout: document, configuration, layers side by side, name.
 
 use crate::documents::{self, Found, Wanted};
-use crate::meter::Meter;
 use crate::sources::Sources;
 use anyhow::{Context, bail};
 use oci_layout::Layout;
+use progress::Meter;
 use registry::Client;
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -35,7 +35,7 @@ pub fn image(
     sources: &Sources<'_>,
     reference: &Reference,
     wanted: Wanted<'_>,
-    show: bool,
+    width: Option<usize>,
 ) -> anyhow::Result<Pulled> {
     // While this is held, no collector takes the blobs that no name reaches yet.
     let _hold = layout.hold()?;
@@ -48,14 +48,13 @@ pub fn image(
     let configs = once(manifests.iter().map(|manifest| manifest.config.clone()).collect());
     let layers = once(manifests.into_iter().flat_map(|manifest| manifest.layers).collect());
 
-    let meter = Meter::default();
-    parallel(layout, sources, reference, &configs, &meter, false).context("configuration")?;
+    parallel(layout, sources, reference, &configs, None).context("configuration")?;
     let platform = match wanted {
         Wanted::One(asked) => platform_of(layout, &found, &configs, asked)?,
         Wanted::All => None,
     };
     let had: Vec<(Digest, bool)> = layers.iter().map(|layer| (layer.digest.clone(), there(layout, layer))).collect();
-    parallel(layout, sources, reference, &layers, &meter, show)?;
+    parallel(layout, sources, reference, &layers, width)?;
 
     // Whoever is named by a document is in place before it.
     for document in found.below.iter().chain([&found.root]) {
@@ -112,16 +111,15 @@ fn parallel(
     sources: &Sources<'_>,
     reference: &Reference,
     blobs: &[Descriptor],
-    meter: &Meter,
-    show: bool,
+    width: Option<usize>,
 ) -> anyhow::Result<()> {
     let missing: Vec<&Descriptor> = blobs.iter().filter(|blob| !there(layout, blob)).collect();
-    meter.expect(missing.iter().map(|layer| layer.size).sum());
+    let meter = &Meter::expecting(missing.iter().map(|blob| blob.size));
     let (next, failure) = (AtomicUsize::new(0), Mutex::new(None));
     let (end, ended) = mpsc::channel();
     thread::scope(|scope| {
-        if show {
-            scope.spawn(move || meter.draw(&reference.familiar(), &ended));
+        if let Some(width) = width {
+            scope.spawn(move || meter.draw(&mut std::io::stderr(), width, &reference.familiar(), &ended));
         }
         let workers: Vec<_> = (0..AT_ONCE.min(missing.len()))
             .map(|_| {
@@ -162,7 +160,10 @@ fn blob(
     if there(layout, descriptor) {
         return Ok(());
     }
-    sources.first(descriptor.digest.short(), |client| one_blob(layout, sources, client, reference, descriptor, meter))
+    sources
+        .first(descriptor.digest.short(), |client| one_blob(layout, sources, client, reference, descriptor, meter))?;
+    meter.done();
+    Ok(())
 }
 
 /// Download and hash are one stream; the blob appears under its digest when both are right. What a cut leaves stays

@@ -15,7 +15,6 @@
 
 mod documents;
 mod fetch;
-mod meter;
 mod plan;
 mod sources;
 
@@ -166,8 +165,8 @@ fn pull(
         out.text(&format!("{what}: Pulling from {}\n", reference.path()))?;
         out.finish()?;
     }
-    let show = !args.quiet && toolkit::is_terminal();
-    fetch::image(layout, &Sources::new(registries.of(reference)?, args.quiet), reference, args.wanted(), show)
+    let width = toolkit::terminal_width().filter(|_| !args.quiet);
+    fetch::image(layout, &Sources::new(registries.of(reference)?, args.quiet), reference, args.wanted(), width)
 }
 
 /// The environment's word, and what the command line has to add.

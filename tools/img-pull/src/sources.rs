@@ -22,7 +22,7 @@ impl Registries {
     pub fn of(&mut self, reference: &Reference) -> registry::Result<&[Client]> {
         let host = reference.host();
         if !self.known.contains_key(host) {
-            let clients = self.settings.sources(host, |warning| eprintln!("img-pull: {warning}"))?;
+            let clients = self.settings.sources(host, |warning| warn(&warning))?;
             self.known.insert(host.into(), clients);
         }
         Ok(&self.known[host])
@@ -63,7 +63,7 @@ impl<'a> Sources<'a> {
     /// A line on stderr for who wants to know.
     pub fn say(&self, line: &str) {
         if !self.quiet {
-            eprintln!("img-pull: {line}");
+            warn(line);
         }
     }
 
@@ -98,9 +98,15 @@ impl<'a> Sources<'a> {
                 Err(error) if step == count || self.stopped() => return Err(error),
                 Err(error) => {
                     let error = format!("{error:#}").replace(['\n', '\r'], " ");
-                    eprintln!("img-pull: {what}: {}: {error}; trying the next one", client.address());
+                    warn(&format!("{what}: {}: {error}; trying the next one", client.address()));
                 }
             }
         }
     }
+}
+
+/// A line on stderr, in the place of the progress where a terminal shows it.
+fn warn(line: &str) {
+    let wipe = toolkit::terminal_width().map_or("", |_| progress::WIPE);
+    eprintln!("{wipe}img-pull: {line}");
 }

@@ -54,7 +54,7 @@ struct Args {
     /// Credentials: USER:PASSWORD for the registry, or JSON as in docker's config.json; - is stdin
     #[arg(long, value_name = "FILE")]
     auth: Option<PathBuf>,
-    /// With --format docker only the name
+    /// No progress; with --format docker only the name
     #[arg(short, long)]
     quiet: bool,
 }
@@ -114,7 +114,8 @@ fn push(image: &Chosen, args: &Args, settings: &Settings, out: &mut Out) -> anyh
     let client = settings.client(image.to.host(), |warning| eprintln!("img-push: {warning}"))?;
     // While this is held, no collector takes what is still to be sent.
     let _hold = image.layout.hold()?;
-    let pushed = send::image(&client, image, args.chunk_size)?;
+    let width = toolkit::terminal_width().filter(|_| !args.quiet);
+    let pushed = send::image(&client, image, args.chunk_size, width)?;
     report(image, &pushed, args, out)
 }
 

@@ -2,13 +2,14 @@
 
 use crate::choose::Chosen;
 use anyhow::{Context, bail};
-use oci_layout::Layout;
+use oci_layout::{BlobReader, Layout};
+use progress::Meter;
 use registry::{Client, Placed, Source};
 use serde::Deserialize;
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use wire::{Descriptor, Digest, Reference, annotation};
 
@@ -33,6 +34,10 @@ struct Push<'a> {
     chunk: Option<u64>,
     /// Repositories of the same registry, by the blobs that they should have.
     beside: HashMap<Digest, Vec<String>>,
+    /// What the progress is about.
+    title: String,
+    /// Of the terminal that shows it.
+    width: Option<usize>,
 }
 
 /// What every manifest and index may point to; artifacts and attestations are pushed like images.
@@ -46,13 +51,14 @@ struct Points {
 }
 
 /// Pushes an image; its tag, or its digest, comes last of all.
-pub fn image(client: &Client, image: &Chosen, chunk: Option<u64>) -> anyhow::Result<Pushed> {
+pub fn image(client: &Client, image: &Chosen, chunk: Option<u64>, width: Option<usize>) -> anyhow::Result<Pushed> {
     if image.to.digest().is_some_and(|pin| *pin != image.descriptor.digest) {
         bail!("the name pins another digest than the layout's {}; push it --to a tag", image.descriptor.digest);
     }
     client.settle()?;
     let beside = beside(&image.layout, &image.to)?;
-    let push = Push { client, layout: &image.layout, repository: image.to.path(), chunk, beside };
+    let (layout, repository) = (&image.layout, image.to.path());
+    let push = Push { client, layout, repository, chunk, beside, title: image.to.familiar(), width };
     let name = image.to.tag().map_or_else(|| image.descriptor.digest.to_string(), str::to_owned);
     let mut pushed = Pushed::default();
     push.document(&image.descriptor, &name, DEEPEST_INDEX, &mut pushed)?;
@@ -77,7 +83,7 @@ impl Push<'_> {
         }
         let placed = self.parallel(&points.layers)?;
         if let Some(config) = &points.config {
-            self.blob(config).context("configuration")?;
+            self.blob(config, &Meter::default()).context("configuration")?;
             let names = self.diff_ids(config, points.layers.len());
             pushed
                 .layers
@@ -90,29 +96,36 @@ impl Push<'_> {
     fn parallel(&self, layers: &[Descriptor]) -> anyhow::Result<Vec<Placed>> {
         let mut seen = HashSet::new();
         let once: Vec<&Descriptor> = layers.iter().filter(|layer| seen.insert(&layer.digest)).collect();
+        let meter = Meter::expecting(once.iter().map(|layer| layer.size));
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (done, failure) = (Mutex::new(HashMap::new()), Mutex::new(None));
-        thread::scope(|scope| {
-            for _ in 0..AT_ONCE.min(once.len()) {
-                scope.spawn(|| {
-                    while let Some(layer) = once.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if stop.load(Ordering::Acquire) {
-                            return;
-                        }
-                        match self.blob(layer).with_context(|| format!("layer {}", layer.digest.short())) {
-                            Ok(placed) => {
-                                done.lock()
-                                    .unwrap_or_else(PoisonError::into_inner)
-                                    .insert(layer.digest.clone(), placed);
-                            }
-                            Err(error) => {
-                                failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                                stop.store(true, Ordering::Release);
-                            }
-                        }
+        let send = || {
+            while let Some(layer) = once.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if stop.load(Ordering::Acquire) {
+                    return;
+                }
+                match self.blob(layer, &meter).with_context(|| format!("layer {}", layer.digest.short())) {
+                    Ok(placed) => {
+                        done.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.digest.clone(), placed);
                     }
-                });
+                    Err(error) => {
+                        failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        stop.store(true, Ordering::Release);
+                    }
+                }
             }
+        };
+        let (end, ended) = mpsc::channel();
+        thread::scope(|scope| {
+            if let Some(width) = self.width {
+                let meter = &meter;
+                scope.spawn(move || meter.draw(&mut std::io::stderr(), width, &self.title, &ended));
+            }
+            let workers: Vec<_> = (0..AT_ONCE.min(once.len())).map(|_| scope.spawn(send)).collect();
+            for worker in workers {
+                let _ = worker.join();
+            }
+            drop(end);
         });
         if let Some(error) = failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
             return Err(error);
@@ -121,21 +134,43 @@ impl Push<'_> {
         Ok(layers.iter().filter_map(|layer| done.get(&layer.digest).cloned()).collect())
     }
 
-    fn blob(&self, descriptor: &Descriptor) -> anyhow::Result<Placed> {
+    fn blob(&self, descriptor: &Descriptor, meter: &Meter) -> anyhow::Result<Placed> {
+        let sent = AtomicU64::new(0);
         let mut open = || {
+            // Another try begins at the first byte; what the registry has of it is read and passed over.
+            meter.back(sent.swap(0, Ordering::Relaxed));
             let reader = self.layout.read(descriptor).map_err(std::io::Error::other)?;
-            Ok(Box::new(reader) as Box<dyn Read>)
+            Ok(Box::new(Counted { reader, sent: &sent, meter }) as Box<dyn Read>)
         };
         let none = Vec::new();
         let beside = self.beside.get(&descriptor.digest).unwrap_or(&none);
         let mut source = Source { descriptor, beside, chunk: self.chunk, open: &mut open };
-        Ok(self.client.put_blob(self.repository, &mut source)?)
+        let placed = self.client.put_blob(self.repository, &mut source)?;
+        meter.add(descriptor.size.saturating_sub(sent.load(Ordering::Relaxed)));
+        meter.done();
+        Ok(placed)
     }
 
     fn diff_ids(&self, config: &Descriptor, count: usize) -> Option<Vec<Digest>> {
         let config: serde_json::Value = serde_json::from_slice(&self.layout.document(config).ok()?).ok()?;
         let ids: Vec<Digest> = serde_json::from_value(config["rootfs"]["diff_ids"].clone()).ok()?;
         (ids.len() == count).then_some(ids)
+    }
+}
+
+/// Tells the meter what passes.
+struct Counted<'a> {
+    reader: BlobReader,
+    sent: &'a AtomicU64,
+    meter: &'a Meter,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.reader.read(buffer)?;
+        self.sent.fetch_add(n as u64, Ordering::Relaxed);
+        self.meter.add(n as u64);
+        Ok(n)
     }
 }
 
