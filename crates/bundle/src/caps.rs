@@ -10,6 +10,11 @@ pub fn default() -> Vec<&'static str> {
     crate::masks::lines(include_str!("../data/capabilities"))
 }
 
+/// What a container of docker has unless it is asked for otherwise.
+pub fn docker() -> Vec<&'static str> {
+    crate::masks::lines(include_str!("../data/docker-capabilities"))
+}
+
 /// Every capability, in the order of their numbers.
 pub fn all() -> Vec<&'static str> {
     crate::masks::lines(include_str!("../data/all-capabilities"))
@@ -28,7 +33,8 @@ mod tests {
 
     #[test]
     fn the_lists_hold_what_they_say() {
-        assert_eq!(default().len(), 11);
+        assert_eq!((default().len(), docker().len()), (11, 14));
+        assert!(default().iter().all(|name| docker().contains(name)));
         assert_eq!(all().len(), 41);
         assert_eq!((all()[21], all()[40]), ("CAP_SYS_ADMIN", "CAP_CHECKPOINT_RESTORE"));
         assert!(default().iter().all(|name| all().contains(name)));

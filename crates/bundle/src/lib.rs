@@ -19,6 +19,7 @@ mod containers;
 pub mod env;
 mod file;
 mod init;
+pub mod join;
 mod layers;
 pub mod life;
 mod masks;
@@ -27,9 +28,11 @@ mod rootfs;
 mod seccomp;
 mod tree;
 pub mod users;
+pub mod volumes;
 
 pub use caps::{
-    Unknown as UnknownCapability, all as all_capabilities, default as default_capabilities, parse as parse_capability,
+    Unknown as UnknownCapability, all as all_capabilities, default as default_capabilities,
+    docker as docker_capabilities, parse as parse_capability,
 };
 pub use containers::{Containers, Found, Meta};
 pub use init::add as add_init_layer;
@@ -38,6 +41,7 @@ pub use masks::{masked as masked_paths, read_only as readonly_paths};
 pub use rootfs::read_file as rootfs_file;
 pub use seccomp::{default as default_seccomp, from_docker as seccomp_from_docker};
 pub use tree::{Freed, remove as remove_tree};
+pub use volumes::{Volume, Volumes};
 
 use serde_json::Value;
 use std::io;
@@ -90,6 +94,17 @@ pub enum Error {
     /// Docker's grammar of container names; docker's words.
     #[error("Invalid container name ({0}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
     BadName(String),
+    /// No volume of that name; docker's words.
+    #[error("get {0}: no such volume")]
+    NoVolume(String),
+    /// Docker's grammar of volume names; docker's words.
+    #[error(
+        "create {0}: \"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
+    )]
+    VolumeName(String),
+    /// Its namespaces were asked for; docker's words.
+    #[error("cannot join network of a non running container: {0}")]
+    NotRunning(String),
     /// Another process holds the container.
     #[error("{0}: the container is running")]
     Busy(PathBuf),

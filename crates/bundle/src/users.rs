@@ -75,6 +75,18 @@ pub fn resolve(spec: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Resul
     Ok(User { uid, gid, additional_gids: others, home })
 }
 
+/// The number of one group, by number or by its name in the text of the group file.
+pub fn group(wish: &str, group: Option<&[u8]>) -> Result<u32, UserError> {
+    if wish.is_empty() || wish.chars().any(|c| c.is_whitespace() || c.is_control() || c == ':') {
+        return Err(UserError::Form(clip(wish)));
+    }
+    if let Some(gid) = number(wish)? {
+        return Ok(gid);
+    }
+    let found = group.into_iter().flat_map(group_entries).find(|entry| entry.name == wish);
+    found.map(|entry| entry.id).ok_or_else(|| UserError::NoGroup(clip(wish)))
+}
+
 /// The number that an all-digits text is.
 fn number(text: &str) -> Result<Option<u32>, UserError> {
     if !text.bytes().all(|b| b.is_ascii_digit()) {

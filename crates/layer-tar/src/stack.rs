@@ -109,6 +109,12 @@ impl Stack {
         self
     }
 
+    /// The same view of one directory in it, found as [`resolve`](Self::resolve) does; none when there is none.
+    pub fn directory(&self, path: impl AsRef<Path>) -> Result<Option<Self>> {
+        let node = self.walk(path.as_ref(), true)?;
+        Ok(node.and_then(|(_, node)| node.merged).map(|root| Self { root, userxattr: self.userxattr }))
+    }
+
     /// Follows a path, and every symbolic link on it, inside the root: `..` and absolute links end there.
     /// None when nothing is there, or a link leads nowhere.
     pub fn resolve(&self, path: impl AsRef<Path>) -> Result<Option<Found>> {

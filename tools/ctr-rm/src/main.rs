@@ -18,7 +18,7 @@ mod kill;
 
 use anyhow::{Context, bail};
 use bundle::life::{self, Started};
-use bundle::{Containers, Found};
+use bundle::{Containers, Volumes};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -37,7 +37,7 @@ struct Args {
     #[arg(short, long)]
     force: bool,
 
-    /// Remove the volumes too that have no name
+    /// Remove the volumes too that have no name and that no other container uses
     #[arg(short, long)]
     volumes: bool,
 
@@ -99,7 +99,8 @@ fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args:
         }
         kill::kill(&found)?;
     }
-    let volumes = if args.volumes { unnamed_volumes(&found, root)? } else { Vec::new() };
+    let volumes = Volumes::new(root);
+    let used = if args.volumes { volumes.of(&found) } else { Vec::new() };
     let naming = containers.naming()?;
     let lock = life::lock(&found.dir).or_else(|error| match error {
         // Its keeper has not seen the end yet, or the container has been started again since.
@@ -109,27 +110,12 @@ fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args:
     naming.forget(&found.meta.id)?;
     drop(naming);
     Started::remove(run, &found.meta.id)?;
-    for path in std::iter::once(&found.dir).chain(&volumes) {
-        bundle::remove_tree(path).with_context(|| path.display().to_string())?;
-    }
+    bundle::remove_tree(&found.dir).with_context(|| found.dir.display().to_string())?;
     drop(lock);
-    Ok(())
+    Ok(volumes.remove_anonymous(containers, &used)?)
 }
 
 /// A container whose making was broken off has a directory and no name: its whole ID removes it.
 fn unfinished(root: &Path, id: &str) -> PathBuf {
     root.join("containers").join(id)
-}
-
-/// Directories of volumes that were made for this container alone: their name is an ID.
-fn unnamed_volumes(found: &Found, root: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let volumes = root.join("volumes");
-    let config = bundle::read_config(&found.dir)?;
-    let mounts = config["mounts"].as_array().into_iter().flatten();
-    let own = |source: &str| {
-        let dir = Path::new(source).parent().filter(|_| source.ends_with("/_data"))?;
-        let name = dir.file_name()?.to_str()?;
-        (dir.parent()? == volumes && bundle::names::is_id(name)).then(|| dir.to_owned())
-    };
-    Ok(mounts.filter_map(|mount| own(mount["source"].as_str()?)).collect())
 }

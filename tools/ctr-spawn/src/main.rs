@@ -22,6 +22,7 @@ mod life;
 mod plan;
 
 use anyhow::{Context, bail};
+use bundle::{Containers, Volumes};
 use clap::Parser;
 use config::Config;
 use linux_sandbox::{Plan, Step, Terminal};
@@ -30,6 +31,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::termios::isatty;
 use serde_json::{Map, Value, json};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toolkit::{Failure, Out, WithHint};
@@ -85,7 +87,7 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
         bundle::add_init_layer(&mut bundle)?;
     }
     let dir = bundle.path.as_path();
-    let config = read_config(dir)?;
+    let (config, _joined) = read_config(dir)?;
     let id = container_id(args, dir)?;
     let terminal = open_terminal(args, &config);
     let steps = make_steps(args, &bundle, &config, &id, terminal.as_ref())?;
@@ -96,7 +98,7 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     let plan = Plan { steps, explain: args.explain, program: "ctr-spawn".into() };
     let ended = run_and_wait(&plan, kept, terminal);
     if args.rm {
-        bundle::remove_tree(dir).with_context(|| format!("{}: remove", dir.display()))?;
+        remove(dir)?;
     }
     ended
 }
@@ -126,9 +128,29 @@ fn read_bundle(args: &Args) -> anyhow::Result<Bundle> {
     }
 }
 
-fn read_config(dir: &Path) -> anyhow::Result<Config> {
-    let config = bundle::read_config(dir)?;
-    serde_json::from_value(config).with_context(|| dir.join("config.json").display().to_string())
+/// The configuration, with the namespaces of other containers as they are now: valid while the files are open.
+fn read_config(dir: &Path) -> anyhow::Result<(Config, Vec<File>)> {
+    let mut config = bundle::read_config(dir)?;
+    let containers = containers();
+    let joined = match containers.id_of(dir).map(|id| containers.read(&id)).transpose()?.flatten() {
+        Some(found) => bundle::join::resolve(&mut config, &found.meta, &containers)?,
+        None => Vec::new(),
+    };
+    let config = serde_json::from_value(config).with_context(|| dir.join("config.json").display().to_string())?;
+    Ok((config, joined))
+}
+
+fn containers() -> Containers {
+    Containers::new(&toolkit::root_dir(None), &toolkit::run_dir())
+}
+
+/// Removes the bundle, and with it the volumes that were made for it alone.
+fn remove(dir: &Path) -> anyhow::Result<()> {
+    let (containers, volumes) = (containers(), Volumes::new(&toolkit::root_dir(None)));
+    let found = containers.id_of(dir).map(|id| containers.read(&id)).transpose()?.flatten();
+    let used = found.map(|found| volumes.of(&found)).unwrap_or_default();
+    bundle::remove_tree(dir).with_context(|| format!("{}: remove", dir.display()))?;
+    Ok(volumes.remove_anonymous(&containers, &used)?)
 }
 
 /// A name that is safe as the name of a directory.

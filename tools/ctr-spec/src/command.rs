@@ -3,8 +3,8 @@
 use anyhow::{Context, bail};
 use bundle::config::{has_env, set_env};
 use clap::Args;
-use serde_json::{Value, json};
-use std::path::PathBuf;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -29,6 +29,14 @@ pub struct Options {
     #[arg(short, long, value_name = "NAME")]
     pub hostname: Option<String>,
 
+    /// The NIS domain name
+    #[arg(long, value_name = "NAME")]
+    domainname: Option<String>,
+
+    /// One more group for the process, by name or number
+    #[arg(long, value_name = "GROUP")]
+    group_add: Vec<String>,
+
     /// The program in place of the image's ENTRYPOINT; empty for none
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
@@ -39,6 +47,12 @@ pub struct Options {
 }
 
 pub fn set_host_name(config: &mut Value, options: &Options) -> anyhow::Result<()> {
+    if let Some(name) = options.domainname.as_deref().filter(|name| !name.is_empty()) {
+        if !bundle::config::is_hostname(name) {
+            bail!("invalid domainname format: {name}");
+        }
+        config["domainname"] = name.into();
+    }
     let Some(name) = &options.hostname else { return Ok(()) };
     if !bundle::config::is_hostname(name) {
         bail!("invalid hostname format: {name}");
@@ -70,47 +84,30 @@ pub fn set_arguments(config: &mut Value, image: &Value, options: &Options, args:
 pub fn set_environment(config: &mut Value, options: &Options) -> anyhow::Result<()> {
     let mut env = environment(config)?;
     for path in &options.env_file {
-        let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
-        for line in text.trim_start_matches('\u{feff}').lines().map(str::trim_start) {
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let name = line.split('=').next().unwrap_or(line);
-            if name.is_empty() {
-                bail!("{}: no variable name on line '{line}'", path.display());
-            }
-            if name.contains(char::is_whitespace) {
-                bail!("{}: variable '{name}' contains whitespaces", path.display());
-            }
-            if line.contains('=') || std::env::var_os(name).is_some() {
-                assign(&mut env, line)?;
-            }
+        for line in lines_of(path, outer)? {
+            bundle::env::assign(&mut env, &line, outer)?;
         }
     }
     for assignment in &options.env {
-        if assignment.is_empty() || assignment.starts_with('=') {
-            bail!("invalid environment variable: {assignment}");
-        }
-        assign(&mut env, assignment)?;
+        bundle::env::assign(&mut env, assignment, outer)?;
     }
     config["process"]["env"] = env.into();
     Ok(())
 }
 
-/// `NAME` alone is the value of our own environment; where that has none, the image's goes too, as in docker.
-fn assign(env: &mut Vec<String>, assignment: &str) -> anyhow::Result<()> {
-    if assignment.contains('=') {
-        set_env(env, assignment);
-        return Ok(());
+/// The lines of a file of `NAME=VALUE`.
+pub fn lines_of(path: &Path, outer: impl Fn(&str) -> Option<String>) -> anyhow::Result<Vec<String>> {
+    let bytes = std::fs::read(path).with_context(|| format!("open {}", path.display()))?;
+    if let Some(bad) = bytes.split(|b| *b == b'\n').position(|line| std::str::from_utf8(line).is_err()) {
+        bail!("env file {} contains invalid utf8 bytes at line {}", path.display(), bad + 1);
     }
-    match std::env::var_os(assignment) {
-        Some(value) => {
-            let value = value.into_string().ok().with_context(|| format!("{assignment}: not UTF-8"))?;
-            set_env(env, &format!("{assignment}={value}"));
-        }
-        None => env.retain(|old| old.split('=').next() != Some(assignment)),
-    }
-    Ok(())
+    let text = String::from_utf8_lossy(&bytes);
+    bundle::env::of_file(&text, outer).with_context(|| path.display().to_string())
+}
+
+/// The value of our own environment.
+fn outer(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Looks the user up in the bundle's own passwd and group. A HOME that nobody set follows the user.
@@ -129,6 +126,55 @@ pub fn set_user(config: &mut Value, image: &Value, record: &wire::Bundle, option
     }
     config["process"]["env"] = env.into();
     Ok(())
+}
+
+/// Groups by name are those of the bundle's own group file.
+pub fn add_groups(
+    config: &mut Value,
+    host: &mut Map<String, Value>,
+    record: &wire::Bundle,
+    options: &Options,
+) -> anyhow::Result<()> {
+    if options.group_add.is_empty() {
+        return Ok(());
+    }
+    let group = bundle::rootfs_file(record, "etc/group")?;
+    let list = &mut config["process"]["user"]["additionalGids"];
+    let mut gids: Vec<u32> = serde_json::from_value(list.clone()).unwrap_or_default();
+    for wish in &options.group_add {
+        let gid = bundle::users::group(wish, group.as_deref())?;
+        if !gids.contains(&gid) {
+            gids.push(gid);
+        }
+    }
+    *list = gids.into();
+    host.insert("groupAdd".into(), json!(options.group_add));
+    Ok(())
+}
+
+/// What docker's inspect shows as Config and cannot be seen in config.json any more.
+pub fn note(image: &Value, options: &Options, args: &[String], before: &Value) -> Map<String, Value> {
+    let old = |name: &str, of_image: &Value| match &before[name] {
+        Value::Null => of_image.clone(),
+        known => known.clone(),
+    };
+    let of_image = &image["config"];
+    let entrypoint = match options.entrypoint.as_deref() {
+        None => old("entrypoint", &of_image["Entrypoint"]),
+        Some("") => json!([""]),
+        Some(program) => json!([program]),
+    };
+    let cmd = match (options.entrypoint.is_some(), args.is_empty()) {
+        (_, false) => json!(args),
+        (true, true) => Value::Null,
+        (false, true) => old("cmd", &of_image["Cmd"]),
+    };
+    let user = options.user.as_ref().map_or_else(|| old("user", &of_image["User"]), |user| json!(user));
+    let mut note = Map::new();
+    for (name, value) in [("user", user), ("cmd", cmd), ("entrypoint", entrypoint)] {
+        note.insert(name.into(), value);
+    }
+    note
 }
 
 /// A process with a terminal is told which kind it is.

@@ -1,9 +1,10 @@
 //! How much a container may take: members of `linux.resources` become cgroup files, those of
 //! `process.rlimits` become setrlimit(2).
 
+use crate::devices;
 use anyhow::{Context, bail};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Docker refuses less: a container needs some to start.
 const LEAST_MEMORY: i64 = 6 << 20;
@@ -25,6 +26,42 @@ pub struct Options {
     #[arg(long, value_name = "SIZE")]
     memory_reservation: Option<String>,
 
+    /// How readily memory is swapped out: 0 to 100; -1 as the host
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    memory_swappiness: Option<i64>,
+
+    /// Let the container wait for memory, instead of killing in it
+    #[arg(long)]
+    oom_kill_disable: bool,
+
+    /// The weight of the container when disks are scarce: 10 to 1000
+    #[arg(long, value_name = "WEIGHT")]
+    blkio_weight: Option<u16>,
+
+    /// The same for one disk: /dev/sda:300
+    #[arg(long, value_name = "DEVICE:WEIGHT")]
+    blkio_weight_device: Vec<String>,
+
+    /// Limit reading from a disk, bytes a second: /dev/sda:1m
+    #[arg(long, value_name = "DEVICE:RATE")]
+    device_read_bps: Vec<String>,
+
+    /// Limit writing to a disk, bytes a second
+    #[arg(long, value_name = "DEVICE:RATE")]
+    device_write_bps: Vec<String>,
+
+    /// Limit reading from a disk, operations a second
+    #[arg(long, value_name = "DEVICE:RATE")]
+    device_read_iops: Vec<String>,
+
+    /// Limit writing to a disk, operations a second
+    #[arg(long, value_name = "DEVICE:RATE")]
+    device_write_iops: Vec<String>,
+
+    /// Put the container's cgroup below this one
+    #[arg(long, value_name = "PATH")]
+    cgroup_parent: Option<String>,
+
     /// Limit processor time: 1.5 is one and a half processors
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     cpus: Option<String>,
@@ -32,6 +69,22 @@ pub struct Options {
     /// The weight of the container when processors are scarce; 1024 is usual
     #[arg(short = 'c', long, value_name = "WEIGHT")]
     cpu_shares: Option<u64>,
+
+    /// The period of the processor quota, in microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_period: Option<u64>,
+
+    /// Processor time in each period, in microseconds
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
+    cpu_quota: Option<i64>,
+
+    /// The period of real-time scheduling, in microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_rt_period: Option<u64>,
+
+    /// Real-time scheduling in each period, in microseconds
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_rt_runtime: Option<i64>,
 
     /// Processors to use: 0-2,4
     #[arg(long, value_name = "LIST")]
@@ -58,25 +111,18 @@ pub struct Options {
     shm_size: Option<String>,
 }
 
-pub fn set(config: &mut Value, options: &Options) -> anyhow::Result<()> {
+/// Sets the limits, and in `host` what docker's inspect repeats of them.
+pub fn set(
+    config: &mut Value,
+    host: &mut Map<String, Value>,
+    options: &Options,
+    id: Option<&str>,
+) -> anyhow::Result<()> {
     set_memory(config, options)?;
-    let resources = &mut config["linux"]["resources"];
-    if let Some(quota) = options.cpus.as_deref().map(cpu_quota).transpose()?.filter(|quota| *quota > 0) {
-        resources["cpu"]["quota"] = quota.into();
-        resources["cpu"]["period"] = CPU_PERIOD.into();
-    }
-    if let Some(weight) = options.cpu_shares {
-        resources["cpu"]["shares"] = weight.into();
-    }
-    for (member, list) in [("cpus", &options.cpuset_cpus), ("mems", &options.cpuset_mems)] {
-        let Some(list) = list else { continue };
-        if list.is_empty() || !list.bytes().all(|b| b.is_ascii_digit() || matches!(b, b',' | b'-')) {
-            bail!("--cpuset-{member} {list}: want numbers and ranges, 0-2,4");
-        }
-        resources["cpu"][member] = list.as_str().into();
-    }
+    set_processors(config, host, options)?;
+    set_block_io(config, host, options)?;
     if let Some(limit) = options.pids_limit {
-        resources["pids"]["limit"] = if limit > 0 { limit } else { -1 }.into();
+        config["linux"]["resources"]["pids"]["limit"] = if limit > 0 { limit } else { -1 }.into();
     }
     if let Some(score) = options.oom_score_adj {
         if !(-1000..=1000).contains(&score) {
@@ -87,8 +133,12 @@ pub fn set(config: &mut Value, options: &Options) -> anyhow::Result<()> {
     for wish in &options.ulimit {
         set_ulimit(config, wish)?;
     }
+    if let Some(parent) = options.cgroup_parent.as_deref().filter(|parent| !parent.is_empty()) {
+        set_parent(config, host, parent, id)?;
+    }
     if let Some(text) = &options.shm_size {
         let bytes = size(text).filter(|bytes| *bytes > 0).with_context(|| format!("invalid size: '{text}'"))?;
+        host.insert("shmSize".into(), bytes.into());
         let mounts = config["mounts"].as_array_mut().into_iter().flatten();
         for mount in mounts.filter(|mount| mount["destination"] == "/dev/shm") {
             if let Some(options) = mount["options"].as_array_mut() {
@@ -100,6 +150,18 @@ pub fn set(config: &mut Value, options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `/dock/PARENT/ID`: the last name is the container's own.
+fn set_parent(config: &mut Value, host: &mut Map<String, Value>, parent: &str, id: Option<&str>) -> anyhow::Result<()> {
+    if parent.split('/').any(|name| name == "..") || parent.contains('\0') {
+        bail!("--cgroup-parent {parent}: a path without .. is wanted");
+    }
+    let own = id.map_or_else(bundle::names::id, Into::into);
+    let parent = parent.trim_matches('/');
+    config["linux"]["cgroupsPath"] = format!("/{parent}/{own}").into();
+    host.insert("cgroupParent".into(), parent.into());
+    Ok(())
+}
+
 /// Docker's rules: swap counts memory and swap together, and is twice the memory when it is not given.
 fn set_memory(config: &mut Value, options: &Options) -> anyhow::Result<()> {
     let bytes = |text: &String| size(text).with_context(|| format!("invalid size: '{text}'"));
@@ -108,7 +170,7 @@ fn set_memory(config: &mut Value, options: &Options) -> anyhow::Result<()> {
         Some("-1") => Some(-1),
         _ => options.memory_swap.as_ref().map(bytes).transpose()?,
     };
-    let limits = &mut config["linux"]["resources"]["memory"];
+    let mut limits = Map::new();
     match (memory.filter(|memory| *memory > 0), swap.filter(|swap| *swap != 0)) {
         (None, None) => {}
         (None, Some(_)) => {
@@ -119,20 +181,161 @@ fn set_memory(config: &mut Value, options: &Options) -> anyhow::Result<()> {
             bail!("Minimum memoryswap limit should be larger than memory limit, see usage")
         }
         (Some(memory), swap) => {
-            limits["limit"] = memory.into();
-            limits["swap"] = swap.unwrap_or(memory.saturating_mul(2)).into();
+            limits.insert("limit".into(), memory.into());
+            limits.insert("swap".into(), swap.unwrap_or(memory.saturating_mul(2)).into());
         }
     }
     if let Some(reservation) = options.memory_reservation.as_ref().map(bytes).transpose()? {
         if memory.is_some_and(|memory| memory > 0 && memory < reservation) {
             bail!("Minimum memory limit can not be less than memory reservation limit, see usage");
         }
-        config["linux"]["resources"]["memory"]["reservation"] = reservation.into();
+        if reservation > 0 && reservation < LEAST_MEMORY {
+            bail!("Minimum memory reservation allowed is 6MB");
+        }
+        limits.insert("reservation".into(), reservation.into());
     }
-    // Indexing made an empty member when there was nothing to say.
-    if let Some(resources) = config["linux"]["resources"].as_object_mut() {
-        resources.retain(|_, value| !value.is_null());
+    match options.memory_swappiness {
+        None | Some(-1) => {}
+        Some(much @ 0..=100) => drop(limits.insert("swappiness".into(), much.into())),
+        Some(other) => bail!("Invalid value: {other}, valid memory swappiness range is 0-100"),
     }
+    if options.oom_kill_disable {
+        limits.insert("disableOOMKiller".into(), true.into());
+    }
+    merge(config, "memory", limits);
+    Ok(())
+}
+
+/// A member of `linux.resources` is made only when there is something to say.
+fn merge(config: &mut Value, member: &str, wishes: Map<String, Value>) {
+    for (name, value) in wishes {
+        config["linux"]["resources"][member][name.as_str()] = value;
+    }
+}
+
+fn set_processors(config: &mut Value, host: &mut Map<String, Value>, options: &Options) -> anyhow::Result<()> {
+    let mut cpu = Map::new();
+    let mut set = |name: &str, value: Value| drop(cpu.insert(name.into(), value));
+    if let Some(quota) = options.cpus.as_deref().map(cpu_quota).transpose()?.filter(|quota| *quota > 0) {
+        for (given, name) in [(options.cpu_period.is_some(), "Period"), (options.cpu_quota.is_some(), "Quota")] {
+            if given {
+                bail!("Conflicting options: Nano CPUs and CPU {name} cannot both be set");
+            }
+        }
+        let there = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+        let there = online_processors().map_or(there, |list| list.len() as u64);
+        if quota > there * CPU_PERIOD {
+            bail!("Range of CPUs is from 0.01 to {there}.00, as there are only {there} CPUs available");
+        }
+        set("quota", quota.into());
+        set("period", CPU_PERIOD.into());
+        host.insert("nanoCpus".into(), (quota * (1_000_000_000 / CPU_PERIOD)).into());
+    }
+    match options.cpu_period {
+        None | Some(0) => {}
+        Some(period @ 1000..=1_000_000) => set("period", period.into()),
+        Some(_) => bail!("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)"),
+    }
+    match options.cpu_quota {
+        None | Some(0) => {}
+        Some(quota) if !(0..1000).contains(&quota) => set("quota", quota.into()),
+        Some(_) => bail!("CPU cfs quota can not be less than 1ms (i.e. 1000)"),
+    }
+    if let (Some(period), Some(runtime)) = (options.cpu_rt_period, options.cpu_rt_runtime)
+        && i64::try_from(period).is_ok_and(|period| runtime > period)
+    {
+        bail!("cpu real-time runtime cannot be higher than cpu real-time period");
+    }
+    if let Some(period) = options.cpu_rt_period {
+        set("realtimePeriod", period.into());
+    }
+    if let Some(runtime) = options.cpu_rt_runtime {
+        set("realtimeRuntime", runtime.into());
+    }
+    if let Some(weight) = options.cpu_shares.filter(|weight| *weight > 0) {
+        set("shares", weight.into());
+    }
+    let lists = [("cpus", &options.cpuset_cpus, "CPUs", "cpu"), ("mems", &options.cpuset_mems, "memory nodes", "node")];
+    for (member, list, what, folder) in lists {
+        let Some(list) = list.as_deref().filter(|list| !list.is_empty()) else { continue };
+        let Some(wanted) = numbers(list) else { bail!("Invalid value {list} for cpuset {member}") };
+        if let Some(there) = online(folder)
+            && wanted.iter().any(|number| !there.contains(number))
+        {
+            let shown = std::fs::read_to_string(format!("/sys/devices/system/{folder}/online")).unwrap_or_default();
+            bail!("Requested {what} are not available - requested {list}, available: {}", shown.trim());
+        }
+        set(member, list.into());
+    }
+    merge(config, "cpu", cpu);
+    Ok(())
+}
+
+fn online_processors() -> Option<Vec<u32>> {
+    online("cpu")
+}
+
+/// Processors or memory nodes of the host.
+fn online(folder: &str) -> Option<Vec<u32>> {
+    numbers(std::fs::read_to_string(format!("/sys/devices/system/{folder}/online")).ok()?.trim())
+}
+
+/// `0-2,4`, as cpuset(7) has lists.
+fn numbers(list: &str) -> Option<Vec<u32>> {
+    const MOST: u32 = 1 << 16;
+    let mut all = Vec::new();
+    for part in list.split(',') {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<u32>().ok()).flatten();
+        let (first, last) = (plain(first)?, plain(last)?);
+        if first > last || last >= MOST {
+            return None;
+        }
+        all.extend(first..=last);
+    }
+    Some(all)
+}
+
+/// Weights and rates of disks, by the numbers of their device nodes.
+fn set_block_io(config: &mut Value, host: &mut Map<String, Value>, options: &Options) -> anyhow::Result<()> {
+    let mut io = Map::new();
+    match options.blkio_weight {
+        None | Some(0) => {}
+        Some(weight @ 10..=1000) => drop(io.insert("weight".into(), weight.into())),
+        Some(_) => bail!("Range of blkio weight is from 10 to 1000"),
+    }
+    let rates = [
+        ("weightDevice", "blkioWeightDevice", &options.blkio_weight_device),
+        ("throttleReadBpsDevice", "blkioDeviceReadBps", &options.device_read_bps),
+        ("throttleWriteBpsDevice", "blkioDeviceWriteBps", &options.device_write_bps),
+        ("throttleReadIOPSDevice", "blkioDeviceReadIOps", &options.device_read_iops),
+        ("throttleWriteIOPSDevice", "blkioDeviceWriteIOps", &options.device_write_iops),
+    ];
+    for (member, shown, wishes) in rates {
+        let (mut list, mut repeated) = (Vec::new(), Vec::new());
+        for wish in wishes {
+            let invalid = || format!("bad format: {wish}");
+            let (path, rate) = wish.rsplit_once(':').with_context(invalid)?;
+            if !path.starts_with("/dev/") {
+                bail!("bad format for device path: {wish}");
+            }
+            let number = if member.contains("Bps") { size(rate) } else { rate.parse().ok() };
+            let number = number.filter(|number| *number > 0);
+            let number = number.with_context(|| format!("invalid rate for device: {wish}. The correct format is <device-path>:<number>. Number must be a positive integer"))?;
+            if member == "weightDevice" && !(10..=1000).contains(&number) {
+                bail!("invalid weight for device: {wish}");
+            }
+            let (_, major, minor) = devices::numbers(path)?;
+            let what = if member == "weightDevice" { "weight" } else { "rate" };
+            list.push(json!({ "major": major, "minor": minor, what: number }));
+            repeated.push(json!({ "path": path, what: number }));
+        }
+        if !list.is_empty() {
+            io.insert(member.into(), list.into());
+            host.insert(shown.into(), repeated.into());
+        }
+    }
+    merge(config, "blockIO", io);
     Ok(())
 }
 
@@ -271,6 +474,14 @@ mod tests {
         }
         for text in ["", ".", "-1", "x", "1e3", "0.001", "1.5.5", "99999999999999999999"] {
             assert!(cpu_quota(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn lists_of_processors() {
+        assert_eq!(numbers("0-2,4"), Some(vec![0, 1, 2, 4]));
+        for text in ["", "a", "1-", "2-1", "0,,1", "-1", "0-4294967295", "+1"] {
+            assert_eq!(numbers(text), None, "{text:?}");
         }
     }
 

@@ -1,11 +1,13 @@
-//! What a container sees of the host's files: binds, volumes, file systems in memory.
+//! What of the host is seen in the container: bind mounts, volumes, file systems in memory.
 
+use crate::wish::{self, Bind, Kind, Named, Wish};
 use anyhow::{Context, bail};
+use bundle::{Containers, Volumes};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -13,6 +15,14 @@ pub struct Options {
     /// Show a directory or file of the host, or a named volume, in the container
     #[arg(short, long = "volume", value_name = "SOURCE:PATH[:OPTIONS]")]
     volume: Vec<String>,
+
+    /// The same and more, in words: type=bind,src=/a,dst=/b,ro
+    #[arg(long, value_name = "KEY=VALUE,...")]
+    mount: Vec<String>,
+
+    /// Mount the volumes of another container
+    #[arg(long, value_name = "CONTAINER[:ro]")]
+    volumes_from: Vec<String>,
 
     /// Mount a file system in memory: PATH:size=64m,mode=1777,exec
     #[arg(long, value_name = "PATH[:OPTIONS]")]
@@ -23,183 +33,195 @@ pub struct Options {
     read_only: bool,
 }
 
-/// A directory that must be there before the container starts.
-pub struct Source {
-    path: PathBuf,
-    mode: u32,
-}
-
-/// Adds the mounts, `own` first: each replaces what was mounted there, and parents come before children.
-/// Nothing is made on disk yet; the sources that have to be are returned.
-pub fn set(config: &mut Value, options: &Options, root: &Path, own: Vec<Value>) -> anyhow::Result<Vec<Source>> {
-    let mut sources = Vec::new();
-    let mut wished: Vec<Value> = Vec::new();
-    for text in &options.volume {
-        let (mount, source) = volume(text, root)?;
-        sources.extend(source);
-        wished.push(mount);
-    }
-    for text in &options.tmpfs {
-        wished.push(tmpfs(text)?);
-    }
-    for (n, mount) in wished.iter().enumerate() {
-        if wished[..n].iter().any(|other| other["destination"] == mount["destination"]) {
-            bail!("Duplicate mount point: {}", mount["destination"].as_str().unwrap_or_default());
-        }
-    }
-    if options.read_only {
-        config["root"]["readonly"] = true.into();
-    }
-    let mounts = config["mounts"].as_array_mut().context("config.json: mounts: not a list")?;
-    for mount in own.into_iter().chain(wished) {
-        mounts.retain(|old| old["destination"] != mount["destination"]);
-        mounts.push(mount);
-    }
-    // A stable sort: mounts of one depth stay in their order, and /dev comes before /dev/pts.
-    mounts.sort_by_key(|mount| mount["destination"].as_str().map_or(0, |path| path.matches('/').count()));
-    Ok(sources)
-}
-
-/// Makes them as docker makes them: with their parents, and readable by everyone.
-pub fn make_sources(sources: &[Source]) -> anyhow::Result<()> {
-    for source in sources {
-        let parent = source.path.parent().unwrap_or(&source.path);
-        let make = |path: &Path, mode| DirBuilder::new().recursive(true).mode(mode).create(path);
-        make(parent, if source.mode == 0o755 { 0o755 } else { 0o700 })
-            .and_then(|()| make(&source.path, 0o755))
-            .with_context(|| format!("{}: mkdir", source.path.display()))?;
-    }
-    Ok(())
-}
-
-/// `host:path[:options]`, `name:path[:options]`, or `path` alone for a volume without a name.
-fn volume(text: &str, root: &Path) -> anyhow::Result<(Value, Option<Source>)> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let fresh = bundle::names::id();
-    let (from, to, options) = match parts.as_slice() {
-        [to] => (fresh.as_str(), *to, ""),
-        [from, to] => (*from, *to, ""),
-        [from, to, options] => (*from, *to, *options),
-        _ => bail!("invalid volume specification: '{text}'"),
-    };
-    let to = destination(to).with_context(|| format!("invalid volume specification: '{text}'"))?;
-    let source = if from.starts_with(['/', '.', '~']) {
-        let path = std::path::absolute(from).with_context(|| format!("invalid volume specification: '{text}'"))?;
-        let missing = !path.try_exists().with_context(|| format!("{}", path.display()))?;
-        (path.clone(), missing.then_some(Source { path, mode: 0o755 }))
-    } else {
-        let path = volume_dir(root, from)?;
-        (path.clone(), Some(Source { path, mode: 0o700 }))
-    };
-    let path = source.0.to_str().with_context(|| format!("{}: not UTF-8", source.0.display()))?;
-    let mount = json!({ "destination": to, "type": "bind", "source": path, "options": bind_options(options)? });
-    Ok((mount, source.1))
-}
-
-/// A named volume is a directory below the root.
-fn volume_dir(root: &Path, name: &str) -> anyhow::Result<PathBuf> {
-    if bundle::names::check(name).is_err() || name.starts_with('/') {
-        bail!(
-            "create {name}: \"{name}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
-        );
-    }
-    Ok(root.join("volumes").join(name).join("_data"))
-}
-
-fn bind_options(text: &str) -> anyhow::Result<Vec<&str>> {
-    let mut access = "rw";
-    let mut propagation = "rprivate";
-    for option in text.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" | "rw" => access = option,
-            "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" => propagation = option,
-            // Labels of SELinux: docker, too, does nothing with them where SELinux is off.
-            "z" | "Z" => {}
-            _ => bail!("invalid mode: {text}"),
-        }
-    }
-    Ok(vec!["rbind", access, propagation])
-}
-
-fn tmpfs(text: &str) -> anyhow::Result<Value> {
-    let (path, wishes) = text.split_once(':').unwrap_or((text, ""));
-    let path = destination(path).with_context(|| format!("invalid tmpfs specification: '{text}'"))?;
-    let mut options = vec!["nosuid", "noexec", "nodev"];
-    for wish in wishes.split(',').filter(|wish| !wish.is_empty()) {
-        match wish {
-            "suid" | "exec" | "dev" => options.retain(|old| old.strip_prefix("no") != Some(wish)),
-            "ro" | "rw" | "nosuid" | "noexec" | "nodev" | "noatime" | "relatime" => options.push(wish),
-            _ => match wish.split_once('=') {
-                Some(("size" | "mode" | "uid" | "gid" | "nr_inodes" | "nr_blocks", value)) if !value.is_empty() => {
-                    options.push(wish);
-                }
-                _ => bail!("invalid tmpfs option [{wish:?}]"),
-            },
-        }
-    }
-    Ok(json!({ "destination": path, "type": "tmpfs", "source": "tmpfs", "options": options }))
-}
-
-/// An absolute path, without `.`, `..` and needless slashes.
-fn destination(path: &str) -> anyhow::Result<String> {
-    if !path.starts_with('/') {
-        bail!("mount path must be absolute: '{path}'");
-    }
-    let names: Vec<&str> = path.split('/').filter(|name| !matches!(*name, "" | ".")).collect();
-    if names.is_empty() {
-        bail!("destination can't be '/'");
-    }
-    if names.contains(&"..") {
-        bail!("mount path must not contain '..': '{path}'");
-    }
-    Ok(format!("/{}", names.join("/")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn bind(text: &str) -> Option<(String, String, String)> {
-        let (mount, _) = volume(text, Path::new("/root-of-dock")).ok()?;
-        let options: Vec<String> = serde_json::from_value(mount["options"].clone()).ok()?;
-        Some((mount["source"].as_str()?.into(), mount["destination"].as_str()?.into(), options.join(",")))
-    }
-
-    #[test]
-    fn docker_volumes() {
-        for (text, want) in [
-            ("/a:/b", ("/a", "/b", "rbind,rw,rprivate")),
-            ("/a:/b/:ro", ("/a", "/b", "rbind,ro,rprivate")),
-            ("/a:/b:rw,z,rslave", ("/a", "/b", "rbind,rw,rslave")),
-            ("data:/b", ("/root-of-dock/volumes/data/_data", "/b", "rbind,rw,rprivate")),
-        ] {
-            let (source, to, options) = bind(text).unwrap();
-            assert_eq!((&*source, &*to, &*options), want, "{text}");
-        }
-        for text in ["", "/a:/", "/a:b", "/a:/b:rx", "/a:/b:ro:x", "a/b:/c", "../x:..", ":/b", "/a:/x/../y"] {
-            assert_eq!(bind(text), None, "{text:?}");
-        }
-        let (source, ..) = bind("/only").unwrap();
-        assert!(source.starts_with("/root-of-dock/volumes/") && source.ends_with("/_data"));
-    }
-
-    #[test]
-    fn later_mounts_replace_earlier_ones_and_parents_come_first() {
-        let mut config = json!({"mounts": [{"destination": "/dev/shm", "type": "tmpfs"}, {"destination": "/dev"}]});
-        let options = Options {
-            volume: vec!["/a:/x/y/z".into(), "/b:/x".into(), "/c:/dev/shm".into()],
-            tmpfs: vec!["/run:size=1m,exec".into()],
-            read_only: true,
+impl Options {
+    /// The words of the options, where docker's inspect repeats them.
+    pub fn note(&self, host: &mut Map<String, Value>) {
+        let mut put = |name: &str, list: Vec<Value>| {
+            if !list.is_empty() {
+                let old = host.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
+                host.insert(name.into(), old.into_iter().chain(list).collect());
+            }
         };
-        set(&mut config, &options, Path::new("/r"), vec![]).unwrap();
-        let at: Vec<_> =
-            config["mounts"].as_array().unwrap().iter().map(|m| m["destination"].as_str().unwrap()).collect();
-        assert_eq!(at, ["/dev", "/x", "/run", "/dev/shm", "/x/y/z"]);
-        assert_eq!(config["mounts"][2]["options"], json!(["nosuid", "nodev", "size=1m"]));
-        assert_eq!(config["mounts"][3]["type"], "bind");
-        let twice = Options { volume: vec!["/a:/x".into()], tmpfs: vec!["/x/".into()], read_only: false };
-        let error = set(&mut config, &twice, Path::new("/r"), vec![]).err().unwrap();
-        assert_eq!(error.to_string(), "Duplicate mount point: /x");
-        assert!(tmpfs("/x:size=").is_err() && tmpfs("/x:lowerdir=/").is_err() && tmpfs("x").is_err());
+        put("binds", self.volume.iter().filter(|text| text.contains(':')).map(|text| json!(text)).collect());
+        put("volumesFrom", self.volumes_from.iter().map(|text| json!(text)).collect());
+        put(
+            "mounts",
+            self.mount.iter().filter_map(|text| wish::from_mount(text).ok()).map(|wish| wish.shown()).collect(),
+        );
+        let tmpfs = self.tmpfs.iter().map(|text| text.split_once(':').unwrap_or((text, "")));
+        let tmpfs: Map<String, Value> = tmpfs.map(|(path, options)| (path.into(), options.into())).collect();
+        if !tmpfs.is_empty() {
+            host.insert("tmpfs".into(), tmpfs.into());
+        }
     }
+}
+
+/// The mounts of a bundle, and what has to be on disk before it starts.
+pub struct Mounts {
+    wishes: Vec<Wish>,
+    /// Those of other containers: their mount points as they have them.
+    inherited: Vec<Value>,
+}
+
+/// Reads all options. The image's VOLUMEs come last: only where nothing else is mounted.
+pub fn read(options: &Options, containers: &Containers, image: &Value, container: bool) -> anyhow::Result<Mounts> {
+    let mut wishes: Vec<Wish> = Vec::new();
+    let flags = options.volume.iter().map(|text| wish::from_volume(text));
+    let flags = flags.chain(options.mount.iter().map(|text| wish::from_mount(text)));
+    for wish in flags.chain(options.tmpfs.iter().map(|text| wish::from_tmpfs(text))) {
+        let wish = wish?;
+        if wishes.iter().any(|other| other.target == wish.target) {
+            bail!("Duplicate mount point: {}", wish.target);
+        }
+        wishes.push(wish);
+    }
+    let mut inherited: Vec<Value> = Vec::new();
+    for text in &options.volumes_from {
+        for point in points_of(containers, text)? {
+            let target = &point["destination"];
+            inherited.retain(|other| other["destination"] != *target);
+            inherited.push(point);
+        }
+    }
+    inherited.retain(|point| !wishes.iter().any(|wish| point["destination"] == wish.target.as_str()));
+    let of_image = image["config"]["Volumes"].as_object().filter(|_| container);
+    for path in of_image.into_iter().flat_map(Map::keys) {
+        let target = wish::destination(path).with_context(|| format!("image configuration: Volumes: {path:?}"))?;
+        let taken = wishes.iter().any(|wish| wish.target == target)
+            || inherited.iter().any(|point| point["destination"] == target.as_str());
+        if !taken {
+            let kind = Kind::Volume(Named { volume: bundle::Volume::anonymous(), nocopy: false });
+            wishes.push(Wish { kind, target, read_only: false, mode: String::new() });
+        }
+    }
+    Ok(Mounts { wishes, inherited })
+}
+
+/// What another container has mounted: volumes and directories of the host, not its file systems in memory.
+fn points_of(containers: &Containers, text: &str) -> anyhow::Result<Vec<Value>> {
+    let (name, read_only) = wish::from_container(text)?;
+    let found = containers.find(name)?;
+    let points = found.meta.rest.get("mounts").and_then(Value::as_array).cloned().unwrap_or_default();
+    let shared = points.into_iter().filter(|point| point["type"] != "tmpfs");
+    Ok(shared
+        .map(|mut point| {
+            if read_only {
+                point["rw"] = false.into();
+            }
+            point
+        })
+        .collect())
+}
+
+impl Mounts {
+    /// A second ctr-spec on one container does not make the image's volumes again.
+    pub fn forget_those_of(&mut self, points: &[Value]) {
+        let there = |target: &str| points.iter().any(|point| point["destination"] == target);
+        self.wishes.retain(|wish| {
+            !matches!(&wish.kind, Kind::Volume(named) if named.volume.is_anonymous()) || !there(&wish.target)
+        });
+    }
+
+    /// Adds the mounts, `own` first: each replaces what was mounted there, and parents come before children.
+    /// Nothing is made on disk yet.
+    pub fn set(&self, config: &mut Value, options: &Options, volumes: &Volumes, own: Vec<Value>) -> anyhow::Result<()> {
+        if options.read_only {
+            config["root"]["readonly"] = true.into();
+        }
+        let mounts = config["mounts"].as_array_mut().context("config.json: mounts: not a list")?;
+        let inherited = self.inherited.iter().map(inherit);
+        let wished: Vec<Value> = self.wishes.iter().map(|wish| mount(wish, volumes)).collect::<anyhow::Result<_>>()?;
+        for mount in own.into_iter().chain(inherited).chain(wished) {
+            mounts.retain(|old| old["destination"] != mount["destination"]);
+            mounts.push(mount);
+        }
+        // A stable sort: mounts of one depth stay in their order, and /dev comes before /dev/pts.
+        mounts.sort_by_key(|mount| mount["destination"].as_str().map_or(0, |path| path.matches('/').count()));
+        Ok(())
+    }
+
+    /// As `docker inspect` lists them, members in lowerCamelCase.
+    pub fn points(&self, volumes: &Volumes, before: &[Value]) -> Vec<Value> {
+        let new: Vec<Value> =
+            self.inherited.iter().cloned().chain(self.wishes.iter().filter_map(|w| point(w, volumes))).collect();
+        let replaced = |old: &&Value| !new.iter().any(|new| new["destination"] == old["destination"]);
+        before.iter().filter(replaced).cloned().chain(new.iter().cloned()).collect()
+    }
+
+    /// Whether any volume is mounted, new or another container's.
+    pub fn has_volumes(&self) -> bool {
+        self.volumes().next().is_some() || self.inherited.iter().any(|point| point["type"] == "volume")
+    }
+
+    /// The volumes to make, each with its place in the container.
+    pub fn volumes(&self) -> impl Iterator<Item = (&Named, &str)> {
+        self.wishes.iter().filter_map(|wish| match &wish.kind {
+            Kind::Volume(named) => Some((named, wish.target.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Makes the host's directories of `-v` as docker makes them: with their parents, and readable by everyone.
+    pub fn make_directories(&self) -> anyhow::Result<()> {
+        for wish in &self.wishes {
+            let Kind::Bind(Bind { source, make: true, .. }) = &wish.kind else { continue };
+            if !source.try_exists().with_context(|| source.display().to_string())? {
+                let made = DirBuilder::new().recursive(true).mode(0o755).create(source);
+                made.with_context(|| format!("{}: mkdir", source.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn text(path: PathBuf) -> anyhow::Result<String> {
+    path.into_os_string().into_string().map_err(|path| anyhow::anyhow!("{}: not UTF-8", path.display()))
+}
+
+/// The mount as runtime-spec has it.
+fn mount(wish: &Wish, volumes: &Volumes) -> anyhow::Result<Value> {
+    let access = if wish.read_only { "ro" } else { "rw" };
+    let bind = |source, words: [&str; 3]| json!({ "destination": wish.target, "type": "bind", "source": source, "options": words });
+    Ok(match &wish.kind {
+        Kind::Bind(wanted) => {
+            let access = if wanted.all_read_only { "rro" } else { access };
+            bind(text(wanted.source.clone())?, [wanted.how, access, &wanted.propagation])
+        }
+        Kind::Volume(named) => bind(text(volumes.data(&named.volume.name))?, ["rbind", access, "rprivate"]),
+        Kind::Tmpfs { options, .. } => {
+            let mut options = options.clone();
+            options.extend(wish.read_only.then(|| "ro".into()));
+            json!({ "destination": wish.target, "type": "tmpfs", "source": "tmpfs", "options": options })
+        }
+    })
+}
+
+fn inherit(point: &Value) -> Value {
+    let access = if point["rw"] == false { "ro" } else { "rw" };
+    let propagation = point["propagation"].as_str().filter(|word| !word.is_empty()).unwrap_or("rprivate");
+    let options = ["rbind", access, propagation];
+    json!({ "destination": point["destination"], "type": "bind", "source": point["source"], "options": options })
+}
+
+fn point(wish: &Wish, volumes: &Volumes) -> Option<Value> {
+    let mode = if wish.mode.is_empty() && matches!(&wish.kind, Kind::Volume(named) if !named.volume.is_anonymous()) {
+        "z"
+    } else {
+        &wish.mode
+    };
+    Some(match &wish.kind {
+        Kind::Bind(bind) => json!({
+            "type": "bind", "source": bind.source.to_string_lossy(), "destination": wish.target,
+            "mode": wish.mode, "rw": !wish.read_only, "propagation": bind.propagation,
+        }),
+        Kind::Volume(named) => json!({
+            "type": "volume", "name": named.volume.name, "source": volumes.data(&named.volume.name).to_string_lossy(),
+            "destination": wish.target, "driver": "local", "mode": mode, "rw": !wish.read_only, "propagation": "",
+        }),
+        Kind::Tmpfs { listed: false, .. } => return None,
+        Kind::Tmpfs { .. } => json!({
+            "type": "tmpfs", "source": "", "destination": wish.target,
+            "mode": "", "rw": !wish.read_only, "propagation": "",
+        }),
+    })
 }

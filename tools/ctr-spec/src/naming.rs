@@ -1,5 +1,6 @@
 //! What a container is called: its name and labels, and the files by which it knows itself and others.
 
+use crate::resolv;
 use anyhow::{Context, bail};
 use bundle::{Containers, Meta};
 use clap::Args;
@@ -7,7 +8,7 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wire::Reference;
 
 #[derive(Debug, Args)]
@@ -21,17 +22,73 @@ pub struct Options {
     #[arg(short, long = "label", value_name = "NAME[=VALUE]")]
     label: Vec<String>,
 
+    /// Set the labels of a file, one a line
+    #[arg(long, value_name = "FILE")]
+    label_file: Vec<PathBuf>,
+
+    /// Set an annotation, for runtimes that obey some
+    #[arg(long, value_name = "NAME=VALUE")]
+    annotation: Vec<String>,
+
     /// Add a line to /etc/hosts
     #[arg(long, value_name = "HOST:ADDRESS")]
     add_host: Vec<String>,
+
+    #[command(flatten)]
+    resolv: resolv::Options,
 }
 
 /// Only a container below the root is listed, and so has a name.
 pub fn check(options: &Options, container: bool) -> anyhow::Result<()> {
-    if !container && (options.name.is_some() || !options.label.is_empty()) {
+    if !container && (options.name.is_some() || !options.label.is_empty() || !options.label_file.is_empty()) {
         return Err(toolkit::usage("--name and --label are for a bundle in $DOCK_ROOT/containers/<ID>"));
     }
     options.name.as_deref().map_or(Ok(()), |name| Ok(bundle::names::check(name).map(drop)?))
+}
+
+/// What a container is noted as, besides its name.
+pub struct Notes {
+    /// `hostConfig`, `config`, `mounts`: what docker's inspect repeats.
+    pub members: Map<String, Value>,
+    /// Those of the image, then those of files and options.
+    pub labels: Map<String, Value>,
+}
+
+/// The labels: of the image or of an earlier time, of files, of options.
+pub fn labels(options: &Options, image: &Value, before: Option<&Meta>) -> anyhow::Result<Map<String, Value>> {
+    let mut labels = match before.map(|before| &before.labels).or(image["config"]["Labels"].as_object()) {
+        Some(labels) => labels.clone(),
+        None => Map::new(),
+    };
+    let mut put = |label: &str| {
+        let (name, value) = label.split_once('=').unwrap_or((label, ""));
+        labels.insert(name.into(), value.into());
+    };
+    for path in &options.label_file {
+        crate::command::lines_of(path, |_| Some(String::new()))?.iter().for_each(|line| put(line));
+    }
+    for label in &options.label {
+        if label.is_empty() || label.starts_with('=') {
+            bail!("invalid label {label:?}: name is empty");
+        }
+        put(label);
+    }
+    Ok(labels)
+}
+
+/// Annotations of config.json; runtimes may obey them, so none comes from an image.
+pub fn annotate(config: &mut Value, host: &mut Map<String, Value>, options: &Options) -> anyhow::Result<()> {
+    for text in &options.annotation {
+        let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            bail!("invalid argument {text:?} for \"--annotation\" flag: want NAME=VALUE");
+        };
+        config["annotations"][name] = value.into();
+        if !host.get("annotations").is_some_and(Value::is_object) {
+            host.insert("annotations".into(), json!({}));
+        }
+        host["annotations"][name] = value.into();
+    }
+    Ok(())
 }
 
 /// Writes `container.json` under the lock of all names.
@@ -39,22 +96,16 @@ pub fn register(
     containers: &Containers,
     id: &str,
     record: &wire::Bundle,
-    image: &Value,
     config: &Value,
     options: &Options,
+    notes: Notes,
 ) -> anyhow::Result<()> {
     let naming = containers.naming()?;
     let before = containers.read(id)?.map(|found| found.meta);
     let wanted = options.name.as_deref().or(before.as_ref().map(|before| before.name.as_str()));
-    let mut labels = match before.as_ref().map(|before| &before.labels).or(image["config"]["Labels"].as_object()) {
-        Some(labels) => labels.clone(),
-        None => Map::new(),
-    };
-    for label in &options.label {
-        let (name, value) = label.split_once('=').unwrap_or((label, ""));
-        labels.insert(name.into(), value.into());
-    }
     let source = record.image.as_ref();
+    let mut rest = before.as_ref().map(|before| before.rest.clone()).unwrap_or_default();
+    rest.extend(notes.members);
     let meta = Meta {
         id: id.into(),
         name: naming.choose(wanted, id)?,
@@ -65,8 +116,8 @@ pub fn register(
         }),
         created: before.as_ref().map_or_else(bundle::life::now, |before| before.created.clone()),
         command: serde_json::from_value(config["process"]["args"].clone()).unwrap_or_default(),
-        labels,
-        rest: before.map(|before| before.rest).unwrap_or_default(),
+        labels: notes.labels,
+        rest,
     };
     Ok(naming.save(&meta)?)
 }
@@ -79,31 +130,66 @@ fn shown(image: &wire::Image) -> String {
 }
 
 /// A container gets hosts, hostname and resolv.conf of its own, kept in its bundle and mounted over the
-/// image's; another bundle only what is asked for.
-pub fn files(dir: &Path, config: &mut Value, options: &Options, container: bool) -> anyhow::Result<Vec<Value>> {
+/// image's; another bundle only what is asked for. In the network of another container they are that one's.
+pub fn files(
+    dir: &Path,
+    config: &mut Value,
+    host: &mut Map<String, Value>,
+    options: &Options,
+    containers: &Containers,
+    container: bool,
+) -> anyhow::Result<Vec<Value>> {
     let mut mounts = Vec::new();
+    let mut mount = |path: &Path, name: &str| -> anyhow::Result<()> {
+        let path = path.to_str().with_context(|| format!("{}: not UTF-8", path.display()))?;
+        let (at, options) = (format!("/etc/{name}"), ["rbind", "rprivate"]);
+        mounts.push(json!({ "destination": at, "type": "bind", "source": path, "options": options }));
+        Ok(())
+    };
+    let network = host.get("networkMode").and_then(Value::as_str).unwrap_or_default();
+    if let Some(other) = network.strip_prefix("container:") {
+        for (given, what) in
+            [(!options.add_host.is_empty(), "custom host-to-IP mapping"), (!options.resolv.is_empty(), "dns")]
+        {
+            if given {
+                return Err(toolkit::usage(format!("conflicting options: {what} and the network mode")));
+            }
+        }
+        let other = containers.find(other)?.dir;
+        for name in ["hosts", "hostname", "resolv.conf"].iter().filter(|name| other.join(name).exists()) {
+            mount(&other.join(name), name)?;
+        }
+        return Ok(mounts);
+    }
     let mut add = |name: &str, text: &str| -> anyhow::Result<()> {
         bundle::write_file(dir, name, text.as_bytes())?;
         let path = dir.join(name);
         // Every user in the container reads them; the bundle's own directory is 0700.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644))
             .with_context(|| format!("{}: chmod", path.display()))?;
-        let path = path.to_str().with_context(|| format!("{}: not UTF-8", path.display()))?;
-        let options = json!(["rbind", "rprivate"]);
-        mounts
-            .push(json!({ "destination": format!("/etc/{name}"), "type": "bind", "source": path, "options": options }));
-        Ok(())
+        mount(&path, name)
     };
     if container || !options.add_host.is_empty() {
         add("hosts", &hosts(config["hostname"].as_str(), &options.add_host)?)?;
     }
     if container {
-        if let Some(name) = config["hostname"].as_str() {
-            add("hostname", &format!("{name}\n"))?;
-        }
-        add("resolv.conf", &std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default())?;
+        // With the host's name: no member says it then.
+        let name = config["hostname"].as_str().map_or_else(host_name, str::to_owned);
+        add("hostname", &format!("{name}\n"))?;
+    }
+    if container || !options.resolv.is_empty() {
+        let of_host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+        add("resolv.conf", &options.resolv.file(&of_host)?)?;
+    }
+    options.resolv.note(host);
+    if !options.add_host.is_empty() {
+        host.insert("extraHosts".into(), json!(options.add_host));
     }
     Ok(mounts)
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn hosts(own: Option<&str>, more: &[String]) -> anyhow::Result<String> {

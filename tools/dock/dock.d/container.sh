@@ -4,19 +4,32 @@
 # Sets $spec (quoted words for ctr-spec), the flags below, and $operands, the quoted words from IMAGE on.
 parse() {
     spec='' interactive='' tty='' detach='' remove='' read_only='' cidfile='' platform='' quiet='' pull=missing
+    privileged='' oom_kill_disable=''
     while [ $# -gt 0 ]; do
         case $1 in
+            --privileged | --oom-kill-disable) switch "$1" 1 ;;
+            --privileged=* | --oom-kill-disable=*) switch "${1%%=*}" "${1#*=}" ;;
             -[itdq] | --interactive | --tty | --detach | --quiet | --rm | --read-only) switch "$1" 1 ;;
             -[itdq]=* | --interactive=* | --tty=* | --detach=* | --quiet=* | --rm=* | --read-only=*) switch "${1%%=*}" "${1#*=}" ;;
             -[itdq]?*) letter=${1#-} letter=${letter%"${letter#?}"} rest=${1#-?}; shift; set -- "-$letter" "-$rest" "$@"; continue ;;
             --) shift; break ;;
             --pull=* | --cidfile=* | --platform=*) own "${1%%=*}" "${1#*=}" ;;
+            -[pP] | -[pP]?* | --publish | --publish=* | --publish-all | --link | --link=* | --ip | --ip=* | --ip6 | --ip6=* | \
+                --mac-address | --mac-address=* | --network-alias | --network-alias=* | --gpus | --gpus=* | --kernel-memory | \
+                --kernel-memory=* | --storage-opt | --storage-opt=* | --runtime | --runtime=* | --volume-driver | --volume-driver=*)
+                refuse "$1" "${2-}"
+                case $1 in *=*) ;; *) shift ;; esac
+                ;;
             --pull | --cidfile | --platform) value "$@"; own "$1" "$2"; shift ;;
             --*=* | -[ewuhvmlc]?*) quote "$1"; spec="$spec $quoted" ;;
             -[ewuhvmlc] | --env | --env-file | --workdir | --user | --hostname | --volume | --memory | --label | --name | \
                 --entrypoint | --memory-swap | --memory-reservation | --cpus | --cpu-shares | --cpuset-cpus | --cpuset-mems | \
                 --pids-limit | --cap-add | --cap-drop | --security-opt | --sysctl | --network | --net | --pid | --uts | \
-                --tmpfs | --ulimit | --add-host | --shm-size | --oom-score-adj)
+                --tmpfs | --ulimit | --add-host | --shm-size | --oom-score-adj | --mount | --volumes-from | --cpu-period | \
+                --cpu-quota | --cpu-rt-period | --cpu-rt-runtime | --memory-swappiness | --blkio-weight | --blkio-weight-device | \
+                --device-read-bps | --device-write-bps | --device-read-iops | --device-write-iops | --cgroup-parent | --device | \
+                --device-cgroup-rule | --capabilities | --ipc | --userns | --cgroupns | --domainname | --group-add | \
+                --label-file | --annotation | --dns | --dns-search | --dns-option | --dns-opt)
                 value "$@"
                 quote "$1" "$2"
                 spec="$spec $quoted"
@@ -29,7 +42,7 @@ parse() {
         shift
     done
     [ $# -gt 0 ] || { say "dock: 'dock $command' requires at least 1 argument."; say "See 'dock $command --help'."; exit 1; }
-    spec="$spec${tty:+ --tty}${read_only:+ --read-only}"
+    spec="$spec${tty:+ --tty}${read_only:+ --read-only}${privileged:+ --privileged}${oom_kill_disable:+ --oom-kill-disable}"
     quote "$@"
     operands=$quoted
 }
@@ -44,6 +57,21 @@ switch() {
     case $1 in
         -i | --interactive) interactive=$on ;; -t | --tty) tty=$on ;; -d | --detach) detach=$on ;;
         -q | --quiet) quiet=$on ;; --rm) remove=$on ;; --read-only) read_only=$on ;;
+        --privileged) privileged=$on ;; --oom-kill-disable) oom_kill_disable=$on ;;
+    esac
+}
+
+# Options of docker that mean nothing here yet, or never will: ignoring them would run something else than was asked for.
+refuse() {
+    option=${1%%=*} words=$2
+    case $1 in *=*) words=${1#*=} ;; esac
+    case $option in
+        --gpus) die "could not select device driver \"\" with capabilities: [[gpu]]" 125 ;;
+        --kernel-memory) die 'kernel memory limits are not supported by the kernel any more: use --memory' 125 ;;
+        --storage-opt) die '--storage-opt is supported only for overlay over xfs with "pquota" mount option' 125 ;;
+        --runtime) case $words in runc | io.containerd.runc.v2) return 0 ;; *) die "unknown or invalid runtime name: $words" 125 ;; esac ;;
+        --volume-driver) case $words in local) return 0 ;; *) die "volume driver \"$words\" not found: only local is here" 125 ;; esac ;;
+        *) die "$option: networks with addresses are not in this release: want --network none, host or container:NAME" 125 ;;
     esac
 }
 

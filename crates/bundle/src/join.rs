@@ -1,0 +1,46 @@
+//! Namespaces of another container. Its process is another one after each start, so a container keeps the other's
+//! ID, and the namespace is looked up when it is wanted.
+
+use crate::{Containers, Error, Meta, Result};
+use serde_json::Value;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+
+/// Docker's members of hostConfig, and the namespace that each is about.
+const MODES: [(&str, &str); 3] = [("networkMode", "network"), ("pidMode", "pid"), ("ipcMode", "ipc")];
+
+/// Where the kernel shows a namespace of a process, `namespaces(7)`. `kind` is the word of runtime-spec.
+pub fn path(pid: i32, kind: &str) -> String {
+    let name = match kind {
+        "network" => "net",
+        "mount" => "mnt",
+        other => other,
+    };
+    format!("/proc/{pid}/ns/{name}")
+}
+
+/// Gives the namespaces that `container:ID` asks for the path of a descriptor of this process, which stays valid
+/// as long as the descriptors do that are returned. A process ID may be another process's by now: the namespace is
+/// opened first, and then the process must still be the one that was recorded.
+pub fn resolve(config: &mut Value, of: &Meta, containers: &Containers) -> Result<Vec<File>> {
+    let mut held = Vec::new();
+    let Some(host) = of.rest.get("hostConfig").and_then(Value::as_object) else { return Ok(held) };
+    for (member, kind) in MODES {
+        let mode = host.get(member).and_then(Value::as_str).unwrap_or_default();
+        let Some(id) = mode.strip_prefix("container:") else { continue };
+        let found = containers.find(id)?;
+        let stopped = || Error::NotRunning(found.meta.id.clone());
+        let started = found.started.as_ref().ok_or_else(stopped)?;
+        let path = path(started.pid, kind);
+        let file = File::open(&path).map_err(|cause| Error::Io(path.into(), cause))?;
+        if !started.lives() {
+            return Err(stopped());
+        }
+        let list = config["linux"]["namespaces"].as_array_mut().into_iter().flatten();
+        for namespace in list.filter(|namespace| namespace["type"] == kind) {
+            namespace["path"] = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
+        }
+        held.push(file);
+    }
+    Ok(held)
+}
