@@ -566,3 +566,37 @@ fn run_as_an_ordinary_user() {
     assert_eq!(room.sh("cat box/rootfs/again").ok(), "made");
     room.sh("img-fsck").ok();
 }
+
+/// Rule names, the line with its neighbours, exit 1; a build says the same in its last lines, and only fails when the
+/// file itself asks for that.
+#[test]
+fn check_prints_findings_by_buildkits_names() {
+    let room = Room::new();
+    room.write("c/Dockerfile", "FROM scratch\nENV A b\nLABEL x=$unknown\nCMD echo hi\n");
+    let ran = room.sh("dfile-build --check c");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    for part in [
+        "WARNING: LegacyKeyValueFormat\n",
+        "WARNING: UndefinedVar\nUsage of undefined variable '$unknown'\nDockerfile:3\n--------------------\n   1 |     FROM scratch\n",
+        "   4 | >>> CMD echo hi\n",
+        "Check complete, 3 warnings have been found!\n",
+    ] {
+        assert!(ran.stdout.contains(part), "no {part:?} in {}", ran.stdout);
+    }
+    let built = room.sh("dfile-build --progress plain c 2>&1 >/dev/null");
+    assert!(built.stdout.contains(" 3 warnings found"), "{built:?}");
+    assert!(built.stdout.contains(" - JSONArgsRecommended: JSON arguments recommended for CMD"), "{built:?}");
+    room.write("c/Dockerfile", "# check=skip=all\nFROM scratch\nCMD echo hi\n");
+    assert_eq!(room.sh("dfile-build --check c").ok(), "Check complete, no warnings found.");
+    room.write("c/Dockerfile", "# check=error=true\nFROM scratch\nCMD echo hi\n");
+    room.sh("dfile-build -q c").fails(1, "Dockerfile: lint violation found for rules: JSONArgsRecommended");
+}
+
+/// What each step takes files from, beside the context.
+#[test]
+fn the_plan_names_the_sources_of_a_step() {
+    let room = Room::new();
+    room.write("c/Dockerfile", "FROM a AS x\nFROM scratch\nCOPY --from=x /a /\nCOPY --from=img:1 /b /\nCOPY c /\n");
+    let plan = room.sh("dfile-build --plan c | jq -c '[.stages[1].steps[].from], [.stages[].needed]'").ok();
+    assert_eq!(plan, "[[{\"stage\":0}],[{\"image\":\"img:1\"}],null]\n[true,true]");
+}

@@ -103,10 +103,6 @@ impl Graph {
                 if image.is_empty() {
                     bail!("FROM: the image name is empty once its variables are put in");
                 }
-                let duplicate = |stage: &Stage| name.is_some() && stage.name == name;
-                if let Some(earlier) = self.stages.iter().find(|stage| duplicate(stage)) {
-                    bail!("stage name {:?} is taken by line {}", name.unwrap_or_default(), earlier.line);
-                }
                 let base = match image.as_str() {
                     word if self.is_context(word) => Base::Context(word.into()),
                     "scratch" => Base::Scratch,
@@ -143,8 +139,13 @@ impl Graph {
     }
 
     fn named(&self, name: &str) -> Option<usize> {
+        self.named_before(name, self.stages.len())
+    }
+
+    /// Of two stages with one name the later one counts.
+    fn named_before(&self, name: &str, stage: usize) -> Option<usize> {
         let name = name.to_ascii_lowercase();
-        self.stages.iter().position(|stage| stage.name.as_deref() == Some(&name))
+        self.stages[..stage].iter().rposition(|stage| stage.name.as_deref() == Some(&name))
     }
 
     /// What `COPY --from=word` of a stage means: a named context, an earlier stage by name or number, else an image.
@@ -155,6 +156,9 @@ impl Graph {
         if word == "scratch" {
             bail!("--from=scratch: there is nothing in it");
         }
+        if let Some(index) = self.named_before(word, stage) {
+            return Ok(Base::Stage(index));
+        }
         let found = self.named(word).or_else(|| word.parse().ok().filter(|_| word.bytes().all(|b| b.is_ascii_digit())));
         match found {
             Some(index) if index < stage => Ok(Base::Stage(index)),
@@ -163,6 +167,11 @@ impl Graph {
             Some(_) => bail!("--from={word}: that stage comes later"),
             None => Ok(Base::Image(word.into())),
         }
+    }
+
+    /// What an instruction of a stage takes files from, beside the context and the stage itself.
+    pub fn sources(&self, stage: usize, instruction: &Instruction) -> anyhow::Result<Vec<Base>> {
+        sources_of(instruction).iter().map(|from| self.source(from, stage)).collect()
     }
 
     /// The stage of `--target`, by default the last one.
@@ -184,9 +193,7 @@ impl Graph {
             let stage = &self.stages[index];
             let mut sources = vec![stage.base.clone()];
             for step in &stage.steps {
-                for from in sources_of(&step.instruction) {
-                    sources.push(at(self.source(&from, index), &self.file, step.line)?);
-                }
+                sources.extend(at(self.sources(index, &step.instruction), &self.file, step.line)?);
             }
             if needed[index] {
                 for source in sources {
@@ -238,11 +245,18 @@ mod tests {
     }
 
     #[test]
+    fn of_two_stages_with_one_name_the_later_one_counts() {
+        let graph = graph("FROM a AS x\nFROM b AS X\nCOPY --from=x c d\nFROM x\n").unwrap();
+        assert_eq!(graph.stages[2].base, Base::Stage(1));
+        assert_eq!(graph.source("x", 1).unwrap(), Base::Stage(0), "its own name is the earlier one's");
+        assert_eq!(graph.target(Some("x")).unwrap(), 1);
+    }
+
+    #[test]
     fn mistakes() {
         for (text, want) in [
             ("RUN x", "Dockerfile:1: RUN before the first FROM"),
             ("", "no FROM"),
-            ("FROM a AS x\nFROM b AS X", "Dockerfile:2: stage name \"x\" is taken by line 1"),
             ("FROM $none", "Dockerfile:1: FROM: the image name is empty"),
             ("FROM a\nCOPY --from=0 a b", "Dockerfile:2: --from=0: there is no earlier stage 0"),
             ("FROM a AS x\nCOPY --from=x a b", "copy from itself"),

@@ -325,9 +325,6 @@ fn from(s: &Statement) -> anyhow::Result<Instruction> {
         if !name.starts_with(|c: char| c.is_ascii_lowercase()) || !name.bytes().all(rest) {
             bail!("{name:?} is not a stage name: a letter, then letters, digits, - _ .");
         }
-        if name == "scratch" || name == "context" {
-            bail!("{name:?} is reserved and cannot be a stage name");
-        }
     }
     Ok(Instruction::From { image: image.into(), platform: flag(s, "platform"), name })
 }

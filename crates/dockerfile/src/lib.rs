@@ -1,7 +1,8 @@
 //! The Dockerfile language, from bytes to a graph of stages: what is asked for, and nothing of how it is done.
 //!
 //! [`parse()`] makes statements of lines, [`Instruction::of`] gives them a meaning, [`words`] puts variables in, and
-//! [`Graph`] joins the stages. [`Ignore`] reads `.dockerignore`. The crate opens no file and runs nothing.
+//! [`Graph`] joins the stages. [`Ignore`] reads `.dockerignore`, and [`lint()`] says what is no good
+//! idea. The crate opens no file and runs nothing.
 //!
 //! The source of every rule is Docker's Dockerfile reference, and BuildKit's behaviour where that is silent.
 
@@ -10,6 +11,7 @@
 mod graph;
 pub mod ignore;
 mod instruction;
+mod lint;
 mod mode;
 mod mount;
 mod parse;
@@ -18,6 +20,7 @@ pub mod words;
 pub use graph::{Base, Graph, Stage, Step};
 pub use ignore::{Ignore, Pattern};
 pub use instruction::{Command, Copy, Healthcheck, Instruction, Network, Run, Security, duration};
+pub use lint::{Around, Finding, Policy, lint};
 pub use mode::Mode;
 pub use mount::{Mount, MountKind, Sharing};
 pub use parse::{File, Flag, Heredoc, LONGEST, Statement, at, parse};

@@ -15,6 +15,8 @@ pub struct Statement {
     pub line: usize,
     /// The instruction in capitals.
     pub name: String,
+    /// The instruction as it is written.
+    pub written: String,
     /// `--name=value` in front of the words.
     pub flags: Vec<Flag>,
     /// The rest of the line, continuations joined.
@@ -60,6 +62,8 @@ pub struct File {
     pub syntax: Option<String>,
     /// `# check=`: which rules of the lint are skipped, and whether a finding is an error.
     pub check: Option<String>,
+    /// Lines that are empty in the middle of an instruction: allowed, and to be errors one day.
+    pub empty_continuations: Vec<usize>,
     /// In order.
     pub statements: Vec<Statement>,
 }
@@ -81,7 +85,10 @@ pub fn parse(bytes: &[u8], name: &str) -> anyhow::Result<File> {
         }
         let (mut joined, mut more) = continued(bare(first).trim_start(), file.escape);
         while more {
-            let Some((_, next)) = lines.next() else { break };
+            let Some((at, next)) = lines.next() else { break };
+            if is_blank(next) {
+                file.empty_continuations.push(at);
+            }
             if is_comment(next) || is_blank(next) {
                 continue;
             }
@@ -117,7 +124,14 @@ pub fn parse(bytes: &[u8], name: &str) -> anyhow::Result<File> {
 
 /// `# name=value` lines count only at the top, before any other line; a second one of the same name is an error.
 fn directives(text: &str, file_name: &str) -> anyhow::Result<File> {
-    let mut file = File { name: file_name.into(), escape: '\\', syntax: None, check: None, statements: Vec::new() };
+    let mut file = File {
+        name: file_name.into(),
+        escape: '\\',
+        syntax: None,
+        check: None,
+        empty_continuations: Vec::new(),
+        statements: Vec::new(),
+    };
     let mut seen = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let Some((name, value)) = line.trim_start().strip_prefix('#').and_then(|rest| rest.split_once('=')) else {
@@ -170,7 +184,7 @@ impl Statement {
     pub fn from_line(line: &str, number: usize, escape: char) -> anyhow::Result<Self> {
         let line = line.trim();
         let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let name = name.to_ascii_uppercase();
+        let (name, written) = (name.to_ascii_uppercase(), name.to_owned());
         let (flags, text) = take_flags(rest.trim(), escape)?;
         let mut statement = Self {
             line: number,
@@ -179,6 +193,7 @@ impl Statement {
             heredocs: Vec::new(),
             original: [name.as_str(), rest.trim()].join(" ").trim_end().to_owned(),
             name,
+            written,
         };
         let holder = match statement.name.as_str() {
             "ONBUILD" => statement.text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase(),

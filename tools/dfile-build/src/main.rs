@@ -17,6 +17,7 @@
 mod archive;
 mod below;
 mod cache;
+mod check;
 mod config;
 mod copy;
 mod progress;
@@ -33,17 +34,18 @@ use progress::{Form, Progress};
 use serde_json::json;
 use siblings::Siblings;
 use source::Root;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toolkit::{Out, usage};
-use wire::{Descriptor, Image, Platform, Reference};
+use wire::{Descriptor, Image, Platform, Reference, exit};
 
 /// Build an image from a Dockerfile by running the other tools
 #[derive(Debug, Parser)]
 #[command(name = "dfile-build", version, about)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 struct Args {
     /// The Dockerfile, - for stdin [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "FILE")]
@@ -69,6 +71,9 @@ struct Args {
     /// How progress is shown
     #[arg(long, value_enum, value_name = "FORM", default_value = "auto")]
     progress: Form,
+    /// Print what is no good idea in the Dockerfile, by the names of BuildKit's rules, and build nothing
+    #[arg(long, conflicts_with = "plan")]
+    check: bool,
     /// Print what would be built, as JSON, and build nothing
     #[arg(long)]
     plan: bool,
@@ -83,11 +88,11 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    toolkit::main(run)
+    toolkit::main_with_codes(exit::FAILED, exit::USAGE, run)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
-fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
     names_are_tags(&args.tag)?;
     let build_args = build_args(&args.build_arg)?;
     let platform = platform_args();
@@ -97,11 +102,22 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let target = graph.target(args.target.as_deref())?;
     let needed = graph.needed(target)?;
     if args.plan {
-        return print_plan(&graph, &needed, target, out);
+        print_plan(&graph, &needed, target, out)?;
+        return Ok(exit::DONE);
     }
-    let context = Root::open(&args.context, read_ignore(&args)?, false)?;
+    let ignore = read_ignore(&args)?;
     let root = toolkit::root_dir(args.root.as_deref());
     let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
+    let findings = check::findings(&file, &graph, &ignore, Layout::open(&layout).ok().as_ref());
+    if args.check {
+        let clean = check::report(&findings, &file, &text, out)?;
+        return Ok(if clean { exit::DONE } else { exit::FAILED });
+    }
+    if check::are_errors(&file) && !findings.is_empty() {
+        let rules: BTreeSet<&str> = findings.iter().map(|finding| finding.rule).collect();
+        bail!("{name}: lint violation found for rules: {}", Vec::from_iter(rules).join(", "));
+    }
+    let context = Root::open(&args.context, ignore, false)?;
     let layout = Layout::open_or_create(&layout)?;
     let siblings = Siblings::new(root, layout.path().to_owned())?;
     let progress = Progress::new(if args.quiet { Form::Quiet } else { args.progress });
@@ -124,11 +140,15 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
     let image = builder.build(target)?;
     note_unused(&builder, &graph);
+    if let Some(summary) = check::summary(&findings) {
+        builder.progress.words(&summary);
+    }
     if let Some(path) = &args.iidfile {
         let id = layout.open_image(&image, None)?.id().to_string();
         std::fs::write(path, id).with_context(|| format!("{}: write", path.display()))?;
     }
-    name_and_print(&layout, &image, &args.tag, out)
+    name_and_print(&layout, &image, &args.tag, out)?;
+    Ok(exit::DONE)
 }
 
 fn names_are_tags(names: &[Reference]) -> anyhow::Result<()> {
@@ -229,8 +249,18 @@ fn print_plan(graph: &Graph, needed: &[usize], target: usize, out: &mut Out) -> 
         Base::Image(name) => json!({"image": name}),
         Base::Context(name) => json!({"context": name}),
     };
+    let from = |index: usize, step: &dockerfile::Step| {
+        let sources = graph.sources(index, &step.instruction).ok().filter(|sources| !sources.is_empty());
+        sources.map(|sources| sources.iter().map(&base).collect::<Vec<_>>())
+    };
     let stages = graph.stages.iter().enumerate().map(|(index, stage)| {
-        let steps = stage.steps.iter().map(|step| json!({"line": step.line, "instruction": step.original}));
+        let steps = stage.steps.iter().map(|step| {
+            let mut members = json!({"line": step.line, "instruction": step.original});
+            if let Some(from) = from(index, step) {
+                members["from"] = from.into();
+            }
+            members
+        });
         json!({
             "stage": index,
             "name": stage.name,

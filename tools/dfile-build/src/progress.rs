@@ -57,6 +57,11 @@ impl Progress {
         self.line(&format!("#{} {text}", self.number));
     }
 
+    /// Text that belongs to no step.
+    pub fn words(&self, text: &str) {
+        self.line(text);
+    }
+
     fn line(&self, text: &str) {
         if !self.quiet {
             print(text.as_bytes());
