@@ -229,3 +229,64 @@ fn the_default_profile() {
     assert_eq!(code("--security-opt seccomp=builtin", KEYCTL, [0; 3]), 1);
     room.sh("ctr-spec --security-opt seccomp=nosuch made").fails(1, "opening seccomp profile (nosuch) failed");
 }
+
+/// Takes one container's listener at a socket, prints what came with it, and answers each call with 55.
+const AGENT: &str = r#"
+import array, fcntl, json, os, select, socket, struct, sys
+server = socket.socket(socket.AF_UNIX)
+server.bind(sys.argv[1])
+server.listen(1)
+connection, _ = server.accept()
+message, fds, _, _ = socket.recv_fds(connection, 65536, 4)
+print(message.decode(), flush=True)
+listener = fds[0]
+while True:
+    poll = select.poll()
+    poll.register(listener, select.POLLIN)
+    ((_, event),) = poll.poll()
+    if event & (select.POLLHUP | select.POLLERR): break
+    request = bytearray(80)
+    fcntl.ioctl(listener, 0xc0502100, request)
+    number = struct.unpack_from("Q", request)[0]
+    fcntl.ioctl(listener, 0xc0182101, bytearray(struct.pack("QqiI", number, 0, -55, 0)))
+"#;
+
+#[test]
+fn a_listener_decides() {
+    needs!(root, "busybox", "python3", "runc");
+    let room = room();
+    program(&room, true, GETPGRP, [0; 3]);
+    room.write("agent.py", AGENT);
+    let mut states = Vec::new();
+    for runtime in ["ctr-spawn --id notified box", "runc --root rr run -b box notified </dev/null"] {
+        let mut profile = deny(&rule("getpgrp", "SCMP_ACT_NOTIFY", &json!([])));
+        profile["listenerPath"] = json!(room.path("socket"));
+        profile["listenerMetadata"] = json!("m");
+        let mut config = with_profile(&profile);
+        config["annotations"] = json!({"a": "b"});
+        configure(&room, &config);
+        let agent = "rm -f socket; timeout 60 python3 agent.py socket >heard & agent=$!; while [ ! -S socket ]; do sleep 0.05; done";
+        let ran = room.sh(&format!("{agent}; timeout 60 {runtime}; code=$?; wait $agent; exit $code"));
+        assert_eq!(ran.code, 55, "{runtime} {ran:#?}");
+        let mut heard: Value = serde_json::from_slice(&fs::read(room.path("heard")).expect("heard")).expect("JSON");
+        assert_eq!(heard["pid"], heard["state"]["pid"]);
+        assert!(heard["pid"].as_i64().is_some_and(|pid| pid > 1));
+        for member in ["pid", "ociVersion"] {
+            heard.as_object_mut().expect("object").remove(member);
+            heard["state"].as_object_mut().expect("object").remove(member);
+        }
+        states.push(heard);
+    }
+    assert_eq!(states[0], states[1]);
+
+    let profile = deny(&rule("getpgrp", "SCMP_ACT_NOTIFY", &json!([])));
+    configure(&room, &with_profile(&profile));
+    room.sh("ctr-spawn box").fails(125, "SCMP_ACT_NOTIFY without a listenerPath");
+    let mut profile = deny(&rule("write", "SCMP_ACT_NOTIFY", &json!([])));
+    profile["listenerPath"] = json!(room.path("nobody"));
+    configure(&room, &with_profile(&profile));
+    room.sh("ctr-spawn box").fails(125, "cannot be used for write");
+    profile["syscalls"][0]["names"] = json!(["getpgrp"]);
+    configure(&room, &with_profile(&profile));
+    room.sh("ctr-spawn box").fails(125, "connect(");
+}

@@ -495,8 +495,8 @@ fn a_read_only_root() {
 #[test]
 fn what_is_not_built_is_refused() {
     needs_a_container!();
-    with(|config| config["hooks"] = json!({"poststop": [{"path": "/bin/true"}]}), "true")
-        .fails(125, "hooks: not in this release");
+    with(|config| config["linux"]["resources"] = json!({"rdma": {"x": {}}}), "true")
+        .fails(125, "linux.resources.rdma: not in this release");
     with(|config| config["linux"]["namespaces"] = json!([{"type": "pid"}]), "true").fails(125, "no mount namespace");
     with(|config| config["process"]["capabilities"]["bounding"] = json!(["CAP_X"]), "true")
         .fails(125, "CAP_X: no such capability");

@@ -10,7 +10,10 @@ use rustix::fd::OwnedFd;
 use rustix::io::{Errno, read, write};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{DumpableBehavior, Signal, set_dumpable_behavior, set_parent_process_death_signal, setsid};
+use rustix::process::{
+    DumpableBehavior, PidfdGetfdFlags, Signal, pidfd_getfd, set_dumpable_behavior, set_parent_process_death_signal,
+    setsid,
+};
 use std::fmt::Write as _;
 
 /// The list of steps, and how it is read.
@@ -45,7 +48,7 @@ fn start(plan: &Plan, scene: &mut Scene, signals: OwnedFd) -> Result<Running> {
             flags = step.flags();
         }
     }
-    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .call(|| "socketpair()".into())?;
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).call(|| "pipe2()".into())?;
     let Some((pid, pidfd)) = sys::clone3(flags, None).call(|| clone_line(plan))? else {
@@ -61,26 +64,97 @@ fn start(plan: &Plan, scene: &mut Scene, signals: OwnedFd) -> Result<Running> {
         let _ = sys::pidfd_send_signal(&running.pidfd, libc::SIGKILL);
         let _ = running.reap();
     }
-    met.map(|()| running)
-}
-
-/// The steps that need the host's view of the process; then it may go on.
-fn beside(plan: &Plan, scene: &mut Scene, socket: &OwnedFd, running: &mut Running) -> Result<()> {
-    for step in plan.steps.iter().filter(|step| step.place() == Place::Beside) {
+    met?;
+    for step in plan.steps.iter().filter(|step| step.place() == Place::After) {
         run(plan, step, scene)?;
     }
-    scene.locks.clear();
-    if waits(plan) {
-        write(socket, b"g").call(|| "write(<child>)".into())?;
+    Ok(running)
+}
+
+/// The steps that need the host's view of the process. It waits at each row of them, and may go on behind it.
+fn beside(plan: &Plan, scene: &mut Scene, socket: &OwnedFd, running: &mut Running) -> Result<()> {
+    let mut rows = rows(plan).into_iter();
+    let mut terminal_comes = plan.steps.iter().any(|step| matches!(step, Step::Console(_)));
+    let mut row = rows.next();
+    loop {
+        for step in row.iter().copied().flatten() {
+            run(plan, step, scene)?;
+        }
+        scene.locks.clear();
+        if row.is_some_and(|row| !row.is_empty()) {
+            write(socket, b"g").call(|| "write(<child>)".into())?;
+        }
+        row = None;
+        while row.is_none() {
+            if rows.len() == 0 && !terminal_comes {
+                return Ok(());
+            }
+            match terminal::hear(socket) {
+                // It has ended; the other pipe tells why.
+                None => return Ok(()),
+                Some((word, Some(master))) if word[0] == b't' => {
+                    running.master = Some(master);
+                    terminal_comes = false;
+                }
+                Some((word, _)) => {
+                    let listener = i32::from_ne_bytes([word[1], word[2], word[3], word[4]]);
+                    if listener >= 0 {
+                        let line = || format!("pidfd_getfd(<child>, {listener})");
+                        scene.listener =
+                            Some(pidfd_getfd(&running.pidfd, listener, PidfdGetfdFlags::empty()).call(line)?);
+                    }
+                    row = rows.next();
+                }
+            }
+        }
     }
-    if plan.steps.iter().any(|step| matches!(step, Step::Console(_))) {
-        running.master = terminal::receive(socket);
+}
+
+/// The steps beside the process, in rows between those that it does itself. The first row comes before its first
+/// own step, and may be empty.
+fn rows(plan: &Plan) -> Vec<&[Step]> {
+    let with_process = |step: &Step| matches!(step.place(), Place::Beside | Place::Inside);
+    let start = plan.steps.iter().position(with_process).unwrap_or(plan.steps.len());
+    let mut rows: Vec<&[Step]> =
+        plan.steps[start..].split(|step| step.place() != Place::Beside).filter(|row| !row.is_empty()).collect();
+    if plan.steps.get(start).is_none_or(|step| step.place() != Place::Beside) {
+        rows.insert(0, &[]);
     }
-    Ok(())
+    rows
+}
+
+/// Tells the parent that the process stands before a row of its steps, with the number of the filter's listener if
+/// it has one; goes on when they are done. By read(2) and write(2): there may be a filter already.
+fn meet(scene: &mut Scene) -> Result<()> {
+    let Some(socket) = &scene.socket else { return Ok(()) };
+    let mut word = [b'r', 0, 0, 0, 0];
+    word[1..].copy_from_slice(&scene.listener_number.take().unwrap_or(-1).to_ne_bytes());
+    write(socket, &word).call(|| "write(<parent>)".into())?;
+    loop {
+        match read(socket, &mut [0_u8; 1]) {
+            Err(Errno::INTR) => {}
+            Ok(0) => return Err(Error::refused("the process that starts this one is gone")),
+            other => return other.call(|| "read(<parent>)".into()).map(drop),
+        }
+    }
+}
+
+/// The process's own steps, with the meetings between them.
+fn inside(plan: &Plan, scene: &mut Scene) -> Result<()> {
+    let mut before = Place::Beside;
+    for step in plan.steps.iter().filter(|step| matches!(step.place(), Place::Beside | Place::Inside)) {
+        match step.place() {
+            Place::Beside if before == Place::Inside => meet(scene)?,
+            Place::Inside => run(plan, step, scene)?,
+            _ => {}
+        }
+        before = step.place();
+    }
+    Err(Error::refused("the plan ends without an exec"))
 }
 
 fn waits(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| step.place() == Place::Beside)
+    rows(plan).first().is_some_and(|row| !row.is_empty())
 }
 
 fn clone_line(plan: &Plan) -> String {
@@ -115,13 +189,7 @@ fn came_to_exec(errors: &OwnedFd) -> Result<()> {
 
 /// Everything that the new process does before it is the container's.
 fn child(plan: &Plan, scene: &mut Scene, report: &OwnedFd) -> ! {
-    let failed = match prepare(plan, scene) {
-        Ok(()) => {
-            plan.steps.iter().filter(|step| step.place() == Place::Inside).find_map(|step| run(plan, step, scene).err())
-        }
-        Err(error) => Some(error),
-    };
-    let failed = failed.unwrap_or_else(|| Error::refused("the plan ends without an exec"));
+    let Err(failed) = prepare(plan, scene).and_then(|()| inside(plan, scene)) else { sys::exit_now(125) };
     let mut message = vec![failed.code()];
     message.extend_from_slice(failed.to_string().as_bytes());
     let _ = write(report, &message);

@@ -1,8 +1,8 @@
 use crate::error::Result;
 use crate::{
-    Bind, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter, EnterCgroups, Error, Exec, Filesystem,
-    Hostname, IdMap, Join, JoinCgroups, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio,
-    OomScore, Outlive, OverlayRoot, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Seccomp,
+    Bind, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter, EnterCgroups, Error, Exec, Filesystem, Hooks,
+    Hostname, IdMap, Join, JoinCgroups, Listener, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges,
+    NullStdio, OomScore, Outlive, OverlayRoot, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Seccomp,
     SignalsToDefault, Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use rustix::fd::OwnedFd;
@@ -53,6 +53,8 @@ pub enum Step {
     Signals(SignalsToDefault),
     Look(Look),
     Seccomp(Seccomp),
+    Listener(Listener),
+    Hooks(Hooks),
     Exec(Exec),
 }
 
@@ -66,6 +68,8 @@ pub enum Place {
     Beside,
     /// The process itself, on its way to the exec.
     Inside,
+    /// ctr-spawn, when the command runs or has ended.
+    After,
 }
 
 /// What every step is.
@@ -89,6 +93,10 @@ pub struct Scene {
     pub(crate) procfs: Option<OwnedFd>,
     /// `/dev/null` of the container, its device number checked.
     pub(crate) null: Option<OwnedFd>,
+    /// The descriptor of the filter's listener: in the process its number, beside it the descriptor.
+    pub(crate) listener_number: Option<i32>,
+    /// See there.
+    pub(crate) listener: Option<OwnedFd>,
     /// Takes the terminal's master to the parent.
     pub(crate) socket: Option<OwnedFd>,
     /// The first stderr, whatever the terminal does to descriptor 2.
@@ -158,6 +166,8 @@ impl Step {
             Self::Signals(step) => step,
             Self::Look(step) => step,
             Self::Seccomp(step) => step,
+            Self::Listener(step) => step,
+            Self::Hooks(step) => step,
             Self::Exec(step) => step,
         }
     }
@@ -171,7 +181,10 @@ impl Step {
     pub fn place(&self) -> Place {
         match self {
             Self::Cgroups(_) | Self::EnterPid(_) | Self::Clone(_) => Place::Before,
-            Self::IdMap(_) | Self::JoinCgroups(_) | Self::EnterCgroups(_) | Self::OomScore(_) => Place::Beside,
+            Self::IdMap(_) | Self::JoinCgroups(_) | Self::EnterCgroups(_) | Self::OomScore(_) | Self::Listener(_) => {
+                Place::Beside
+            }
+            Self::Hooks(step) => step.moment.place(),
             _ => Place::Inside,
         }
     }
@@ -203,7 +216,8 @@ impl Step {
             Self::Capabilities(_) => "capabilities",
             Self::NoNewPrivileges(_) => "no_new_privs",
             Self::Signals(_) => "signals",
-            Self::Seccomp(_) => "seccomp",
+            Self::Seccomp(_) | Self::Listener(_) => "seccomp",
+            Self::Hooks(_) => "hooks",
             Self::Look(_) | Self::Exec(_) => "exec",
         }
     }

@@ -6,6 +6,7 @@ use crate::steps::{Mechanism, Scene};
 use crate::walk::{self, Links};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Gid, OFlags, Uid, fchown, fstat, fstatfs};
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg, sendmsg, socket_with,
@@ -60,7 +61,7 @@ impl Mechanism for Console {
             put_on_console(root, &master, &slave)?;
         }
         if let Some(socket) = &scene.socket {
-            send(socket, &master).call(|| "sendmsg(<ctr-spawn>, <ptmx>)".into())?;
+            send(socket, b"t", &master).call(|| "sendmsg(<ctr-spawn>, <ptmx>)".into())?;
         }
         rustix::process::ioctl_tiocsctty(&slave).call(|| "ioctl(<terminal>, TIOCSCTTY)".into())?;
         rustix::stdio::dup2_stdin(&slave).call(|| "dup2(<terminal>, 0)".into())?;
@@ -82,34 +83,51 @@ fn put_on_console(root: &OwnedFd, master: &OwnedFd, slave: &OwnedFd) -> Result<(
     attach(&copy, &console).call(|| "move_mount(<terminal>, <rootfs>/dev/console)".into())
 }
 
-fn send(socket: impl AsFd, fd: &OwnedFd) -> rustix::io::Result<()> {
+/// A message with a descriptor.
+pub(crate) fn send(socket: impl AsFd, message: &[u8], fd: &OwnedFd) -> rustix::io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let fds = [fd.as_fd()];
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    sendmsg(socket, &[IoSlice::new(b"t")], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    sendmsg(socket, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
 }
 
 /// Hands the master to whoever listens at `path`: the console socket of podman and containerd.
 pub(crate) fn send_to(path: &Path, master: &OwnedFd) -> Result<()> {
+    let socket = connect_to(path)?;
+    send(&socket, b"t", master).call(|| format!("sendmsg({path:?}, <ptmx>)"))
+}
+
+/// A connection to a socket of the host's.
+pub(crate) fn connect_to(path: &Path) -> Result<OwnedFd> {
     let line = || format!("connect({path:?})");
     let address = SocketAddrUnix::new(path).call(line)?;
     let socket =
         socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).call(|| "socket()".into())?;
     connect(&socket, &address).call(line)?;
-    send(&socket, master).call(|| format!("sendmsg({path:?}, <ptmx>)"))
+    Ok(socket)
 }
 
-/// The master, once the child has sent it; `None` when it ended before.
-pub(crate) fn receive(socket: impl AsFd) -> Option<OwnedFd> {
+/// A word of at most five bytes and the descriptor that came with it; `None` when the other end is closed.
+pub(crate) fn hear(socket: impl AsFd) -> Option<([u8; 5], Option<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC).ok()?;
-    ancillary.drain().find_map(|message| match message {
+    let mut word = [0; 5];
+    let heard = loop {
+        let mut buffers = [IoSliceMut::new(&mut word)];
+        match recvmsg(&socket, &mut buffers, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            other => break other.ok()?,
+        }
+    };
+    if heard.bytes == 0 {
+        return None;
+    }
+    let fd = ancillary.drain().find_map(|message| match message {
         RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
         _ => None,
-    })
+    });
+    Some((word, fd))
 }
 
 /// The terminal of the person. Raw while it lives, as it was when it goes.

@@ -17,7 +17,20 @@ pub struct Config {
     pub mounts: Vec<Mount>,
     #[serde(default)]
     pub linux: Linux,
-    pub hooks: Option<Value>,
+    #[serde(default)]
+    pub hooks: BTreeMap<String, Option<Vec<Hook>>>,
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Hook {
+    pub path: PathBuf,
+    #[serde(default)]
+    pub args: Vec<String>,
+    #[serde(default)]
+    pub env: Vec<String>,
+    pub timeout: Option<i64>,
 }
 
 #[derive(Debug, Deserialize)]

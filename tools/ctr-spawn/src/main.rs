@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod hooks;
 mod life;
 mod plan;
 

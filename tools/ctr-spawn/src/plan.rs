@@ -4,10 +4,10 @@ use crate::config::{Config, DeviceRule, Mount as Wanted, Process, Resources};
 use anyhow::{Context, bail};
 use linux_sandbox::{
     Attributes, Bind, Capabilities, CgroupMounts, Cgroups, Clone, Console, Device, DeviceKind, Devices, Exec,
-    Filesystem, Hierarchies, Hostname, IdMap, IdRange, Join, JoinCgroups, Limit, Limits, Loopback, MakeWorkDir, Masks,
-    Mount, Namespace, NamespaceRoot, NoNewPrivileges, OomScore, OverlayRoot, Pivot, Propagation, PropagationStep,
-    ReadOnlyPaths, ReadOnlyRoot, Rlimits, Seccomp, SignalsToDefault, Step, Sysctls, TreeRoot, UnshareCgroup, User,
-    WorkDir,
+    Filesystem, Hierarchies, Hostname, IdMap, IdRange, Join, JoinCgroups, Limit, Limits, Listener, Loopback,
+    MakeWorkDir, Masks, Moment, Mount, Namespace, NamespaceRoot, NoNewPrivileges, OomScore, OverlayRoot, Pivot,
+    Propagation, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Seccomp, SignalsToDefault, State, Step,
+    Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use std::path::Path;
 use wire::Bundle;
@@ -78,6 +78,12 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     if process.cwd != Path::new("/") {
         steps.push(Step::MakeWorkDir(MakeWorkDir { path: process.cwd.clone() }));
     }
+    let state = state(bundle, config, around);
+    let hooks = |moment, directory: &Path| crate::hooks::of(moment, config, &state, directory);
+    let rootfs = bundle.path.as_path().join(&config.root.path);
+    steps.extend(hooks(Moment::Prestart, bundle.path.as_path())?);
+    steps.extend(hooks(Moment::CreateRuntime, bundle.path.as_path())?);
+    steps.extend(hooks(Moment::CreateContainer, &rootfs)?);
     if config.root.readonly {
         steps.push(Step::ReadOnlyRoot(ReadOnlyRoot {}));
     }
@@ -96,8 +102,11 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     let args = if around.command.is_empty() { &process.args } else { around.command };
     let exec = Exec::new(args.to_vec(), process.env.clone())?;
     steps.push(Step::Look(exec.look()));
-    steps.extend(rights(&facts)?);
+    steps.extend(rights(&facts, &state)?);
+    steps.extend(hooks(Moment::StartContainer, Path::new("."))?);
     steps.push(Step::Exec(exec));
+    steps.extend(hooks(Moment::Poststart, bundle.path.as_path())?);
+    steps.extend(hooks(Moment::Poststop, bundle.path.as_path())?);
     Ok(steps)
 }
 
@@ -115,7 +124,6 @@ fn refuse_what_is_not_built(config: &Config, process: &Process) -> anyhow::Resul
     };
     let resources = config.linux.resources.as_ref();
     let asked = [
-        ("hooks", filled(&config.hooks)),
         ("process.apparmorProfile", process.apparmor_profile.as_ref().is_some_and(|name| !name.is_empty())),
         ("process.selinuxLabel", process.selinux_label.as_ref().is_some_and(|name| !name.is_empty())),
         ("linux.resources.blockIO", resources.is_some_and(|r| filled(&r.block_io))),
@@ -380,13 +388,43 @@ fn user(facts: &Facts) -> anyhow::Result<Step> {
     }))
 }
 
+/// What hooks and listeners are told.
+fn state(bundle: &Bundle, config: &Config, around: &Around) -> State {
+    State {
+        oci_version: config.oci_version.clone(),
+        id: around.id.into(),
+        status: String::new(),
+        pid: None,
+        bundle: bundle.path.0.clone(),
+        annotations: config.annotations.clone(),
+    }
+}
+
+/// The filter of system calls, and who listens to it.
+fn filter(facts: &Facts, state: &State) -> anyhow::Result<Vec<Step>> {
+    let Some(profile) = &facts.config.linux.seccomp else { return Ok(Vec::new()) };
+    let filter = Seccomp::new(profile)?;
+    let mut steps = Vec::new();
+    match (&profile.listener_path, filter.listens) {
+        (None, true) => bail!("config.json: linux.seccomp: SCMP_ACT_NOTIFY without a listenerPath"),
+        (Some(path), true) => steps.push(Step::Listener(Listener {
+            path: path.clone(),
+            metadata: profile.listener_metadata.clone(),
+            state: state.clone(),
+        })),
+        (_, false) => {}
+    }
+    steps.insert(0, Step::Seccomp(filter));
+    Ok(steps)
+}
+
 /// The last things of ours: what is left to the process. Without `no_new_privs` a filter needs a capability that
 /// goes next, so the filter comes first; else it comes last and need not allow what the steps before it do.
-fn rights(facts: &Facts) -> anyhow::Result<Vec<Step>> {
+fn rights(facts: &Facts, state: &State) -> anyhow::Result<Vec<Step>> {
     let none = crate::config::Capabilities::default();
     let asked = facts.process.capabilities.as_ref().unwrap_or(&none);
     let capabilities = Capabilities { effective: asked.effective.clone(), permitted: asked.permitted.clone() };
-    let filter = facts.config.linux.seccomp.as_ref().map(Seccomp::new).transpose()?.map(Step::Seccomp);
+    let filter = filter(facts, state)?;
     let mut steps = vec![Step::Capabilities(capabilities)];
     if facts.process.no_new_privileges {
         steps.push(Step::NoNewPrivileges(NoNewPrivileges {}));

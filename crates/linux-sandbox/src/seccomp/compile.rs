@@ -357,6 +357,8 @@ mod tests {
             default,
             architectures: vec![Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64],
             flags: vec![],
+            listener_path: None,
+            listener_metadata: None,
             rules,
         }
     }
@@ -400,6 +402,8 @@ mod tests {
             default: Action::parse("SCMP_ACT_ALLOW", None).unwrap(),
             architectures: vec![Arch::X86_64],
             flags: vec![],
+            listener_path: None,
+            listener_metadata: None,
             rules: vec![],
         };
         let program = compile(&profile).unwrap();
@@ -426,7 +430,15 @@ mod tests {
             })
             .collect();
         let default = Action::parse("SCMP_ACT_ERRNO", None).unwrap();
-        let error = compile(&Profile { default, architectures: vec![], flags: vec![], rules }).unwrap_err();
+        let error = compile(&Profile {
+            default,
+            architectures: vec![],
+            flags: vec![],
+            listener_path: None,
+            listener_metadata: None,
+            rules,
+        })
+        .unwrap_err();
         assert!(error.to_string().contains("the kernel takes 4096"), "{error}");
     }
 }

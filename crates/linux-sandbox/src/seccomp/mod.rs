@@ -3,11 +3,13 @@
 
 mod bpf;
 mod compile;
+mod listener;
 mod parse;
 mod profile;
 mod syscalls;
 
 pub(crate) use bpf::Instruction;
+pub use listener::Listener;
 pub use profile::{Action, Arch, Compare, Condition, Flag, Profile, Rule};
 
 use crate::error::{Call, Error, Result};
@@ -31,7 +33,13 @@ pub struct Seccomp {
     program: Vec<Instruction>,
     #[serde(skip)]
     flags: u32,
+    /// Some calls are another process's to decide on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub listens: bool,
 }
+
+/// `SECCOMP_FILTER_FLAG_NEW_LISTENER`
+const NEW_LISTENER: u32 = 8;
 
 impl Seccomp {
     /// Compiles the profile.
@@ -39,17 +47,27 @@ impl Seccomp {
         if profile.default.notifies() {
             return Err(Error::refused("seccomp: SCMP_ACT_NOTIFY cannot be the default action"));
         }
-        if profile.rules.iter().any(|rule| rule.action.notifies()) {
-            return Err(Error::refused("seccomp: SCMP_ACT_NOTIFY: not in this release"));
+        let mut notified = profile.rules.iter().filter(|rule| rule.action.notifies()).peekable();
+        let listens = notified.peek().is_some();
+        // The process says by write(2) that there is a listener: nobody could answer for that call yet.
+        if notified.any(|rule| rule.names.iter().any(|name| name == "write")) {
+            return Err(Error::refused("seccomp: SCMP_ACT_NOTIFY cannot be used for write"));
         }
         let program = compile::compile(profile)?;
         let architectures = compile::architectures(profile).iter().map(|arch| arch.word()).collect();
+        let new_listener = if listens { NEW_LISTENER } else { 0 };
         Ok(Self {
             default: profile.default.word(),
             architectures,
             instructions: program.len(),
             program,
-            flags: profile.flags.iter().fold(0, |bits, flag| bits | flag.bit()),
+            // TSYNC says by its result what went wrong, the listener who it is: of one thread there is none to wait for.
+            flags: profile
+                .flags
+                .iter()
+                .filter(|flag| **flag != Flag::Tsync)
+                .fold(new_listener, |bits, flag| bits | flag.bit()),
+            listens,
         })
     }
 }
@@ -64,9 +82,11 @@ impl Mechanism for Seccomp {
         )
     }
 
-    fn run(&self, _: &mut Scene) -> Result<()> {
+    fn run(&self, scene: &mut Scene) -> Result<()> {
         take_the_right_to_filter();
-        sys::seccomp_filter(self.flags, &self.program).map_err(explain).map(drop)
+        let result = sys::seccomp_filter(self.flags, &self.program).map_err(explain)?;
+        scene.listener_number = self.listens.then_some(result);
+        Ok(())
     }
 }
 

@@ -16,6 +16,8 @@ pub(super) struct Written {
     architectures: Vec<String>,
     #[serde(default)]
     flags: Vec<String>,
+    listener_path: Option<std::path::PathBuf>,
+    listener_metadata: Option<String>,
     #[serde(default)]
     syscalls: Vec<Syscall>,
 }
@@ -48,6 +50,8 @@ impl TryFrom<Written> for Profile {
             default: Action::parse(&written.default_action, written.default_errno_ret)?,
             architectures: written.architectures.iter().map(|name| Arch::parse(name)).collect::<Result<_>>()?,
             flags: written.flags.iter().map(|name| Flag::parse(name)).collect::<Result<_>>()?,
+            listener_path: written.listener_path.filter(|path| !path.as_os_str().is_empty()),
+            listener_metadata: written.listener_metadata.filter(|text| !text.is_empty()),
             rules: written.syscalls.into_iter().map(rule).collect::<Result<_>>()?,
         })
     }

@@ -16,6 +16,10 @@ pub struct Profile {
     pub architectures: Vec<Arch>,
     /// How the filter is installed.
     pub flags: Vec<Flag>,
+    /// Where somebody waits for the listener of the calls that notify.
+    pub listener_path: Option<std::path::PathBuf>,
+    /// What is told there besides.
+    pub listener_metadata: Option<String>,
     /// In order: the first that matches decides, but one without conditions goes before all that have some.
     pub rules: Vec<Rule>,
 }
