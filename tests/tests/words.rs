@@ -131,7 +131,7 @@ fn templates_that_are_wrong_are_dockers() {
         let of = |kind: &str| format!("can't evaluate field Nope in type {kind}");
         for (words, code, stdout, said) in [
             ("images --format '{{'", 1, "", unclosed.to_owned()),
-            ("ps --format '{{'", 1, "", unclosed.to_owned()),
+            ("ps --format '{{'", 1, "", unclosed.replace("template parsing error", "failed to parse template")),
             ("inspect -f '{{' base:1", 64, "", unclosed.to_owned()),
             (
                 "inspect -f '{{foo .ID}}' base:1",
@@ -337,7 +337,7 @@ fn containers_are_shown_by_template() {
             ("--filter name=web --format '{{.Label \"tier\"}}{{.Label \"none\"}}'", "front"),
             ("--filter name=^/web$ --format 'table {{.Names}}\\t{{.Label \"com.x-y\"}}'", "NAMES     x y\nweb       1"),
             ("--filter name='^w.b$' --format '{{.Labels}}'", "com.x-y=1,com.x=1,l2=two words,tier=front"),
-            ("--filter name=web --format '{{.Command}} {{.Networks}}'", "\"sh -c echo data >/f…\" none"),
+            ("--filter name=web --format '{{.Command}} {{.Networks}}'", "\"sh -c 'echo data >/…\" none"),
             ("--filter exited=3 --format '{{.Names}}'", "web"),
             ("--filter exited=0 --format '{{.Names}}'", ""),
             ("--filter status=created --filter status=exited --format '{{.Names}}'", "cache\nweb"),

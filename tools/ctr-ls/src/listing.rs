@@ -94,9 +94,23 @@ fn row(found: &Found, args: &Args, now: Timestamp, with_size: bool, plain: bool)
     Ok(template::Row { fields, methods: methods.into() })
 }
 
+/// As docker writes it: arguments with a blank between single quotes, all of it as Go quotes a text, so that
+/// nothing in it reaches the terminal.
 fn command(words: &[String], whole: bool) -> String {
-    let line: String = words.join(" ").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("\"{}\"", if whole { line } else { table::clip(&line, COMMAND_WIDTH) })
+    let quoted =
+        |(at, word): (usize, &String)| if at > 0 && word.contains(' ') { format!("'{word}'") } else { word.clone() };
+    let line = words.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ");
+    let line = if whole { line } else { table::clip(&line, COMMAND_WIDTH) };
+    let escaped = |c: char| match c {
+        '"' | '\\' => format!("\\{c}"),
+        '\n' => "\\n".into(),
+        '\t' => "\\t".into(),
+        '\r' => "\\r".into(),
+        c if c.is_ascii_control() => format!("\\x{:02x}", u32::from(c)),
+        c if c.is_control() => format!("\\u{:04x}", u32::from(c)),
+        c => c.into(),
+    };
+    format!("\"{}\"", line.chars().map(escaped).collect::<Vec<_>>().concat())
 }
 
 #[cfg(test)]
@@ -110,6 +124,7 @@ mod tests {
         assert_eq!(command(&words("12345678901234567890"), false), "\"12345678901234567890\"");
         assert_eq!(command(&words("123456789012345678901"), false), "\"1234567890123456789…\"");
         assert_eq!(command(&words("123456789012345678901"), true), "\"123456789012345678901\"");
-        assert_eq!(command(&["a\nb\u{1b}[0m".into()], false), "\"a b [0m\"");
+        assert_eq!(command(&["a\nb\u{1b}[0m".into()], false), "\"a\\nb\\x1b[0m\"");
+        assert_eq!(command(&["sh".into(), "-c".into(), "echo \"hi\"".into()], true), r#""sh -c 'echo \"hi\"'""#);
     }
 }

@@ -99,7 +99,9 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         (false, None) => Show::Records,
         (false, Some("image")) => Show::Images,
         (false, Some(format)) => {
-            Show::Listing(listing::parse(&args, format).map_err(|error| usage(error.to_string()))?)
+            // Docker's words for a list of containers, and for no other.
+            let wrong = |error: template::Error| usage(format!("failed to parse template: {}", error.cause()));
+            Show::Listing(listing::parse(&args, format).map_err(wrong)?)
         }
     };
     let listed = if args.containers.is_empty() { select(&containers, &args)? } else { named(&containers, &args)? };

@@ -36,7 +36,7 @@ answer() {
     line=
     [ -n "$errors" ] || return "$said"
     printf '%s\n' "$errors" | sed -e "${1-}" -e "/^Try '/d" \
-        -e 's/^[a-z]*-[a-z]*: \(template parsing error:\|failed to execute template:\|invalid argument\)/\1/' \
+        -e 's/^[a-z]*-[a-z]*: \(template parsing error:\|failed to [a-z]* template:\|invalid argument\)/\1/' \
         -e 's/^[a-z]*-[a-z]*: /Error response from daemon: /' >&2
     case $said$errors in
         2*'template parsing error'*) return "${2:-1}" ;;
