@@ -1,3 +1,4 @@
+use crate::finish::{Finisher, SMALL, Unfinished, finish};
 use crate::node::{proc_path, read_xattrs};
 use crate::read::{Entry, TarReader, Type};
 use crate::root::{DirFd, empty_except, fstat, open_plain, remove_all, remove_except, walk};
@@ -12,6 +13,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
+use std::thread;
 
 /// Who will own what is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,15 +77,16 @@ pub struct Applied {
 /// Reads one uncompressed layer to the end of its stream and applies it to the directory `root`.
 pub fn apply(tar: impl Read, root: BorrowedFd<'_>, options: &Options<'_>) -> Result<Applied> {
     let mut reader = TarReader::new(tar);
-    let mut job = Job::new(root, options)?;
-    while let Some(entry) = reader.next()? {
-        job.applied.entries += 1;
-        job.applied.loss.xattrs += entry.unreadable;
-        job.place(&entry, &mut reader)?;
-    }
-    job.finish_directories()?;
-    reader.drain()?;
-    Ok(job.applied)
+    thread::scope(|scope| {
+        let mut job = Job::new(root, options, Finisher::start(scope))?;
+        let placed = job.place_all(&mut reader);
+        let (finisher, mut applied) = (job.finisher, job.applied);
+        // An error of the other thread is why this one could not go on.
+        let loss = finisher.end()?;
+        placed?;
+        applied.loss.xattrs += loss.xattrs;
+        Ok(applied)
+    })
 }
 
 /// Gives the directory `to` the mode, owner, attributes and time of the directory `from`: for a layer without
@@ -149,11 +152,12 @@ struct Job<'a> {
     /// What is here only because a hard link leads to something below: to whiteouts it is below still.
     copied: BTreeSet<PathBuf>,
     copying: bool,
+    finisher: Finisher<'a>,
     applied: Applied,
 }
 
 impl<'a> Job<'a> {
-    fn new(root: BorrowedFd<'a>, options: &'a Options<'a>) -> Result<Self> {
+    fn new(root: BorrowedFd<'a>, options: &'a Options<'a>, finisher: Finisher<'a>) -> Result<Self> {
         let (made, view) = match options.target {
             Target::Tree => ((!read_names(root, Path::new("."))?.is_empty()).then(HashSet::new), None),
             Target::OverlayDir { lower: None, .. } => (None, None),
@@ -175,8 +179,19 @@ impl<'a> Job<'a> {
             lost: HashSet::new(),
             copied: BTreeSet::new(),
             copying: false,
+            finisher,
             applied: Applied::default(),
         })
+    }
+
+    fn place_all(&mut self, reader: &mut TarReader<impl Read>) -> Result<()> {
+        while let Some(entry) = reader.next()? {
+            self.applied.entries += 1;
+            self.applied.loss.xattrs += entry.unreadable;
+            self.place(&entry, reader)?;
+        }
+        self.finish_directories()?;
+        reader.drain()
     }
 
     fn place(&mut self, entry: &Entry, content: &mut TarReader<impl Read>) -> Result<()> {
@@ -273,28 +288,25 @@ impl<'a> Job<'a> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(meta.mode & 0o777);
         let fd = self.create("openat", parent, name, at, |dir| rustix::fs::openat(dir, name, flags, mode))?;
+        let chown = parent.setgid || (meta.uid, meta.gid) != self.me;
+        let chmod = !self.options.umask_is_zero || meta.mode & 0o7000 != 0;
+        let mut file = Unfinished { fd, at: at.to_owned(), content: Vec::new(), meta, chown, chmod };
         match &entry.sparse {
-            None => write_pieces(fd.as_fd(), content, u64::MAX, at)?,
+            None if entry.size <= SMALL => {
+                file.content = content.whole()?;
+                return if self.finisher.push(file) { Ok(()) } else { Err(io::Error::other("no finisher").into()) };
+            }
+            None => write_pieces(file.fd.as_fd(), content, u64::MAX, at)?,
             Some(pieces) => {
-                rustix::fs::ftruncate(&fd, entry.size).map_err(Error::call("ftruncate", at))?;
+                rustix::fs::ftruncate(&file.fd, entry.size).map_err(Error::call("ftruncate", at))?;
                 for (offset, length) in pieces {
-                    rustix::fs::seek(&fd, rustix::fs::SeekFrom::Start(*offset)).map_err(Error::call("lseek", at))?;
-                    write_pieces(fd.as_fd(), content, *length, at)?;
+                    let to = rustix::fs::SeekFrom::Start(*offset);
+                    rustix::fs::seek(&file.fd, to).map_err(Error::call("lseek", at))?;
+                    write_pieces(file.fd.as_fd(), content, *length, at)?;
                 }
             }
         }
-        let chown = parent.setgid || (meta.uid, meta.gid) != self.me;
-        if chown {
-            rustix::fs::fchown(&fd, Some(uid(meta.uid)), Some(gid(meta.gid))).map_err(Error::call("fchown", at))?;
-        }
-        // Changing the owner, and writing without CAP_FSETID, take the set-id bits away: so they come last.
-        if !self.options.umask_is_zero || meta.mode & 0o7000 != 0 {
-            rustix::fs::fchmod(&fd, Mode::from_raw_mode(meta.mode)).map_err(Error::call("fchmod", at))?;
-        }
-        if !meta.xattrs.is_empty() {
-            set_xattrs(fd.as_fd(), &meta.xattrs, &mut self.applied.loss, at)?;
-        }
-        rustix::fs::futimens(&fd, &timestamps(meta.mtime)).map_err(Error::call("utimensat", at))
+        finish(&file, &mut self.applied.loss)
     }
 
     fn place_special(&mut self, entry: &Entry, kind: Kind, parent: &Parent, name: &OsStr, at: &Path) -> Result<()> {
@@ -835,7 +847,7 @@ pub(crate) fn set_time(fd: BorrowedFd<'_>, time: Time, at: &Path) -> Result<()> 
 }
 
 /// What the file system or the kernel will not take is counted, and the rest is kept.
-fn set_xattrs(fd: BorrowedFd<'_>, xattrs: &Xattrs, loss: &mut Loss, at: &Path) -> Result<()> {
+pub(crate) fn set_xattrs(fd: BorrowedFd<'_>, xattrs: &Xattrs, loss: &mut Loss, at: &Path) -> Result<()> {
     for (name, value) in xattrs {
         match rustix::fs::setxattr(proc_path(fd), &name[..], value, XattrFlags::empty()) {
             Ok(()) => {}
@@ -846,15 +858,15 @@ fn set_xattrs(fd: BorrowedFd<'_>, xattrs: &Xattrs, loss: &mut Loss, at: &Path) -
     Ok(())
 }
 
-fn timestamps(time: Time) -> Timestamps {
+pub(crate) fn timestamps(time: Time) -> Timestamps {
     let time = Timespec { tv_sec: time.seconds, tv_nsec: time.nanos.into() };
     Timestamps { last_access: time, last_modification: time }
 }
 
-fn uid(id: u32) -> Uid {
+pub(crate) fn uid(id: u32) -> Uid {
     Uid::from_raw(id)
 }
 
-fn gid(id: u32) -> Gid {
+pub(crate) fn gid(id: u32) -> Gid {
     Gid::from_raw(id)
 }

@@ -1,8 +1,9 @@
-use crate::node::{Kind, Xattrs};
+use crate::node::{Kind, Meta, Xattrs, has_no_xattrs};
 use crate::stack::{Merged, Node, has_xattr, is_opaque};
 use crate::write::{Device, TarWriter};
 use crate::{Error, Result, Stack, WHITEOUT_PREFIX};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::AtFlags;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fmt;
@@ -153,6 +154,12 @@ impl Walk<'_> {
     }
 
     fn name(&mut self, name: &OsStr, at: PathBuf, lower: Option<&Merged>, upper: &Merged, overlay: bool) -> Result<()> {
+        if let (false, false, Some(lower)) = (overlay, self.content, lower)
+            && let (Some(old), Some(new)) = (lower.only(), upper.only())
+            && same_at_a_glance(old, new, name)
+        {
+            return Ok(());
+        }
         let below = match (lower, self.lower) {
             (Some(dir), Some(stack)) => stack.child(dir, name, &at)?.filter(|node| node.kind() != Kind::Socket),
             _ => None,
@@ -235,6 +242,21 @@ impl Walk<'_> {
             _ => true,
         })
     }
+}
+
+/// Whether two names certainly are the same regular file, or two without attributes that look the same: most names of most
+/// trees, for whom nothing has to be opened.
+fn same_at_a_glance(old: BorrowedFd<'_>, new: BorrowedFd<'_>, name: &OsStr) -> bool {
+    if name.as_bytes().starts_with(WHITEOUT_PREFIX) {
+        return false;
+    }
+    let stat = |dir| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+    let (Ok(a), Ok(b)) = (stat(old), stat(new)) else { return false };
+    let looks = Kind::of(&a) == Kind::File
+        && Kind::of(&b) == Kind::File
+        && (a.st_size, a.st_nlink) == (b.st_size, b.st_nlink)
+        && Meta::of(&a) == Meta::of(&b);
+    looks && ((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) || has_no_xattrs(old, name) && has_no_xattrs(new, name))
 }
 
 fn same_content(below: &Node, node: &Node, at: &Path) -> Result<bool> {

@@ -16,6 +16,7 @@ mod apply;
 pub mod codec;
 mod diff;
 mod error;
+mod finish;
 mod flatten;
 mod node;
 mod read;

@@ -1,7 +1,10 @@
 use crate::{Error, Result};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// A point in time as inodes have it.
@@ -92,26 +95,41 @@ pub(crate) fn proc_path(fd: BorrowedFd<'_>) -> String {
 
 /// All extended attributes of the inode behind an `O_PATH` descriptor. A file system that has none is not an error.
 pub(crate) fn read_xattrs(fd: BorrowedFd<'_>, shown: &Path) -> Result<Xattrs> {
-    use rustix::io::Errno;
     let path = proc_path(fd);
-    let mut names = vec![0u8; 64 * 1024];
-    let used = match rustix::fs::listxattr(&path, &mut names[..]) {
-        Ok(used) => used,
-        Err(Errno::OPNOTSUPP | Errno::NODATA) => 0,
+    let names = match grown(|buffer| rustix::fs::listxattr(&path, buffer)) {
+        Ok(names) => names,
+        Err(Errno::OPNOTSUPP | Errno::NODATA) => Vec::new(),
         Err(errno) => return Err(Error::call("listxattr", shown)(errno)),
     };
     let mut found = Xattrs::new();
-    for name in names[..used].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0u8; 64 * 1024];
-        match rustix::fs::getxattr(&path, name, &mut value[..]) {
-            Ok(used) => {
-                value.truncate(used);
-                found.insert(name.to_vec(), value);
-            }
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        match grown(|buffer| rustix::fs::getxattr(&path, name, buffer)) {
+            Ok(value) => drop(found.insert(name.to_vec(), value)),
             // Listed and then gone, or listed to somebody who may not read it.
             Err(Errno::NODATA | Errno::PERM | Errno::ACCESS) => {}
             Err(errno) => return Err(Error::call("getxattr", shown)(errno)),
         }
     }
     Ok(found)
+}
+
+/// Whether the name in the directory certainly has no extended attributes.
+pub(crate) fn has_no_xattrs(dir: BorrowedFd<'_>, name: &OsStr) -> bool {
+    let path = [proc_path(dir).as_bytes(), b"/", name.as_bytes()].concat();
+    // One byte is too short for any name; none at all would be a question for the length.
+    matches!(rustix::fs::llistxattr(&path[..], &mut [0u8; 1][..]), Ok(0) | Err(Errno::OPNOTSUPP))
+}
+
+/// Most are nothing or short; the kernel has no more than 64 KiB.
+fn grown(mut call: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    let mut short = [0u8; 256];
+    match call(&mut short) {
+        Ok(used) => return Ok(short[..used].to_vec()),
+        Err(Errno::RANGE) => {}
+        Err(errno) => return Err(errno),
+    }
+    let mut long = vec![0u8; 64 * 1024];
+    let used = call(&mut long)?;
+    long.truncate(used);
+    Ok(long)
 }

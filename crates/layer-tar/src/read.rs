@@ -143,6 +143,20 @@ impl<R: Read> TarReader<R> {
         Ok(&buffer[..buffer.len().min(left)])
     }
 
+    /// All that is left of the content; for small files.
+    pub fn whole(&mut self) -> io::Result<Vec<u8>> {
+        let mut content = Vec::with_capacity(usize::try_from(self.left).unwrap_or(0));
+        loop {
+            let piece = self.piece()?;
+            let length = piece.len();
+            if length == 0 {
+                return Ok(content);
+            }
+            content.extend_from_slice(piece);
+            self.consume(length);
+        }
+    }
+
     /// Says how much of a [`piece`](Self::piece) is used up.
     pub fn consume(&mut self, bytes: usize) {
         self.from.consume(bytes);
@@ -150,7 +164,7 @@ impl<R: Read> TarReader<R> {
     }
 
     /// Reads what stands behind the archive, so that a digest over the whole stream is complete.
-    pub fn drain(mut self) -> Result<()> {
+    pub fn drain(&mut self) -> Result<()> {
         loop {
             let length = self.from.fill_buf()?.len();
             if length == 0 {

@@ -81,6 +81,14 @@ impl Node {
 }
 
 impl Merged {
+    /// The directory, when only one layer takes part in it.
+    pub(crate) fn only(&self) -> Option<BorrowedFd<'_>> {
+        match &self.layers[..] {
+            [only] => Some(only.as_fd()),
+            _ => None,
+        }
+    }
+
     /// Every name that a layer of the directory has; [`Stack::child`] knows which of them are there.
     pub(crate) fn names(&self, at: &Path) -> Result<BTreeSet<OsString>> {
         let mut names = BTreeSet::new();
