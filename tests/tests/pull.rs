@@ -196,7 +196,8 @@ fn all_platforms_are_the_index_as_it_stands() {
         let shown = room.sh(&format!("img-inspect --platform linux/{arch} --layout l {host}/multi:1")).ok();
         assert_eq!(record(&shown)["Architecture"], arch);
     }
-    room.sh(&format!("img-rm --layout l {host}/multi@{source}")).ok();
+    let gone = room.sh(&format!("img-rm --layout l {host}/multi@{source}")).ok();
+    assert_eq!(gone, format!("Untagged: {host}/multi@{source}"), "one name, one line");
     whole(&room);
 
     let offline = format!("img-pull --offline --all-platforms --layout l {host}/multi:1");
@@ -302,6 +303,13 @@ fn the_lines_of_docker_pull() {
     assert!(again.contains(&format!("\nStatus: Image is up to date for {host}/team/bb:1\n")), "{again}");
     let quiet = room.sh(&format!("img-pull --layout l --format docker -q {host}/team/bb:1")).ok();
     assert_eq!(quiet, format!("{host}/team/bb:1"));
+    // What docker makes of a name without a tag it says; dock run says it its own way.
+    room.sh(&format!("img-push --layout l --to {host}/bare {host}/team/bb:1")).ok();
+    let bare = room.sh(&format!("dock pull {host}/bare")).ok();
+    assert!(bare.starts_with("Using default tag: latest\nlatest: Pulling from bare\n"), "{bare}");
+    let run = room.sh(&format!("DOCK_ROOT=$PWD/fresh dock create {host}/bare true"));
+    let said = format!("Unable to find image '{host}/bare:latest' locally\nlatest: Pulling from bare\n");
+    assert!(run.stderr.starts_with(&said), "{run:#?}");
 }
 
 /// Every lie is one line, exit code 1, and a store in which nothing is named.

@@ -69,6 +69,9 @@ fn the_lines_of_docker_push_and_what_is_there_is_not_sent() {
     assert_eq!(mounted.matches(": Mounted from app\n").count(), 3, "{mounted}");
     room.sh(&format!("img-pull --layout back {host}/team/copy:1 && diff -r l/blobs back/blobs")).ok();
     assert_eq!(room.sh(&format!("{push} -q")).ok(), format!("{host}/app:2"));
+    room.sh(&format!("img-tag --layout l {host}/app:2 {host}/bare")).ok();
+    let bare = room.sh(&format!("img-push --layout l --format docker {host}/bare")).ok();
+    assert!(bare.starts_with("Using default tag: latest\nThe push refers to repository ["), "{bare}");
 }
 
 #[test]

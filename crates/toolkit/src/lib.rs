@@ -10,7 +10,7 @@ mod places;
 
 pub use failure::{Failure, WithHint, code_of, usage};
 pub use input::{one_record, read_records, read_secret, record_unbuffered};
-pub use output::{Out, refuse_terminal, terminal_width, widen_pipe};
+pub use output::{Format, Out, refuse_terminal, terminal_width, widen_pipe};
 pub use places::{layout_dir, root_dir, run_dir};
 
 use clap::Parser;

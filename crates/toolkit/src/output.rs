@@ -1,4 +1,5 @@
 use crate::usage;
+use clap::ValueEnum;
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
 use wire::Record;
@@ -8,6 +9,15 @@ use wire::Record;
 pub struct Out {
     to: BufWriter<StdoutLock<'static>>,
     carries_bytes: bool,
+}
+
+/// What a tool prints that stands behind a command of docker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One record a line.
+    Json,
+    /// Docker's own lines.
+    Docker,
 }
 
 /// Wraps an error of writing to stdout, so that it is told from other errors.

@@ -88,15 +88,15 @@ own() {
 
 # Pulls when docker would.
 provide() {
+    case ${1##*/} in *[:@]*) name=$1 ;; *) name=$1:latest ;; esac
     case $pull in
         never) return 0 ;;
         missing)
             ! have_image "$1" || return 0
-            case ${1##*/} in *[:@]*) name=$1 ;; *) name=$1:latest ;; esac
             say "Unable to find image '$name' locally"
             ;;
     esac
-    stage img-pull --format docker ${quiet:+--quiet} ${platform:+--platform "$platform"} "$1"
+    stage img-pull --format docker ${quiet:+--quiet} ${platform:+--platform "$platform"} "$name"
     append '>&2'
     go
 }

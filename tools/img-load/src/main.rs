@@ -19,7 +19,7 @@ mod reader;
 
 use anyhow::{Context, anyhow, bail};
 use bzip2::read::MultiBzDecoder;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use images::Image;
 use layer_tar::codec;
 use liblzma::bufread::XzDecoder;
@@ -30,7 +30,7 @@ use std::io::{BufReader, Cursor, IsTerminal, Read, stdin};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use toolkit::{Out, WithHint, usage};
+use toolkit::{Format, Out, WithHint, usage};
 use wire::{Descriptor, Platform, Record, Reference, annotation};
 
 /// What a .xz file may make us remember: four times what xz -9 needs.
@@ -58,12 +58,6 @@ struct Args {
     /// What stdout gets: records, or the lines of docker load
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Json,
-    Docker,
 }
 
 fn main() -> ExitCode {

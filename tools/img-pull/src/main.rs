@@ -19,7 +19,7 @@ mod plan;
 mod sources;
 
 use anyhow::{Context, bail};
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use documents::Wanted;
 use fetch::Pulled;
 use oci_layout::Layout;
@@ -27,7 +27,7 @@ use registry::Settings;
 use sources::{Registries, Sources};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use toolkit::{Out, usage};
+use toolkit::{Format, Out, usage};
 use wire::{Image, Platform, Record, Reference};
 
 /// Fetch images from a registry into an image layout
@@ -74,15 +74,14 @@ struct Args {
 }
 
 impl Args {
+    /// Docker tells what it makes of a name without a tag.
+    fn says_default(&self) -> bool {
+        self.format == Format::Docker && !(self.quiet || self.all_tags || self.plan || self.offline)
+    }
+
     fn wanted(&self) -> Wanted<'_> {
         if self.all_platforms { Wanted::All } else { Wanted::One(self.platform.as_ref()) }
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Json,
-    Docker,
 }
 
 fn main() -> ExitCode {
@@ -95,7 +94,10 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let mut registries = Registries::new(settings(&references, &args)?);
     let references = if args.all_tags { all_tags(&references, &args, &mut registries)? } else { references };
     let mut failed = 0;
-    for reference in &references {
+    for (at, reference) in references.iter().enumerate() {
+        if args.says_default() && args.references.get(at).is_some_and(|text| is_repository(text)) {
+            out.text("Using default tag: latest\n")?;
+        }
         match one(reference, &args, &mut registries, out).with_context(|| reference.familiar()) {
             Ok(()) => {}
             Err(error) if references.len() == 1 => return Err(error),
@@ -116,11 +118,16 @@ fn parse(texts: &[String]) -> anyhow::Result<Vec<Reference>> {
     texts.iter().map(|text| text.parse().map_err(|error: wire::ReferenceError| usage(error.to_string()))).collect()
 }
 
+/// Neither tag nor digest.
+fn is_repository(text: &str) -> bool {
+    !text.contains('@') && !text.rsplit('/').next().is_some_and(|last| last.contains(':'))
+}
+
 /// Every tag of every repository, asked for before the first image moves.
 fn all_tags(repositories: &[Reference], args: &Args, registries: &mut Registries) -> anyhow::Result<Vec<Reference>> {
     let mut references = Vec::new();
     for (repository, text) in repositories.iter().zip(&args.references) {
-        if text.contains('@') || text.rsplit('/').next().is_some_and(|last| last.contains(':')) {
+        if !is_repository(text) {
             return Err(usage("tag can't be used with --all-tags/-a"));
         }
         let tags =

@@ -1,10 +1,10 @@
 //! Which images go where: IMAGE operands, else the records on stdin.
 
-use crate::{Args, Format};
+use crate::Args;
 use anyhow::{Context, bail};
 use oci_layout::Layout;
 use std::path::Path;
-use toolkit::usage;
+use toolkit::{Format, usage};
 use wire::{Descriptor, Record, Reference, annotation};
 
 /// One image and its name at the registry.

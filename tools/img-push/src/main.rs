@@ -18,12 +18,12 @@ mod send;
 
 use anyhow::{Context, bail};
 use choose::Chosen;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use registry::{Placed, Settings};
 use send::Pushed;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use toolkit::{Out, usage};
+use toolkit::{Format, Out, usage};
 use wire::{Image, Record, Reference, annotation};
 
 /// Send images of a layout to a registry
@@ -59,10 +59,12 @@ struct Args {
     quiet: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Json,
-    Docker,
+impl Args {
+    /// Docker tells what it makes of a name without a tag.
+    fn says_default(&self, text: &str, to: &Reference) -> bool {
+        let bare = !text.rsplit('/').next().is_some_and(|last| last.contains([':', '@']));
+        bare && self.format == Format::Docker && !(self.quiet || self.all_tags) && text.parse().as_ref() == Ok(to)
+    }
 }
 
 fn main() -> ExitCode {
@@ -74,7 +76,10 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let images = choose::images(&args)?;
     let settings = settings(&images, &args)?;
     let mut failed = 0;
-    for image in &images {
+    for (at, image) in images.iter().enumerate() {
+        if args.images.get(at).is_some_and(|text| args.says_default(text, &image.to)) {
+            out.text("Using default tag: latest\n")?;
+        }
         match push(image, &args, &settings, out).with_context(|| image.to.familiar()) {
             Ok(()) => {}
             Err(error) if images.len() == 1 => return Err(error),

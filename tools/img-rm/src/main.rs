@@ -195,7 +195,9 @@ fn id_of(layout: &Layout, entry: &Descriptor) -> Digest {
 fn untagged(entry: &Descriptor) -> Vec<String> {
     let Some(name) = name_of(entry) else { return Vec::new() };
     let mut lines = vec![format!("Untagged: {}", familiar(name))];
-    if let (Some(digest), Ok(reference)) = (entry.annotation(annotation::SOURCE_DIGEST), name.parse::<Reference>()) {
+    if let (Some(digest), Ok(reference)) = (entry.annotation(annotation::SOURCE_DIGEST), name.parse::<Reference>())
+        && reference.digest().is_none()
+    {
         lines.push(format!("Untagged: {}@{digest}", reference.familiar_repository()));
     }
     lines
