@@ -196,3 +196,57 @@ fn volume_metadata_fits_what_is_on_disk() {
     assert!(read(&other)["labels"].get("com.docker.volume.anonymous").is_some());
     assert_eq!(room.sh("stat -c %a root/volumes root/volumes/lab root/volumes/lab/_data").ok(), "700\n700\n755");
 }
+
+#[test]
+fn dock_volume_in_dockers_words() {
+    needs!(root, "busybox");
+    let room = room();
+    assert_eq!(dock(&room, "dock volume create --label k=v one").ok(), "one");
+    assert_eq!(dock(&room, "dock volume create one").ok(), "one", "one that is there is no error");
+    let anonymous = dock(&room, "dock volume create").ok();
+    assert_eq!(anonymous.len(), 64);
+    dock(&room, "dock create --name user -v used:/u img").ok();
+    let listed = dock(&room, "dock volume ls --filter name=e").ok();
+    assert!(
+        listed.starts_with("DRIVER    VOLUME NAME\n") && listed.contains("\nlocal     one\nlocal     used"),
+        "{listed}"
+    );
+    assert_eq!(dock(&room, "dock volume ls -q -f label=k=v").ok(), "one");
+    assert_eq!(dock(&room, "dock volume ls -q -f dangling=1 -f name=us").ok(), "");
+    assert_eq!(dock(&room, "dock volume ls -q -f dangling=0").ok(), "used");
+    assert_eq!(dock(&room, "dock volume ls --format '{{.Name}}={{.Driver}}' -f name=one").ok(), "one=local");
+    assert_eq!(dock(&room, "dock volume inspect -f '{{.Name}} {{.Labels.k}}' one").ok(), "one v");
+    let object: Value = serde_json::from_str(&dock(&room, "dock volume inspect one used").ok()).unwrap();
+    let members: std::collections::BTreeSet<&str> = object[0].as_object().unwrap().keys().map(String::as_str).collect();
+    let want = ["CreatedAt", "Driver", "Labels", "Mountpoint", "Name", "Options", "Scope"];
+    assert_eq!(members.into_iter().collect::<Vec<_>>(), want);
+    assert_eq!(object[1]["Mountpoint"].as_str(), room.path("root/volumes/used/_data").to_str());
+    let id = dock(&room, "dock ps -aq --no-trunc").ok();
+    for (line, words) in [
+        ("rm used", format!("Error response from daemon: remove used: volume is in use - [{id}]\n")),
+        ("rm none", "Error response from daemon: get none: no such volume\n".into()),
+        ("inspect ../x", "Error response from daemon: get ../x: no such volume\n".into()),
+        (
+            "create ../x",
+            "Error response from daemon: create ../x: \"../x\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path\n".into(),
+        ),
+        (
+            "create -d nfs two",
+            "Error response from daemon: create: error looking up volume plugin nfs: plugin \"nfs\" not found\n".into(),
+        ),
+        ("ls -f color=red", "Error response from daemon: invalid filter 'color'\n".into()),
+    ] {
+        let ran = dock(&room, &format!("dock volume {line}"));
+        assert_eq!((ran.code, &ran.stderr), (1, &words), "{line}");
+    }
+    assert_eq!(dock(&room, "dock volume rm -f none").ok(), "none");
+    // Nothing without an answer; then the anonymous ones; with -a those with names too; never one that is used.
+    dock(&room, "dock volume prune </dev/null").ok();
+    assert_eq!(room.sh("ls root/volumes | wc -l").ok(), "3");
+    room.write(&format!("root/volumes/{anonymous}/_data/file"), "12345");
+    let pruned = dock(&room, "dock volume prune -f").ok();
+    assert_eq!(pruned, format!("Deleted Volumes:\n{anonymous}\n\nTotal reclaimed space: 5B"));
+    assert_eq!(dock(&room, "dock volume prune -af --filter 'label!=k'").ok(), "Total reclaimed space: 0B");
+    assert_eq!(dock(&room, "dock volume prune -af").ok(), "Deleted Volumes:\none\n\nTotal reclaimed space: 0B");
+    assert_eq!(room.sh("ls root/volumes").ok(), "used");
+}

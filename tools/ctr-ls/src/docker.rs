@@ -1,7 +1,9 @@
-//! The object that docker inspect prints, as far as it is known here.
+//! The object that docker inspect prints: its members, its order, its words for nothing.
 
+use crate::host;
 use bundle::Found;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::path::Path;
 use wire::Status;
 
 /// What docker writes for a time that has not come.
@@ -11,35 +13,33 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 pub fn object(found: &Found, sizes: bool) -> anyhow::Result<Value> {
     let config = bundle::read_config(&found.dir)?;
     let image = bundle::read_image_config(&found.dir)?;
-    let (meta, process) = (&found.meta, &config["process"]);
-    let user = &process["user"];
+    let record = bundle::load(&found.dir)?;
+    let meta = &found.meta;
+    let label = |text: &Value| text.as_str().unwrap_or_default().to_owned();
     let mut object = json!({
         "Id": meta.id,
         "Created": meta.created,
-        "Path": meta.command.first(),
+        "Path": meta.command.first().map_or("", String::as_str),
         "Args": meta.command.get(1..).unwrap_or_default(),
         "State": state(found),
-        "Image": meta.image_id,
-        "ResolvConfPath": found.dir.join("resolv.conf").to_string_lossy(),
-        "HostnamePath": found.dir.join("hostname").to_string_lossy(),
-        "HostsPath": found.dir.join("hosts").to_string_lossy(),
+        "Image": meta.image_id.as_deref().unwrap_or_default(),
+        "ResolvConfPath": file_at(&config, "/etc/resolv.conf"),
+        "HostnamePath": file_at(&config, "/etc/hostname"),
+        "HostsPath": file_at(&config, "/etc/hosts"),
+        "LogPath": found.dir.join("log.json").to_string_lossy(),
         "Name": format!("/{}", meta.name),
         "RestartCount": 0,
         "Driver": "overlay2",
         "Platform": "linux",
-        "HostConfig": host_config(&config),
-        "Mounts": mounts(&config),
-        "Config": {
-            "Hostname": config["hostname"],
-            "User": format!("{}:{}", user["uid"], user["gid"]),
-            "Tty": process["terminal"],
-            "Env": process["env"],
-            "Cmd": image["config"]["Cmd"],
-            "Image": meta.image,
-            "WorkingDir": process["cwd"],
-            "Entrypoint": image["config"]["Entrypoint"],
-            "Labels": meta.labels,
-        },
+        "MountLabel": label(&config["linux"]["mountLabel"]),
+        "ProcessLabel": label(&config["process"]["selinuxLabel"]),
+        "AppArmorProfile": label(&config["process"]["apparmorProfile"]),
+        "ExecIDs": null,
+        "HostConfig": host::config(found, &config)?,
+        "GraphDriver": graph_driver(&found.dir, &record),
+        "Mounts": mounts(meta),
+        "Config": made_as(found, &config, &image),
+        "NetworkSettings": network(found, &config),
     });
     if sizes {
         let (written, seen) = crate::size::of(&found.dir)?;
@@ -51,61 +51,128 @@ pub fn object(found: &Found, sizes: bool) -> anyhow::Result<Value> {
 
 fn state(found: &Found) -> Value {
     let is = |status| found.status == status;
-    json!({
+    let mut state = json!({
         "Status": crate::status::word(found.status),
-        "Running": is(Status::Running) || is(Status::Paused),
+        "Running": is(Status::Running) || is(Status::Paused) || is(Status::Restarting),
         "Paused": is(Status::Paused),
         "Restarting": is(Status::Restarting),
         "OOMKilled": found.exit.as_ref().is_some_and(|exit| exit.oom_killed),
         "Dead": is(Status::Dead),
         "Pid": found.started.as_ref().map_or(0, |started| started.pid),
-        "ExitCode": found.exit.as_ref().map_or(0, |exit| exit.exit_code),
+        "ExitCode": match (&found.exit, found.status) {
+            (Some(exit), _) => exit.exit_code,
+            // Nobody saw how it ended.
+            (None, Status::Exited) => 255,
+            (None, _) => 0,
+        },
         "Error": "",
         "StartedAt": found.started_at().unwrap_or(NEVER),
         "FinishedAt": found.exit.as_ref().map_or(NEVER, |exit| &exit.finished_at),
-    })
-}
-
-fn host_config(config: &Value) -> Value {
-    let resources = &config["linux"]["resources"];
-    let namespaces = config["linux"]["namespaces"].as_array();
-    let own = |kind: &str| namespaces.is_some_and(|list| list.iter().any(|namespace| namespace["type"] == kind));
-    json!({
-        "NetworkMode": if own("network") { "none" } else { "host" },
-        "PidMode": if own("pid") { "" } else { "host" },
-        "ReadonlyRootfs": config["root"]["readonly"],
-        "Memory": resources["memory"]["limit"].as_i64().unwrap_or(0),
-        "MemorySwap": resources["memory"]["swap"].as_i64().unwrap_or(0),
-        "CpuShares": resources["cpu"]["shares"].as_u64().unwrap_or(0),
-        "CpuPeriod": resources["cpu"]["period"].as_u64().unwrap_or(0),
-        "CpuQuota": resources["cpu"]["quota"].as_i64().unwrap_or(0),
-        "CpusetCpus": resources["cpu"]["cpus"].as_str().unwrap_or_default(),
-        "PidsLimit": resources["pids"]["limit"],
-        "MaskedPaths": config["linux"]["maskedPaths"],
-        "ReadonlyPaths": config["linux"]["readonlyPaths"],
-    })
-}
-
-/// Binds and volumes; not the files of the container's own identity.
-fn mounts(config: &Value) -> Vec<Value> {
-    let own = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
-    let all = config["mounts"].as_array().into_iter().flatten();
-    let shown = all.filter(|mount| {
-        mount["type"] == "bind" && !mount["destination"].as_str().is_some_and(|path| own.contains(&path))
     });
-    shown
-        .map(|mount| {
-            let has = |word: &str| mount["options"].as_array().is_some_and(|list| list.iter().any(|o| o == word));
-            let source = mount["source"].as_str().unwrap_or_default();
-            let mut parts = source.rsplit('/');
-            let name = parts.next().filter(|last| *last == "_data").and(parts.next());
+    if let Some(health) = health(found) {
+        state["Health"] = health;
+    }
+    state
+}
+
+fn health(found: &Found) -> Option<Value> {
+    found.record().rest.get("health").map(|status| json!({ "Status": status, "FailingStreak": 0, "Log": [] }))
+}
+
+/// Where a file of the container's own identity lies on the host.
+fn file_at(config: &Value, destination: &str) -> String {
+    let mut mounts = config["mounts"].as_array().into_iter().flatten();
+    let mount = mounts.find(|mount| mount["destination"] == destination);
+    mount.and_then(|mount| mount["source"].as_str()).unwrap_or_default().into()
+}
+
+fn graph_driver(dir: &Path, record: &wire::Bundle) -> Value {
+    let Some(overlay) = &record.overlay else { return json!({ "Data": null, "Name": "vfs" }) };
+    let shown = |path: &Path| path.to_string_lossy().into_owned();
+    let lower: Vec<String> = overlay.lower.iter().map(|layer| shown(layer.as_path())).collect();
+    json!({
+        "Data": {
+            "LowerDir": lower.join(":"),
+            "MergedDir": shown(&dir.join("rootfs")),
+            "UpperDir": shown(overlay.upper.as_path()),
+            "WorkDir": shown(overlay.work.as_path()),
+        },
+        "Name": "overlay2",
+    })
+}
+
+/// Mount points, as ctr-spec noted them.
+fn mounts(meta: &bundle::Meta) -> Vec<Value> {
+    let points = meta.rest.get("mounts").and_then(Value::as_array).into_iter().flatten();
+    points.map(|point| host::in_dockers_names(point, &[])).collect()
+}
+
+/// Config: what it was made as, which is the image's where no option said otherwise.
+fn made_as(found: &Found, config: &Value, image: &Value) -> Value {
+    let rest = &found.meta.rest;
+    let noted = |name: &str| rest.get("config").map_or(&Value::Null, |noted| &noted[name]);
+    let of_image = |name: &str| &image["config"][name];
+    let either = |name: &str, in_image: &str| match noted(name) {
+        Value::Null if rest.contains_key("config") => Value::Null,
+        Value::Null => of_image(in_image).clone(),
+        known => known.clone(),
+    };
+    let text = |value: Value| if value.is_string() { value } else { "".into() };
+    let is = |name: &str| rest.get(name).is_some_and(|value| value == true);
+    let mut object = json!({
+        "Hostname": text(config["hostname"].clone()),
+        "Domainname": text(config["domainname"].clone()),
+        "User": text(either("user", "User")),
+        "AttachStdin": is("openStdin"),
+        "AttachStdout": true,
+        "AttachStderr": true,
+    });
+    let mut put = |name: &str, value: Value| object[name] = value;
+    if of_image("ExposedPorts").is_object() {
+        put("ExposedPorts", of_image("ExposedPorts").clone());
+    }
+    put("Tty", config["process"]["terminal"].clone());
+    put("OpenStdin", is("openStdin").into());
+    put("StdinOnce", is("openStdin").into());
+    put("Env", if noted("env").is_array() { noted("env").clone() } else { config["process"]["env"].clone() });
+    put("Cmd", either("cmd", "Cmd"));
+    if let Some(check) = rest.get("healthcheck").filter(|check| check.is_object()) {
+        put("Healthcheck", check.clone());
+    }
+    put("Image", found.meta.image.as_deref().unwrap_or_default().into());
+    put("Volumes", either("volumes", "Volumes"));
+    put("WorkingDir", config["process"]["cwd"].as_str().filter(|dir| *dir != "/").unwrap_or_default().into());
+    put("Entrypoint", either("entrypoint", "Entrypoint"));
+    put("OnBuild", of_image("OnBuild").clone());
+    put("Labels", found.meta.labels.clone().into());
+    for (name, docker) in [("stopSignal", "StopSignal"), ("stopTimeout", "StopTimeout")] {
+        let value = rest.get(name).unwrap_or(of_image(docker));
+        if !value.is_null() {
+            put(docker, value.clone());
+        }
+    }
+    object
+}
+
+/// Docker's object of a container without an address.
+fn network(found: &Found, config: &Value) -> Value {
+    let mode = host::network_mode(found, config);
+    let mut networks = Map::new();
+    if !mode.starts_with("container:") {
+        networks.insert(
+            mode,
             json!({
-                "Type": if name.is_some() { "volume" } else { "bind" },
-                "Name": name,
-                "Source": source,
-                "Destination": mount["destination"],
-                "RW": !has("ro"),
-            })
-        })
-        .collect()
+                "IPAMConfig": null, "Links": null, "Aliases": null, "NetworkID": "", "EndpointID": "", "Gateway": "",
+                "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0,
+                "MacAddress": "", "DriverOpts": null,
+            }),
+        );
+    }
+    let key = found.started.as_ref().map_or_else(String::new, |started| bundle::join::path(started.pid, "network"));
+    json!({
+        "Bridge": "", "SandboxID": "", "HairpinMode": false, "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0,
+        "Ports": {}, "SandboxKey": key, "SecondaryIPAddresses": null, "SecondaryIPv6Addresses": null, "EndpointID": "",
+        "Gateway": "", "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPAddress": "", "IPPrefixLen": 0,
+        "IPv6Gateway": "", "MacAddress": "", "Networks": networks,
+    })
 }

@@ -18,6 +18,7 @@
 
 mod docker;
 mod filter;
+mod host;
 mod listing;
 mod mounted;
 mod size;

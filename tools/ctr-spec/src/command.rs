@@ -153,7 +153,7 @@ pub fn add_groups(
 }
 
 /// What docker's inspect shows as Config and cannot be seen in config.json any more.
-pub fn note(image: &Value, options: &Options, args: &[String], before: &Value) -> Map<String, Value> {
+pub fn note(image: &Value, options: &Options, args: &[String], before: &Value) -> anyhow::Result<Map<String, Value>> {
     let old = |name: &str, of_image: &Value| match &before[name] {
         Value::Null => of_image.clone(),
         known => known.clone(),
@@ -169,12 +169,28 @@ pub fn note(image: &Value, options: &Options, args: &[String], before: &Value) -
         (true, true) => Value::Null,
         (false, true) => old("cmd", &of_image["Cmd"]),
     };
+    let mut lines: Vec<String> = Vec::new();
+    for path in &options.env_file {
+        lines.extend(lines_of(path, outer)?);
+    }
+    let mut env: Vec<String> = Vec::new();
+    for line in lines.iter().chain(&options.env) {
+        bundle::env::assign(&mut env, line, outer)?;
+    }
+    let earlier = old("env", &of_image["Env"]);
+    for line in earlier.as_array().into_iter().flatten().filter_map(Value::as_str) {
+        let name = line.split('=').next().unwrap_or(line);
+        let unset = options.env.iter().any(|wish| wish == name);
+        if !has_env(&env, name) && !unset {
+            env.push(line.into());
+        }
+    }
     let user = options.user.as_ref().map_or_else(|| old("user", &of_image["User"]), |user| json!(user));
     let mut note = Map::new();
-    for (name, value) in [("user", user), ("cmd", cmd), ("entrypoint", entrypoint)] {
+    for (name, value) in [("user", user), ("env", env.into()), ("cmd", cmd), ("entrypoint", entrypoint)] {
         note.insert(name.into(), value);
     }
-    note
+    Ok(note)
 }
 
 /// A process with a terminal is told which kind it is.

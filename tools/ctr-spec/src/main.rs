@@ -124,7 +124,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     bundle::save(dir, &record, &config)?;
     if let Some(id) = &id {
         args.mounts.note(&mut host);
-        let note = command::note(&image, &args.command, &args.arguments, &known("config"));
+        let mut note = command::note(&image, &args.command, &args.arguments, &known("config"))?;
+        note.insert("volumes".into(), args.mounts.unnamed(&image, &known("config")));
         let members = json!({ "hostConfig": host, "config": note, "mounts": mounts.points(&volumes, &points) });
         let members = members.as_object().cloned().unwrap_or_default();
         naming::register(&containers, id, &record, &config, &args.naming, naming::Notes { members, labels })?;

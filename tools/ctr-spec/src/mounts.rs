@@ -34,6 +34,16 @@ pub struct Options {
 }
 
 impl Options {
+    /// Places of volumes without a name, as docker's Config.Volumes has them: the image's, and those of `-v PATH`.
+    pub fn unnamed(&self, image: &Value, before: &Value) -> Value {
+        let mut places = Map::new();
+        for old in [&image["config"]["Volumes"], &before["volumes"]] {
+            places.extend(old.as_object().cloned().unwrap_or_default());
+        }
+        places.extend(self.volume.iter().filter(|text| !text.contains(':')).map(|text| (text.clone(), json!({}))));
+        if places.is_empty() { Value::Null } else { places.into() }
+    }
+
     /// The words of the options, where docker's inspect repeats them.
     pub fn note(&self, host: &mut Map<String, Value>) {
         let mut put = |name: &str, list: Vec<Value>| {

@@ -41,9 +41,13 @@ pub fn set(config: &mut Value, host: &mut Map<String, Value>, options: &Options)
         set_security(config, option, &mut profile)?;
     }
     seccomp::set(config, &before, profile)?;
-    for (name, list) in
-        [("capAdd", &options.cap_add), ("capDrop", &options.cap_drop), ("securityOpt", &options.security_opt)]
-    {
+    let whole = |name: &String| bundle::parse_capability(name).map_or_else(|_| name.to_ascii_uppercase(), Into::into);
+    let names = |list: &[String]| -> Vec<String> { list.iter().map(whole).collect() };
+    for (name, list) in [
+        ("capAdd", names(&options.cap_add)),
+        ("capDrop", names(&options.cap_drop)),
+        ("securityOpt", options.security_opt.clone()),
+    ] {
         if !list.is_empty() {
             host.insert(name.into(), json!(list));
         }
