@@ -63,5 +63,18 @@ fn pages_and_dockers_search() {
     let row = found.lines().nth(1).unwrap();
     assert!(row.starts_with(&format!("{host}/nginx   Official build  of a  server that is describ…   7 ")), "{found}");
     assert!(row.ends_with("[OK]"), "{found}");
+    let search = |more: &str| room.sh(&format!("dock search {more} '{host}/a b'"));
+    let line = search("--format '{{.Name}} {{.StarCount}} {{.IsOfficial}}' -f is-official=true --filter stars=7").ok();
+    assert_eq!(line, format!("{host}/nginx 7 [OK]"));
+    for none in ["stars=8", "is-official=false", "is-automated=true"] {
+        assert_eq!(search(&format!("--format '{{{{.Name}}}}' -f {none}")).ok(), "", "{none}");
+    }
+    let shown = search("--format json --no-trunc").ok();
+    assert!(shown.contains("\"StarCount\":\"7\"") && shown.contains("at great length\""), "{shown}");
+    search("-f stars=many").fails(2, "invalid filter 'stars=many'");
+    search("-f color=red").fails(2, "invalid filter 'color'");
+    search("--format '{{.Nope}}'").fails(1, "Nope");
+    let tags = room.sh(&format!("img-ls --remote {host}/app --format '{{{{.Tag}}}}'")).ok();
+    assert_eq!(tags, "a\nb\nc", "a template goes along");
     room.sh(&format!("img-search --limit 0 {host}/x")).fails(2, "--limit");
 }

@@ -4,17 +4,12 @@ use anyhow::Context;
 use std::convert::Infallible;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use toolkit::usage;
 
 /// The tool beside us, in this process's place; comes back only when that fails.
 pub fn tags(repository: &str, format: Option<&str>) -> anyhow::Result<Infallible> {
     let own = std::env::current_exe().context("/proc/self/exe: readlink")?;
     let sibling = own.with_file_name("img-search");
-    let format = match format {
-        None | Some("json") => "json",
-        Some("table") => "table",
-        Some(_) => return Err(usage("--remote knows no templates: its --format is json or table")),
-    };
-    let error = Command::new(&sibling).args(["--tags", "--format", format, "--", repository]).exec();
+    let format = format.map(|format| format!("--format={format}"));
+    let error = Command::new(&sibling).arg("--tags").args(format).args(["--", repository]).exec();
     Err(error).with_context(|| format!("{}: execve", sibling.display()))
 }

@@ -11,16 +11,16 @@
 
 #![forbid(unsafe_code)]
 
+mod shown;
+
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
-use registry::{Found, Settings};
+use clap::Parser;
+use registry::Settings;
 use serde_json::json;
+use shown::Filter;
 use std::process::ExitCode;
 use toolkit::{Out, usage};
 use wire::Reference;
-
-/// Docker cuts descriptions here.
-const DESCRIPTION: usize = 45;
 
 /// List tags of a repository, or search for repositories
 #[derive(Debug, Parser)]
@@ -38,18 +38,15 @@ struct Args {
     /// Do not shorten descriptions
     #[arg(long)]
     no_trunc: bool,
-    /// json: one object a line; table: docker's columns
-    #[arg(long, value_name = "FORMAT", default_value = "json")]
-    format: Format,
+    /// Only repositories that match: is-official=BOOL, stars=N; with several all must match
+    #[arg(short, long, value_name = "KEY=VALUE", conflicts_with = "tags")]
+    filter: Vec<Filter>,
+    /// As docker shows them instead of our objects: table, json, a Go template, or table and a template
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
     /// Speak plain HTTP to the registry
     #[arg(long)]
     plain_http: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Json,
-    Table,
 }
 
 fn main() -> ExitCode {
@@ -70,9 +67,8 @@ fn tags(args: &Args, settings: &Settings, out: &mut Out) -> anyhow::Result<()> {
     }
     let client = settings.client(repository.host(), warn)?;
     let tags = client.tags(repository.path()).with_context(|| args.term.clone())?;
-    if args.format == Format::Table {
-        let rows: Vec<[String; 2]> = tags.into_iter().map(|tag| [repository.familiar_repository(), tag]).collect();
-        return out.text(&table::columns(["REPOSITORY", "TAG"], &rows));
+    if let Some(format) = &args.format {
+        return out.text(&shown::tags(format, &repository.familiar_repository(), &tags)?);
     }
     for tag in tags {
         out.text(&format!("{}\n", json!({"ref": format!("{}:{tag}", repository.repository()), "tag": tag})))?;
@@ -84,18 +80,18 @@ fn search(args: &Args, settings: &Settings, out: &mut Out) -> anyhow::Result<()>
     let (host, word) = split(&args.term);
     // Docker Hub's registry knows no search; its index does.
     let client = settings.client(if host == "docker.io" { "index.docker.io" } else { host }, warn)?;
-    let found = client.search(word, args.limit).with_context(|| args.term.clone())?;
-    let name = |found: &Found| if host == "docker.io" { found.name.clone() } else { format!("{host}/{}", found.name) };
-    if args.format == Format::Table {
-        let row = |found: &Found| {
-            let official = if found.official { "[OK]" } else { "" };
-            [name(found), shorten(&found.description, args.no_trunc), found.stars.to_string(), official.to_owned()]
-        };
-        let rows: Vec<[String; 4]> = found.iter().map(row).collect();
-        return out.text(&table::columns(["NAME", "DESCRIPTION", "STARS", "OFFICIAL"], &rows));
+    let mut found = client.search(word, args.limit).with_context(|| args.term.clone())?;
+    found.retain(|found| args.filter.iter().all(|filter| filter.lets(found)));
+    if host != "docker.io" {
+        for found in &mut found {
+            found.name = format!("{host}/{}", found.name);
+        }
+    }
+    if let Some(format) = &args.format {
+        return out.text(&shown::found(format, &found, args.no_trunc)?);
     }
     for found in &found {
-        let line = json!({"name": name(found), "description": found.description, "stars": found.stars, "official": found.official});
+        let line = json!({"name": found.name, "description": found.description, "stars": found.stars, "official": found.official});
         out.text(&format!("{line}\n"))?;
     }
     Ok(())
@@ -107,13 +103,6 @@ fn split(term: &str) -> (&str, &str) {
         Some((host, word)) if host == "localhost" || host.contains(['.', ':']) => (host, word),
         _ => ("docker.io", term),
     }
-}
-
-fn shorten(text: &str, whole: bool) -> String {
-    if whole || text.chars().count() <= DESCRIPTION {
-        return text.to_owned();
-    }
-    text.chars().take(DESCRIPTION - 1).chain(['…']).collect()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a callback")]
