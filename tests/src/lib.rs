@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
+pub mod background;
 pub mod bundle;
 pub mod corpus;
 pub mod dockerd;

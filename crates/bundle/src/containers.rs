@@ -1,7 +1,8 @@
 //! All containers below a root: what they are called, and what they are doing.
 
-use crate::life::{Exit, Started};
-use crate::{Error, Result, file, names};
+use crate::keeper::{self, Health, Keeper};
+use crate::life::{self, Exit, Lock, Started};
+use crate::{Error, Result, Volumes, file, names};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -46,6 +47,8 @@ pub struct Found {
     pub meta: Meta,
     /// Its first process, when it lives.
     pub started: Option<Started>,
+    /// Who keeps it in the background.
+    pub keeper: Option<Keeper>,
     /// How its first process ended, when it has and is known.
     pub exit: Option<Exit>,
     /// Where it is in its life.
@@ -119,13 +122,17 @@ impl Containers {
         let exit = Exit::read(&dir)?;
         let ever = recorded.is_some() || exit.is_some();
         let started = recorded.filter(Started::lives);
+        let keeper = Keeper::read(&self.run, id)?;
+        let paused = || keeper::paused_path(&self.run, id).exists();
         let status = match (&started, ever) {
+            (Some(_), _) if paused() => Status::Paused,
             (Some(_), _) => Status::Running,
+            (None, _) if keeper.as_ref().is_some_and(|keeper| keeper.restarting) => Status::Restarting,
             (None, true) => Status::Exited,
             (None, false) => Status::Created,
         };
         let exit = exit.filter(|_| started.is_none());
-        Ok(Some(Found { dir, meta, started, exit, status }))
+        Ok(Some(Found { dir, meta, started, keeper, exit, status }))
     }
 
     /// Takes the lock under which names are given and containers removed.
@@ -139,6 +146,35 @@ impl Containers {
             Ok(file)
         };
         take().map(|lock| Naming { of: self, _lock: lock }).map_err(|cause| Error::Io(path.clone(), cause))
+    }
+
+    /// Removes a container of which the caller holds the lock: from the list, its state, its directory, and
+    /// with `volumes` the volumes that were made for it alone.
+    pub fn remove(&self, found: &Found, lock: Lock, volumes: bool) -> Result<()> {
+        let kept = Volumes::new(self.dir.parent().unwrap_or(&self.dir));
+        let used = if volumes { kept.of(found) } else { Vec::new() };
+        let naming = self.naming()?;
+        naming.forget(&found.meta.id)?;
+        drop(naming);
+        Started::remove(&self.run, &found.meta.id)?;
+        crate::remove_tree(&found.dir).map_err(|cause| Error::Io(found.dir.clone(), cause.into()))?;
+        drop(lock);
+        kept.remove_anonymous(self, &used)
+    }
+
+    /// Removes the containers that should have gone with their end (`autoRemove`), where who kept them was
+    /// killed before it could do so.
+    pub fn sweep(&self) -> Result<()> {
+        for found in self.list()? {
+            if found.is_left_over()
+                && let Ok(lock) = life::lock(&found.dir)
+                && let Some(still) = self.read(&found.meta.id)?
+                && still.is_left_over()
+            {
+                self.remove(&still, lock, true)?;
+            }
+        }
+        Ok(())
     }
 
     fn ids(&self) -> Result<Vec<String>> {
@@ -203,6 +239,7 @@ impl Found {
         put("startedAt", self.started_at().map(Into::into));
         put("finishedAt", self.exit.as_ref().map(|exit| exit.finished_at.clone().into()));
         put("labels", Some(self.meta.labels.clone().into()));
+        put("health", self.health().map(|health| health.status.clone().into()));
         rest.extend(self.meta.rest.clone());
         wire::Container {
             id: self.meta.id.clone(),
@@ -213,6 +250,16 @@ impl Found {
             exit_code: self.exit.as_ref().map(|exit| exit.exit_code),
             rest,
         }
+    }
+
+    /// Whether it should have gone with its end.
+    pub fn is_left_over(&self) -> bool {
+        self.status == Status::Exited && self.meta.keeping().auto_remove
+    }
+
+    /// How its health is, when that is probed.
+    pub fn health(&self) -> Option<&Health> {
+        self.keeper.as_ref()?.health.as_ref()
     }
 
     /// When its first process started, RFC 3339.

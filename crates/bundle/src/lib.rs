@@ -8,7 +8,8 @@
 //! container.json  name, image and command, when the bundle is a container of dock
 //! exit.json       how its process ended
 //! init/           below an overlay: what is mounted on, where the image has it not
-//! lock            held while its process lives
+//! lock            held while somebody keeps it; after that, its exit code
+//! log.json        what it printed; log.json.1 and so on: before that
 //! ```
 
 #![forbid(unsafe_code)]
@@ -20,12 +21,15 @@ pub mod env;
 mod file;
 mod init;
 pub mod join;
+pub mod keeper;
+mod keeping;
 mod layers;
 pub mod life;
 mod masks;
 pub mod names;
 mod rootfs;
 mod seccomp;
+pub mod signals;
 mod tree;
 pub mod users;
 pub mod volumes;
@@ -36,6 +40,7 @@ pub use caps::{
 };
 pub use containers::{Containers, Found, Meta};
 pub use init::add as add_init_layer;
+pub use keeping::{Healthcheck, Keeping, LogConfig, Restart};
 pub use layers::{Claim, Layers};
 pub use masks::{masked as masked_paths, read_only as readonly_paths};
 pub use rootfs::read_file as rootfs_file;

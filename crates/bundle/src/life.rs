@@ -4,12 +4,16 @@
 //! that it started, which /proc/PID/stat gives in clock ticks since boot.
 
 use crate::{Error, Result, file};
+use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use wire::WirePath;
 
 /// Annotation of `state.json`: field 22 of /proc/PID/stat.
@@ -25,19 +29,68 @@ pub fn now() -> String {
 /// Held by the process that keeps a container while the container lives; gone with that process.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
 }
 
-/// Takes a bundle's lock, or says [`Error::Busy`] at once.
+impl Lock {
+    /// Leaves the exit code in the file, for those who wait for the lock: they may be the last who know of the
+    /// container.
+    pub fn leave(&mut self, code: u8) {
+        // A code that cannot be written is one that nobody knows.
+        let _ = self.file.set_len(0).and_then(|()| self.file.write_all(code.to_string().as_bytes()));
+    }
+}
+
+/// Waits until nobody holds a bundle's lock and gives the code that was left there.
+#[derive(Debug)]
+pub struct Waiting {
+    file: File,
+}
+
+impl Waiting {
+    /// Opens the lock. From here on the container may be removed, and its end is seen still.
+    pub fn open(bundle: &Path) -> Result<Self> {
+        let path = bundle.join("lock");
+        File::open(&path).map(|file| Self { file }).map_err(|cause| Error::Io(path, cause))
+    }
+
+    /// Whether somebody keeps the container now.
+    pub fn is_kept(&self) -> bool {
+        match flock(&self.file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => flock(&self.file, FlockOperation::Unlock).is_err(),
+            Err(_) => true,
+        }
+    }
+
+    /// Waits; `None` when who kept the container could not say how it ended.
+    pub fn wait(mut self) -> Result<Option<u8>> {
+        let io = |cause: std::io::Error| Error::Io("lock".into(), cause);
+        flock(&self.file, FlockOperation::LockShared).map_err(|cause| io(cause.into()))?;
+        let mut text = String::new();
+        self.file.rewind().map_err(io)?;
+        (&self.file).take(8).read_to_string(&mut text).map_err(io)?;
+        Ok(text.trim().parse().ok())
+    }
+}
+
+/// Takes a bundle's lock, or says [`Error::Busy`] after a moment.
 pub fn lock(bundle: &Path) -> Result<Lock> {
     let path = bundle.join("lock");
     let io = |cause: std::io::Error| Error::Io(path.clone(), cause);
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(io)?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Lock { _file: file }),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Busy(bundle.into())),
-        Err(cause) => Err(io(cause.into())),
+    // Who has waited for the end holds it for a moment to read the code.
+    for _ in 0..10 {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                // The code of an end before this one.
+                file.set_len(0).map_err(io)?;
+                return Ok(Lock { file });
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(2)),
+            Err(cause) => return Err(io(cause.into())),
+        }
     }
+    Err(Error::Busy(bundle.into()))
 }
 
 /// `state.json` below the run directory: the state of runtime-spec (runtime.md, "State").
@@ -84,10 +137,7 @@ impl Started {
 
     /// Writes `<run>/containers/<id>/state.json`.
     pub fn write(&self, run: &Path) -> Result<()> {
-        let dir = state_dir(run, &self.id);
-        let make = || std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
-        make().map_err(|cause| Error::Io(dir.clone(), cause))?;
-        file::write_json(&dir, "state.json", self)
+        file::write_json(&make_state_dir(run, &self.id)?, "state.json", self)
     }
 
     /// Reads it; `None` when the container is not started.
@@ -95,7 +145,12 @@ impl Started {
         file::read_json_if_there(&state_dir(run, id), "state.json")
     }
 
-    /// Removes it. That it is gone already is fine.
+    /// Removes the file alone: the process has ended, and who keeps the container goes on.
+    pub fn forget(run: &Path, id: &str) -> Result<()> {
+        gone(state_dir(run, id).join("state.json"))
+    }
+
+    /// Removes all that is known of a container that lives. That it is gone already is fine.
     pub fn remove(run: &Path, id: &str) -> Result<()> {
         let dir = state_dir(run, id);
         match std::fs::remove_dir_all(&dir) {
@@ -109,6 +164,12 @@ impl Started {
         self.annotations.get(STARTED_AT)?.as_str()
     }
 
+    /// The process itself; `None` when it lives no more. The descriptor is opened before the start time is
+    /// compared: from then on it means that process or none.
+    pub fn open(&self) -> Result<Option<OwnedFd>> {
+        open_process(self.pid, || self.lives())
+    }
+
     /// Whether that very process still lives. One that waits to be reaped does not.
     pub fn lives(&self) -> bool {
         let recorded = self.annotations.get(PID_START).and_then(Value::as_str);
@@ -116,8 +177,33 @@ impl Started {
     }
 }
 
-fn state_dir(run: &Path, id: &str) -> PathBuf {
+pub(crate) fn state_dir(run: &Path, id: &str) -> PathBuf {
     run.join("containers").join(id)
+}
+
+/// `<run>/containers/<id>`, for its owner alone.
+pub fn make_state_dir(run: &Path, id: &str) -> Result<PathBuf> {
+    let dir = state_dir(run, id);
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+    made.map_err(|cause| Error::Io(dir.clone(), cause))?;
+    Ok(dir)
+}
+
+fn gone(path: PathBuf) -> Result<()> {
+    match std::fs::remove_file(&path) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::Io(path, cause)),
+        _ => Ok(()),
+    }
+}
+
+/// A pidfd, opened before it is asked whether the number still means the same process.
+pub(crate) fn open_process(pid: i32, lives: impl Fn() -> bool) -> Result<Option<OwnedFd>> {
+    let Some(number) = Pid::from_raw(pid).filter(|_| pid > 1) else { return Ok(None) };
+    match pidfd_open(number, PidfdFlags::empty()) {
+        Err(rustix::io::Errno::SRCH) => Ok(None),
+        Err(cause) => Err(Error::Io(format!("pidfd_open({pid})").into(), cause.into())),
+        Ok(process) => Ok(lives().then_some(process)),
+    }
 }
 
 /// When a process started, in clock ticks since boot; `None` when there is no such process, or only its
@@ -173,11 +259,7 @@ impl Exit {
 
     /// Removes it, before a new start.
     pub fn remove(bundle: &Path) -> Result<()> {
-        let path = bundle.join("exit.json");
-        match std::fs::remove_file(&path) {
-            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::Io(path, cause)),
-            _ => Ok(()),
-        }
+        gone(bundle.join("exit.json"))
     }
 }
 
@@ -215,10 +297,17 @@ mod tests {
     #[test]
     fn a_lock_has_one_holder() {
         let dir = tempfile::tempdir().unwrap();
-        let held = lock(dir.path()).unwrap();
+        let mut held = lock(dir.path()).unwrap();
         assert!(matches!(lock(dir.path()), Err(Error::Busy(_))));
+        let waiting = Waiting::open(dir.path()).unwrap();
+        assert!(waiting.is_kept());
+        std::fs::remove_file(dir.path().join("lock")).unwrap();
+        held.leave(137);
         drop(held);
-        lock(dir.path()).unwrap();
+        assert!(!waiting.is_kept());
+        assert_eq!(waiting.wait().unwrap(), Some(137), "also of a container that is gone");
+        drop(lock(dir.path()).unwrap());
+        assert_eq!(Waiting::open(dir.path()).unwrap().wait().unwrap(), None, "who held it was killed");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 #![allow(clippy::unnecessary_debug_formatting, reason = "calls are shown as strace shows them, with paths in quotes")]
 
+mod background;
 mod capabilities;
 mod cgroups;
 mod devices;
@@ -31,6 +32,7 @@ mod sysctls;
 mod terminal;
 mod walk;
 
+pub use background::{Stdio, close_inherited, fork_into_background};
 pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
 pub use cgroups::{
     CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, oom_killed,
@@ -46,12 +48,12 @@ pub use mounts::{
     Attributes, Bind, Filesystem, Mount, OverlayRoot, Propagation, PropagationStep, ReadOnlyRoot, TreeRoot,
 };
 pub use namespaces::{Clone, Hostname, Join, Loopback, Namespace, UnshareCgroup};
-pub use pidfd::{Exit, Running};
+pub use pidfd::{Exit, Running, Usage, send_signal};
 pub use pivot::Pivot;
 pub use rlimits::Rlimits;
 pub use seccomp::{Action, Arch, Compare, Condition, Flag, Listener, Profile, Rule, Seccomp};
-pub use signals::SignalsToDefault;
-pub use spawn::{Plan, spawn};
+pub use signals::{Signals, SignalsToDefault};
+pub use spawn::{Plan, spawn, spawn_with};
 pub use steps::{Place, Scene, Step};
 pub use sysctls::Sysctls;
 pub use terminal::{Console, Terminal};

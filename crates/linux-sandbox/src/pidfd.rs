@@ -6,9 +6,8 @@ use crate::steps::Step;
 use crate::sys;
 use crate::terminal::{Terminal, unblock};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, read, write};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::path::Path;
 
 /// How a process ended.
@@ -18,6 +17,28 @@ pub struct Exit {
     pub code: u8,
     /// The signal.
     pub signal: Option<i32>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// What a process, and those of its children that it waited for, used: `getrusage(2)`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time in the program, microseconds.
+    pub user: u64,
+    /// Processor time in the kernel, microseconds.
+    pub system: u64,
+    /// The most memory that it had, bytes.
+    pub memory: u64,
+}
+
+/// `pidfd_send_signal(2)` with any number, real-time signals too. False: the process is gone.
+pub fn send_signal(process: impl AsFd, signal: i32) -> std::result::Result<bool, crate::Error> {
+    match sys::pidfd_send_signal(process, signal) {
+        Ok(()) => Ok(true),
+        Err(Errno::SRCH) => Ok(false),
+        Err(errno) => Err(errno).call(|| format!("pidfd_send_signal({signal})")),
+    }
 }
 
 /// A container that runs.
@@ -41,6 +62,36 @@ impl Running {
         crate::terminal::send_to(path, &master).inspect_err(|_| {
             let _ = sys::pidfd_send_signal(&self.pidfd, libc::SIGKILL);
         })
+    }
+
+    /// The process itself: readable when it has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Readable when this process got a signal.
+    pub fn signals(&self) -> BorrowedFd<'_> {
+        self.signals.as_fd()
+    }
+
+    /// The next signal that this process got and that a container should hear of.
+    pub fn next_signal(&self) -> Option<i32> {
+        std::iter::from_fn(|| sys::next_signal(&self.signals)).find(|signal| is_passed_on(*signal))
+    }
+
+    /// Sends it a signal of any number.
+    pub fn send(&self, signal: i32) -> std::result::Result<(), crate::Error> {
+        sys::pidfd_send_signal(&self.pidfd, signal).call(|| format!("pidfd_send_signal({signal})"))
+    }
+
+    /// The other end of its terminal.
+    pub fn take_master(&mut self) -> Option<OwnedFd> {
+        self.master.take()
+    }
+
+    /// Waits for its end.
+    pub fn end(&self) -> std::result::Result<Exit, crate::Error> {
+        self.reap()
     }
 
     /// Passes signals and the terminal's bytes on until the process has ended.
@@ -102,16 +153,22 @@ impl Running {
     }
 
     pub(crate) fn reap(&self) -> Result<Exit> {
-        let status = loop {
-            match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
+        let (info, usage) = loop {
+            match sys::reap(&self.pidfd) {
                 Err(Errno::INTR) => {}
                 other => break other.call(|| "waitid(P_PIDFD)".into())?,
             }
         };
-        let signal = status.as_ref().and_then(rustix::process::WaitIdStatus::terminating_signal);
-        let code = status.as_ref().and_then(rustix::process::WaitIdStatus::exit_status);
-        let code = signal.map_or(code.unwrap_or(0), |signal| 128 + signal);
-        Ok(Exit { code: u8::try_from(code & 0xff).unwrap_or(255), signal })
+        let (how, status) = sys::end_of(&info);
+        let signal = (how != libc::CLD_EXITED).then_some(status);
+        let code = signal.map_or(status, |signal| 128 + signal);
+        let micros = |time: libc::timeval| u64::try_from(time.tv_sec * 1_000_000 + time.tv_usec).unwrap_or(0);
+        let usage = Usage {
+            user: micros(usage.ru_utime),
+            system: micros(usage.ru_stime),
+            memory: u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024,
+        };
+        Ok(Exit { code: u8::try_from(code & 0xff).unwrap_or(255), signal, usage })
     }
 
     /// Takes back what the steps left on the host: cgroups, overlayfs's marker.

@@ -29,8 +29,13 @@ pub struct Plan {
 
 /// Runs the plan until the process has executed its command. The caller must have no other thread.
 pub fn spawn(plan: &Plan) -> std::result::Result<Running, Error> {
+    spawn_with(plan, None)
+}
+
+/// [`spawn`] with other descriptors than our own as its 0, 1 and 2.
+pub fn spawn_with(plan: &Plan, stdio: Option<crate::Stdio>) -> std::result::Result<Running, Error> {
     let signals = sys::signal_fd().call(|| "signalfd()".into())?;
-    let mut scene = Scene { program: plan.program.clone(), own_file: own_file(), ..Scene::default() };
+    let mut scene = Scene { program: plan.program.clone(), own_file: own_file(), stdio, ..Scene::default() };
     scene.notes = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).ok();
     let started = start(plan, &mut scene, signals);
     if started.is_err() {
@@ -197,6 +202,9 @@ fn child(plan: &Plan, scene: &mut Scene, report: &OwnedFd) -> ! {
 }
 
 fn prepare(plan: &Plan, scene: &mut Scene) -> Result<()> {
+    if let Some(stdio) = scene.stdio.take() {
+        stdio.install()?;
+    }
     // A session of its own: no controlling terminal whose input it could forge (TIOCSTI), and ctrl-C reaches
     // only ctr-spawn, which passes it on.
     setsid().call(|| "setsid()".into())?;

@@ -99,6 +99,8 @@ pub struct Scene {
     pub(crate) listener: Option<OwnedFd>,
     /// Takes the terminal's master to the parent.
     pub(crate) socket: Option<OwnedFd>,
+    /// What the process gets as 0, 1 and 2; without it, ours.
+    pub(crate) stdio: Option<crate::Stdio>,
     /// The first stderr, whatever the terminal does to descriptor 2.
     pub(crate) notes: Option<OwnedFd>,
     /// Held while a cgroup of ours has no process yet.

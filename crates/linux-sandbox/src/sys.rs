@@ -76,6 +76,30 @@ pub(crate) fn close_on_exec_from(first: u32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 4) }).map(drop)
 }
 
+/// Closes every descriptor from 3 on. Only for the first lines of a program: nothing that Rust owns may be there.
+pub(crate) fn close_from_3() -> Result<()> {
+    // SAFETY: takes integers only; the caller has opened nothing yet.
+    check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }).map(drop)
+}
+
+/// `waitid(P_PIDFD)` with what the process used, which neither std nor rustix ask for.
+pub(crate) fn reap(pidfd: impl AsFd) -> Result<(libc::siginfo_t, libc::rusage)> {
+    // SAFETY: both are plain data that the kernel fills in and that outlive the call.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let mut usage: libc::rusage = std::mem::zeroed();
+        let fd = pidfd.as_fd().as_raw_fd();
+        check(libc::syscall(libc::SYS_waitid, libc::P_PIDFD, fd, &raw mut info, libc::WEXITED, &raw mut usage))?;
+        Ok((info, usage))
+    }
+}
+
+/// `si_code` and `si_status` of a child's end.
+pub(crate) fn end_of(info: &libc::siginfo_t) -> (i32, i32) {
+    // SAFETY: the kernel has filled in the members for SIGCHLD, which waitid(2) always does.
+    (info.si_code, unsafe { info.si_status() })
+}
+
 /// Every signal's action back to default and the mask empty: exec keeps "ignored" and the mask.
 pub(crate) fn default_signals() {
     // Not signal(3): glibc keeps 32 and 33 to itself and would leave them ignored if our caller ignores them.

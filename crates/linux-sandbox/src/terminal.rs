@@ -150,7 +150,7 @@ impl Terminal {
     }
 
     /// Every key goes to the container as it is.
-    pub(crate) fn raw(&mut self) {
+    pub fn raw(&mut self) {
         if let Ok(before) = tcgetattr(&self.input) {
             let mut raw = before.clone();
             raw.make_raw();
@@ -160,7 +160,8 @@ impl Terminal {
         }
     }
 
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+    /// Where the keys come from.
+    pub fn fd(&self) -> BorrowedFd<'_> {
         self.input.as_fd()
     }
 

@@ -39,6 +39,18 @@ pub fn read_secret(path: &Path) -> anyhow::Result<String> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
+/// The operands of a tool that takes containers; without any, the IDs in the container records on stdin.
+pub fn containers(operands: &[String]) -> anyhow::Result<Vec<String>> {
+    if !operands.is_empty() {
+        return Ok(operands.to_vec());
+    }
+    let id = |record| match record {
+        Record::Container(container) => Ok(container.id),
+        other => bail!("<stdin>: {} record where a container record is wanted", other.kind()),
+    };
+    read_records("container")?.into_iter().map(id).collect()
+}
+
 /// Reads stdin to its end and wants exactly one record.
 pub fn one_record(kind: &str) -> anyhow::Result<Record> {
     let mut records = read_records(kind)?;

@@ -9,7 +9,7 @@ mod output;
 mod places;
 
 pub use failure::{Failure, WithHint, code_of, usage};
-pub use input::{one_record, read_records, read_secret, record_unbuffered};
+pub use input::{containers, one_record, read_records, read_secret, record_unbuffered};
 pub use output::{Format, Out, refuse_terminal, terminal_width, widen_pipe};
 pub use places::{layout_dir, root_dir, run_dir};
 

@@ -157,6 +157,10 @@ fn select(containers: &Containers, args: &Args) -> anyhow::Result<Vec<Found>> {
     let filters = args.filter.iter().map(|filter| Filter::parse(filter, containers)).collect::<Result<Vec<_>, _>>()?;
     let all = args.all || last.is_some() || filters.iter().any(Filter::asks_for_status);
     let mut listed = containers.list()?;
+    if listed.iter().any(Found::is_left_over) {
+        containers.sweep()?;
+        listed = containers.list()?;
+    }
     listed.retain(|found| all || matches!(found.status, Status::Running | Status::Paused | Status::Restarting));
     listed.retain(|found| filter::all_hold(&filters, found));
     listed.truncate(last.unwrap_or(usize::MAX));

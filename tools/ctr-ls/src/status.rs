@@ -18,7 +18,10 @@ pub fn text(found: &Found, now: Timestamp) -> String {
         // Its keeper was killed: nobody saw how it ended. Docker says 255 then.
         (Status::Exited, None) => "Exited (255)".into(),
         (Status::Created, _) => "Created".into(),
-        (Status::Restarting, _) => "Restarting".into(),
+        (Status::Restarting, Some(exit)) => {
+            format!("Restarting ({}) {} ago", exit.exit_code, since(&exit.finished_at, now))
+        }
+        (Status::Restarting, None) => "Restarting".into(),
         (Status::Removing, _) => "Removal In Progress".into(),
         (Status::Dead, _) => "Dead".into(),
     }
@@ -26,7 +29,7 @@ pub fn text(found: &Found, now: Timestamp) -> String {
 
 /// How its health is, when that is probed.
 pub fn health(found: &Found) -> Option<String> {
-    Some(found.record().rest.get("health")?.as_str()?.to_owned())
+    Some(found.health()?.status.clone())
 }
 
 /// The word that records and filters use.

@@ -4,28 +4,18 @@ use anyhow::{Context, bail};
 use bundle::Found;
 use bundle::life::{self, Lock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Signal, pidfd_send_signal};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a killed process may take: as long as its file systems do.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Sends SIGKILL and waits for the end. The descriptor is opened before the start time is compared: from then
-/// on it means that process or none.
+/// Sends SIGKILL and waits for the end.
 pub fn kill(found: &Found) -> anyhow::Result<()> {
     let Some(started) = &found.started else { return Ok(()) };
     let name = || format!("could not kill container: {}", found.meta.id);
-    let Some(pid) = Pid::from_raw(started.pid).filter(|_| started.pid > 1) else {
-        bail!("{}: {} is no process ID of a container", name(), started.pid);
-    };
-    let process = match pidfd_open(pid, PidfdFlags::empty()) {
-        Err(rustix::io::Errno::SRCH) => return Ok(()),
-        process => process.with_context(name)?,
-    };
-    if !started.lives() {
-        return Ok(());
-    }
+    let Some(process) = started.open().with_context(name)? else { return Ok(()) };
     match pidfd_send_signal(&process, Signal::KILL) {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         sent => sent.with_context(name)?,

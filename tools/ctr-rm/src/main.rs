@@ -17,13 +17,12 @@
 mod kill;
 
 use anyhow::{Context, bail};
-use bundle::life::{self, Started};
-use bundle::{Containers, Volumes};
+use bundle::{Containers, keeper, life};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toolkit::Out;
-use wire::{Record, Status};
+use wire::Status;
 
 /// Remove containers that do not run
 #[derive(Debug, Parser)]
@@ -56,7 +55,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let run = toolkit::run_dir();
     let containers = Containers::new(&root, &run);
     let mut failed = Vec::new();
-    for operand in operands(&args)? {
+    for operand in toolkit::containers(&args.containers)? {
         match remove(&containers, &root, &run, &operand, &args) {
             Ok(()) => out.text(&format!("{operand}\n")).and_then(|()| out.finish())?,
             Err(error) => failed.push(error),
@@ -70,17 +69,6 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
 }
 
-fn operands(args: &Args) -> anyhow::Result<Vec<String>> {
-    if !args.containers.is_empty() {
-        return Ok(args.containers.clone());
-    }
-    let id = |record| match record {
-        Record::Container(container) => Ok(container.id),
-        other => bail!("<stdin>: {} record where a container record is wanted", other.kind()),
-    };
-    toolkit::read_records("container")?.into_iter().map(id).collect()
-}
-
 fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args: &Args) -> anyhow::Result<()> {
     let found = match containers.find(operand) {
         Err(bundle::Error::NoContainer(_)) if bundle::names::is_id(operand) && unfinished(root, operand).exists() => {
@@ -90,29 +78,27 @@ fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args:
         Err(bundle::Error::NoContainer(_)) if args.force => return Ok(()),
         found => found?,
     };
-    if found.status == Status::Running {
+    let doing = match found.status {
+        Status::Restarting => Some("restarting"),
+        Status::Paused => Some("paused"),
+        _ => found.started.is_some().then_some("running"),
+    };
+    if let Some(doing) = doing {
         if !args.force {
             bail!(
-                "cannot remove container \"/{}\": container is running: stop the container before removing or force remove",
+                "cannot remove container \"/{}\": container is {doing}: stop the container before removing or force remove",
                 found.meta.name
             );
         }
+        keeper::forbid_restart(&found, run)?;
         kill::kill(&found)?;
     }
-    let volumes = Volumes::new(root);
-    let used = if args.volumes { volumes.of(&found) } else { Vec::new() };
-    let naming = containers.naming()?;
     let lock = life::lock(&found.dir).or_else(|error| match error {
         // Its keeper has not seen the end yet, or the container has been started again since.
         bundle::Error::Busy(_) if args.force => kill::wait_for_lock(&found.dir),
         other => Err(other),
     })?;
-    naming.forget(&found.meta.id)?;
-    drop(naming);
-    Started::remove(run, &found.meta.id)?;
-    bundle::remove_tree(&found.dir).with_context(|| found.dir.display().to_string())?;
-    drop(lock);
-    Ok(volumes.remove_anonymous(containers, &used)?)
+    Ok(containers.remove(&found, lock, args.volumes)?)
 }
 
 /// A container whose making was broken off has a directory and no name: its whole ID removes it.

@@ -3,16 +3,20 @@
 
 use anyhow::Context;
 use bundle::life::{Exit, Lock, Started, lock, now};
+use bundle::{Containers, Keeping, keeper};
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
 /// A container of the store while it lives.
 #[derive(Debug)]
 pub struct Kept {
-    dir: PathBuf,
-    run: PathBuf,
-    id: String,
+    pub dir: PathBuf,
+    pub run: PathBuf,
+    pub id: String,
+    pub keeping: Keeping,
+    containers: Containers,
     started: Option<String>,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Kept {
@@ -22,12 +26,20 @@ impl Kept {
             return Ok(None);
         }
         let lock = lock(dir).with_context(|| format!("container {id}"))?;
+        let run = toolkit::run_dir();
+        let root = dir.parent().and_then(Path::parent).unwrap_or(dir);
+        let containers = Containers::new(root, &run);
+        let keeping = containers.read(id)?.map(|found| found.meta.keeping()).unwrap_or_default();
         Exit::remove(dir)?;
-        Ok(Some(Self { dir: dir.into(), run: toolkit::run_dir(), id: id.into(), started: None, _lock: lock }))
+        // What a killed keeper left, and a stop that was meant for the last life.
+        Started::remove(&run, id)?;
+        keeper::set_stopped(dir, false)?;
+        Ok(Some(Self { dir: dir.into(), run, id: id.into(), keeping, containers, started: None, lock }))
     }
 
     /// The process runs.
     pub fn started(&mut self, pid: i32) -> anyhow::Result<()> {
+        Exit::remove(&self.dir)?;
         self.started = Some(now());
         match Started::new(&self.id, pid, &self.dir) {
             Ok(state) => Ok(state.write(&self.run)?),
@@ -36,11 +48,54 @@ impl Kept {
         }
     }
 
-    /// The process has ended, or was never executed.
-    pub fn ended(self, code: u8, signal: Option<i32>, oom_killed: bool) -> anyhow::Result<()> {
-        let mut exit = Exit::now(code.into(), signal, self.started.clone());
-        exit.oom_killed = oom_killed;
+    /// The process has ended, or was never executed. The container may live again.
+    pub fn ended(&mut self, end: &End) -> anyhow::Result<()> {
+        let mut exit = Exit::now(end.code.into(), end.signal, self.started.take());
+        exit.oom_killed = end.oom_killed;
+        exit.rest.clone_from(&end.more);
         exit.write(&self.dir)?;
-        Ok(Started::remove(&self.run, &self.id)?)
+        Ok(Started::forget(&self.run, &self.id)?)
+    }
+
+    /// Nobody will keep it from here on: who waits hears the code, and `remove` takes it away.
+    pub fn leave(mut self, code: u8, remove: bool) -> anyhow::Result<()> {
+        self.lock.leave(code);
+        Started::remove(&self.run, &self.id)?;
+        match self.containers.read(&self.id)? {
+            Some(found) if remove => Ok(self.containers.remove(&found, self.lock, true)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// The record of the container, as ctr-ls prints it.
+    pub fn record(&self) -> anyhow::Result<wire::Container> {
+        let found = self.containers.read(&self.id)?;
+        Ok(found.with_context(|| format!("container {}: gone", self.id))?.record())
+    }
+}
+
+/// How a life ended.
+#[derive(Debug, Default)]
+pub struct End {
+    pub code: u8,
+    pub signal: Option<i32>,
+    pub oom_killed: bool,
+    /// Further members of `exit.json`.
+    pub more: Map<String, Value>,
+}
+
+impl End {
+    /// The process was not executed.
+    pub fn unborn(error: &linux_sandbox::Error) -> Self {
+        let more = Map::from_iter([("error".to_owned(), error.to_string().into())]);
+        Self { code: error.code(), more, ..Self::default() }
+    }
+
+    /// It was, and has ended.
+    pub fn of(exit: linux_sandbox::Exit, oom_killed: bool) -> Self {
+        let usage = exit.usage;
+        let usage = json!({ "userMicros": usage.user, "systemMicros": usage.system, "memoryPeak": usage.memory });
+        let more = Map::from_iter([("usage".to_owned(), usage)]);
+        Self { code: exit.code, signal: exit.signal, oom_killed, more }
     }
 }

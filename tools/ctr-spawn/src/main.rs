@@ -17,13 +17,19 @@
 
 #![forbid(unsafe_code)]
 
+mod audience;
+mod background;
 mod config;
+mod ends;
 mod hooks;
+mod journal;
 mod life;
 mod plan;
+mod policy;
+mod supervise;
 
 use anyhow::{Context, bail};
-use bundle::{Containers, Volumes};
+use bundle::Containers;
 use clap::Parser;
 use config::Config;
 use linux_sandbox::{Plan, Step, Terminal};
@@ -49,6 +55,14 @@ struct Args {
     /// Give the process a terminal
     #[arg(short, long)]
     tty: bool,
+
+    /// Go on in the background as soon as the process has been executed, and print the container's record
+    #[arg(short, long, conflicts_with = "die_with_parent")]
+    detach: bool,
+
+    /// With --detach: read none of the output until ctr-attach is there, so that it misses nothing
+    #[arg(long, requires = "detach")]
+    hold: bool,
 
     /// Remove the bundle when the process has ended
     #[arg(long)]
@@ -83,11 +97,15 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     if let Some(parent) = args.die_with_parent {
         die_with(parent)?;
     }
+    if args.detach {
+        linux_sandbox::close_inherited()?;
+    }
     let mut bundle = read_bundle(args)?;
     if !args.plan {
         bundle::add_init_layer(&mut bundle)?;
     }
     let dir = bundle.path.as_path();
+    // What is joined stays open as long as it may be joined once more.
     let (config, _joined) = read_config(dir)?;
     let id = container_id(args, dir)?;
     let terminal = open_terminal(args, &config);
@@ -97,11 +115,41 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     }
     let kept = life::Kept::take(dir, &id)?;
     let plan = Plan { steps, explain: args.explain, program: "ctr-spawn".into() };
-    let ended = run_and_wait(&plan, kept, terminal);
+    if args.detach {
+        let kept = kept.with_context(|| format!("{}: no container of the store, so no --detach", dir.display()))?;
+        return keep_in_background(args, &plan, &config, kept, out);
+    }
+    let goes = args.rm || kept.as_ref().is_some_and(|kept| kept.keeping.auto_remove);
+    let ended = run_and_wait(&plan, kept, terminal, goes);
     if args.rm {
-        remove(dir)?;
+        bundle::remove_tree(dir).with_context(|| format!("{}: remove", dir.display()))?;
     }
     ended
+}
+
+/// The process in front ends with the container's record; the one in the background with the container.
+fn keep_in_background(
+    args: &Args,
+    plan: &Plan,
+    config: &Config,
+    kept: life::Kept,
+    out: &mut Out,
+) -> anyhow::Result<u8> {
+    match background::part()? {
+        background::Side::Front(verdict) => {
+            verdict.wait()?;
+            out.record(&Record::Container(kept.record()?))?;
+            Ok(exit::DONE)
+        }
+        background::Side::Back(report) => {
+            let remove = args.rm || kept.keeping.auto_remove;
+            let maps_users = config.linux.namespaces.iter().any(|namespace| namespace.kind == "user");
+            let owner = config.process.as_ref().map(|process| process.user.uid);
+            let owner = owner.filter(|_| rustix::process::geteuid().is_root() && !maps_users);
+            let terminal = wants_terminal(args, config);
+            supervise::keep(supervise::Task { plan, kept, terminal, hold: args.hold, remove, owner }, report)
+        }
+    }
 }
 
 /// The kernel tells only of a death that comes after the request; one that came before shows in who our parent
@@ -143,15 +191,6 @@ fn read_config(dir: &Path) -> anyhow::Result<(Config, Vec<File>)> {
 
 fn containers() -> Containers {
     Containers::new(&toolkit::root_dir(None), &toolkit::run_dir())
-}
-
-/// Removes the bundle, and with it the volumes that were made for it alone.
-fn remove(dir: &Path) -> anyhow::Result<()> {
-    let (containers, volumes) = (containers(), Volumes::new(&toolkit::root_dir(None)));
-    let found = containers.id_of(dir).map(|id| containers.read(&id)).transpose()?.flatten();
-    let used = found.map(|found| volumes.of(&found)).unwrap_or_default();
-    bundle::remove_tree(dir).with_context(|| format!("{}: remove", dir.display()))?;
-    Ok(volumes.remove_anonymous(&containers, &used)?)
 }
 
 /// A name that is safe as the name of a directory.
@@ -224,12 +263,18 @@ fn print_plan(out: &mut Out, steps: &[Step]) -> anyhow::Result<u8> {
     Ok(exit::DONE)
 }
 
-fn run_and_wait(plan: &Plan, mut kept: Option<life::Kept>, terminal: Option<Terminal>) -> anyhow::Result<u8> {
+fn run_and_wait(
+    plan: &Plan,
+    mut kept: Option<life::Kept>,
+    terminal: Option<Terminal>,
+    remove: bool,
+) -> anyhow::Result<u8> {
     let running = match linux_sandbox::spawn(plan) {
         Ok(running) => running,
         Err(error) => {
-            if let Some(kept) = kept {
-                kept.ended(error.code(), None, false)?;
+            if let Some(mut kept) = kept {
+                kept.ended(&life::End::unborn(&error))?;
+                kept.leave(error.code(), remove)?;
             }
             return Err(with_hint(&error));
         }
@@ -239,25 +284,31 @@ fn run_and_wait(plan: &Plan, mut kept: Option<life::Kept>, terminal: Option<Term
     let oom_killed = was_oom_killed(plan);
     running.clean_up(&plan.steps);
     let ended = ended?;
-    if let Some(kept) = kept {
-        kept.ended(ended.code, ended.signal, oom_killed)?;
+    if let Some(mut kept) = kept {
+        kept.ended(&life::End::of(ended, oom_killed))?;
+        kept.leave(ended.code, remove)?;
     }
     noted.map(|()| ended.code)
 }
 
 /// The error, and what the reader can do where the host stands in the way.
 fn with_hint(error: &linux_sandbox::Error) -> anyhow::Error {
+    let failure = || Failure::with_code(error.code(), error.to_string());
+    let hinted = hint_for(error).map(|hint| Err::<(), _>(failure()).hint(|| hint.into()));
+    hinted.and_then(Result::err).unwrap_or_else(failure)
+}
+
+fn hint_for(error: &linux_sandbox::Error) -> Option<&'static str> {
     let text = error.to_string();
-    let failure = Failure::with_code(error.code(), &text);
-    let root = rustix::process::geteuid().is_root();
-    let hint = if !root && text.starts_with("cgroup: ") {
-        "limits need a cgroup that is this user's: run as root, or leave the limit out"
-    } else if !root && text.starts_with("clone3(") {
-        "user namespaces may be off: see sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone"
+    if rustix::process::geteuid().is_root() {
+        None
+    } else if text.starts_with("cgroup: ") {
+        Some("limits need a cgroup that is this user's: run as root, or leave the limit out")
+    } else if text.starts_with("clone3(") {
+        Some("user namespaces may be off: see sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone")
     } else {
-        return failure;
-    };
-    Err::<(), _>(failure).hint(|| hint.into()).err().unwrap_or_else(|| anyhow::anyhow!(text))
+        None
+    }
 }
 
 fn was_oom_killed(plan: &Plan) -> bool {

@@ -16,6 +16,7 @@
 mod command;
 mod devices;
 mod fill;
+mod keeping;
 mod limits;
 mod mounts;
 mod namespaces;
@@ -56,6 +57,9 @@ struct Args {
     privileges: privileges::Options,
 
     #[command(flatten)]
+    keeping: keeping::Options,
+
+    #[command(flatten)]
     devices: devices::Options,
 
     #[command(flatten)]
@@ -86,6 +90,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let containers = bundle::Containers::new(&root, &toolkit::run_dir());
     let id = containers.id_of(dir);
     naming::check(&args.naming, id.is_some())?;
+    keeping::check(&args.keeping, id.is_some())?;
     let image = bundle::read_image_config(dir)?;
     let before = match &id {
         Some(id) => containers.read(id)?.map(|found| found.meta),
@@ -117,6 +122,9 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
     let labels = naming::labels(&args.naming, &image, before.as_ref())?;
 
+    let tty = config["process"]["terminal"] == true;
+    let keeping = keeping::keeping(&args.keeping, &image, tty, before.as_ref().map(bundle::Meta::keeping))?;
+
     // Nobody removes a volume between its making and the moment when its container is known.
     let guard = if mounts.has_volumes() { Some(volumes.guard(false)?) } else { None };
     mounts.make_directories()?;
@@ -127,7 +135,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         let mut note = command::note(&image, &args.command, &args.arguments, &known("config"))?;
         note.insert("volumes".into(), args.mounts.unnamed(&image, &known("config")));
         let members = json!({ "hostConfig": host, "config": note, "mounts": mounts.points(&volumes, &points) });
-        let members = members.as_object().cloned().unwrap_or_default();
+        let mut members = members.as_object().cloned().unwrap_or_default();
+        keeping.store(&mut members);
         naming::register(&containers, id, &record, &config, &args.naming, naming::Notes { members, labels })?;
     }
     drop(guard);

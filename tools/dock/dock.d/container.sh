@@ -4,7 +4,7 @@
 # Sets $spec (quoted words for ctr-spec), the flags below, and $operands, the quoted words from IMAGE on.
 parse() {
     spec='' interactive='' tty='' detach='' remove='' read_only='' cidfile='' platform='' quiet='' pull=missing
-    privileged='' oom_kill_disable=''
+    keys='' proxy='' privileged='' oom_kill_disable=''
     while [ $# -gt 0 ]; do
         case $1 in
             --privileged | --oom-kill-disable) switch "$1" 1 ;;
@@ -13,14 +13,15 @@ parse() {
             -[itdq]=* | --interactive=* | --tty=* | --detach=* | --quiet=* | --rm=* | --read-only=*) switch "${1%%=*}" "${1#*=}" ;;
             -[itdq]?*) letter=${1#-} letter=${letter%"${letter#?}"} rest=${1#-?}; shift; set -- "-$letter" "-$rest" "$@"; continue ;;
             --) shift; break ;;
-            --pull=* | --cidfile=* | --platform=*) own "${1%%=*}" "${1#*=}" ;;
+            --pull=* | --cidfile=* | --platform=* | --detach-keys=* | --sig-proxy=*) own "${1%%=*}" "${1#*=}" ;;
             -[pP] | -[pP]?* | --publish | --publish=* | --publish-all | --link | --link=* | --ip | --ip=* | --ip6 | --ip6=* | \
                 --mac-address | --mac-address=* | --network-alias | --network-alias=* | --gpus | --gpus=* | --kernel-memory | \
                 --kernel-memory=* | --storage-opt | --storage-opt=* | --runtime | --runtime=* | --volume-driver | --volume-driver=*)
                 refuse "$1" "${2-}"
                 case $1 in *=*) ;; *) shift ;; esac
                 ;;
-            --pull | --cidfile | --platform) value "$@"; own "$1" "$2"; shift ;;
+            --no-healthcheck) spec="$spec $1" ;;
+            --pull | --cidfile | --platform | --detach-keys) value "$@"; own "$1" "$2"; shift ;;
             --*=* | -[ewuhvmlc]?*) quote "$1"; spec="$spec $quoted" ;;
             -[ewuhvmlc] | --env | --env-file | --workdir | --user | --hostname | --volume | --memory | --label | --name | \
                 --entrypoint | --memory-swap | --memory-reservation | --cpus | --cpu-shares | --cpuset-cpus | --cpuset-mems | \
@@ -29,7 +30,8 @@ parse() {
                 --cpu-quota | --cpu-rt-period | --cpu-rt-runtime | --memory-swappiness | --blkio-weight | --blkio-weight-device | \
                 --device-read-bps | --device-write-bps | --device-read-iops | --device-write-iops | --cgroup-parent | --device | \
                 --device-cgroup-rule | --capabilities | --ipc | --userns | --cgroupns | --domainname | --group-add | \
-                --label-file | --annotation | --dns | --dns-search | --dns-option | --dns-opt)
+                --label-file | --annotation | --dns | --dns-search | --dns-option | --dns-opt | --restart | --stop-signal | \
+                --stop-timeout | --log-driver | --log-opt | --health-[cirst]*)
                 value "$@"
                 quote "$1" "$2"
                 spec="$spec $quoted"
@@ -42,7 +44,7 @@ parse() {
         shift
     done
     [ $# -gt 0 ] || { say "dock: 'dock $command' requires at least 1 argument."; say "See 'dock $command --help'."; exit 1; }
-    spec="$spec${tty:+ --tty}${read_only:+ --read-only}${privileged:+ --privileged}${oom_kill_disable:+ --oom-kill-disable}"
+    spec="$spec${tty:+ --tty}${read_only:+ --read-only}${interactive:+ --interactive}${remove:+ --rm}${privileged:+ --privileged}${oom_kill_disable:+ --oom-kill-disable}"
     quote "$@"
     operands=$quoted
 }
@@ -79,9 +81,8 @@ value() { [ $# -gt 1 ] || misuse "flag needs an argument: $1"; }
 
 own() {
     case $1 in
-        --pull) pull=$2 ;;
-        --cidfile) cidfile=$2 ;;
-        --platform) platform=$2 ;;
+        --pull) pull=$2 ;; --cidfile) cidfile=$2 ;; --platform) platform=$2 ;;
+        --detach-keys) keys=$2 ;; --sig-proxy) proxy=$2 ;;
     esac
     case $pull in always | missing | never) ;; *) misuse "invalid pull option: '$pull': must be one of \"always\", \"missing\" or \"never\"" ;; esac
 }

@@ -1,0 +1,144 @@
+//! Containers in the background: started, seen, stopped, brought back, removed, and found right after a kill.
+
+use dock_tests::background::Yard;
+use dock_tests::needs;
+use std::fs;
+
+const FOR_EVER: &str = "sh -c 'trap \"exit 0\" TERM; echo begun; while :; do sleep 0.05; done'";
+
+#[test]
+fn a_life_in_the_background() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    let id = yard.sh(&format!("dock run -d --name web busybox {FOR_EVER} | cat")).ok();
+    assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
+    assert!(yard.sh("dock ps").ok().contains(" Up "));
+    yard.until("dock logs web", "begun");
+    assert_eq!(yard.sh("dock stop web").ok(), "web");
+    assert!(yard.sh("dock ps -a").ok().contains(" Exited (0) "));
+    assert_eq!(yard.sh(&format!("dock wait web {id}")).ok(), "0\n0");
+    assert_eq!(yard.sh("dock stop web && dock start web && dock start web").ok(), "web\nweb\nweb", "twice is no error");
+    assert_eq!(yard.member("web", "status"), "running");
+    yard.until("dock logs web | grep -c begun", "2");
+    assert_eq!(yard.sh("dock kill -s TERM web; dock wait web").ok(), "web\n0");
+    yard.sh("dock start web && dock kill web && dock wait web").ok().ends_with("\n137");
+    yard.sh("dock kill web").fails(1, &format!("Cannot kill container: web: Container {id} is not running"));
+    assert_eq!(yard.sh("dock restart -t 1 web && dock ps -q --no-trunc").ok(), format!("web\n{id}"));
+    assert_eq!(yard.sh("dock rm -f web && dock ps -aq").ok(), "web");
+    yard.until("ls run/containers root/containers; echo .", "run/containers:\n.");
+    assert!(!yard.room.path("run/containers").join(&id).exists());
+}
+
+#[test]
+fn what_stays_is_one_small_process_that_holds_nothing_of_ours() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    // A descriptor of the caller's, and its working directory and terminal, would live as long as the container.
+    yard.sh("exec 7>held; dock run -d --name web busybox sleep 60 >/dev/null").ok();
+    let keeper = yard.keeper("web");
+    let proc = format!("/proc/{}", keeper["pid"]);
+    assert_eq!(fs::read_link(format!("{proc}/cwd")).unwrap().to_str(), Some("/"));
+    for entry in fs::read_dir(format!("{proc}/fd")).unwrap().flatten() {
+        let to = fs::read_link(entry.path()).unwrap();
+        let to = to.to_str().unwrap();
+        let number: u32 = entry.file_name().to_str().unwrap().parse().unwrap();
+        assert!(number > 2 || to == "/dev/null", "{number} -> {to}");
+        assert!(!to.contains("held") && !to.contains("stdout"), "{number} -> {to}");
+    }
+    let stat = fs::read_to_string(format!("{proc}/stat")).unwrap();
+    let fields: Vec<_> = stat[stat.rfind(')').unwrap() + 2..].split(' ').collect();
+    assert_eq!((fields[3], fields[4]), (keeper["pid"].to_string().as_str(), "0"), "its own session, no terminal");
+}
+
+#[test]
+fn a_start_that_fails_says_so_with_its_code() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    for (command, code) in [("nothing-of-that-name", 127), ("/etc", 126)] {
+        let ran = yard.sh(&format!("dock run -d --name xx busybox {command}"));
+        assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{ran:#?}");
+        assert_eq!(ran.stderr.lines().count(), 1, "{ran:#?}");
+        assert_eq!(yard.sh("dock rm xx").ok(), "xx");
+    }
+    yard.sh("dock run -d --rm --name yy busybox nothing").fails(127, "nothing: not found in the container's PATH");
+    yard.sh("dock create --name zz busybox sleep 60 >/dev/null; dock start zz").ok();
+    let bundle = yard.member("zz", "bundle");
+    yard.sh(&format!("ctr-spawn -d {bundle}")).fails(125, "the container is running");
+    yard.sh("img-unpack --flat busybox plain >/dev/null; ctr-spawn -d plain").fails(125, "no container of the store");
+    assert_eq!(yard.sh("dock ps -aq").ok().lines().count(), 1, "--rm leaves nothing");
+}
+
+#[test]
+fn what_has_ended_is_brought_back_as_its_policy_says() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    // Each life adds a letter to a file: the container's files stay.
+    let count = "sh -c 'echo -n x >>/lives; [ $(wc -c </lives) -ge 9 ] && exit 0; exit 3'";
+    yard.sh(&format!("dock run -d --restart on-failure:2 --name twice busybox {count}")).ok();
+    assert_eq!(yard.sh("dock wait twice").ok(), "3");
+    let lives = |name: &str| fs::read_to_string(yard.member(name, "bundle") + "/upper/lives").unwrap();
+    assert_eq!(lives("twice"), "xxx", "once, and two more times");
+    let exit = fs::read_to_string(yard.member("twice", "bundle") + "/exit.json").unwrap();
+    assert!(exit.contains("\"restartCount\": 2"), "{exit}");
+
+    yard.sh("dock run -d --restart always --name always busybox true").ok();
+    yard.until("dock ps", "Restarting (0) ");
+    assert_eq!(yard.member("always", "status"), "restarting");
+    yard.sh("dock rm always").fails(1, "container is restarting: stop the container before removing or force remove");
+    // A stop in the pause is the last word, too.
+    assert_eq!(yard.sh("dock stop always").ok(), "always");
+    assert_eq!(yard.member("always", "status"), "exited");
+    yard.sh("dock start always").ok();
+    yard.until("dock ps", "Restarting (0) ");
+    assert_eq!(yard.sh("dock rm -f always && dock ps -q").ok(), "always");
+
+    yard.sh(&format!("dock run -d --restart unless-stopped --name kept busybox {FOR_EVER}")).ok();
+    yard.until("dock logs kept", "begun");
+    assert_eq!(yard.sh("dock kill kept && dock wait kept").ok(), "kept\n137", "a person's kill is obeyed");
+    for (words, message) in [
+        ("--restart sometimes", "invalid restart policy: unknown policy 'sometimes'"),
+        ("--restart always --rm", "cannot specify both --restart and --rm"),
+        ("--log-opt max-size=0", "invalid size: '0'"),
+        ("--log-driver syslog", "logger: no log driver named 'syslog' is registered"),
+        ("--stop-signal NONE", "invalid signal: NONE"),
+    ] {
+        yard.sh(&format!("dock run -d {words} busybox true")).fails(125, message);
+    }
+}
+
+#[test]
+fn a_killed_keeper_leaves_a_state_that_does_not_lie() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    yard.sh("dock run -d --name aa busybox sleep 60; dock run -d --rm --name bb busybox sleep 60").ok();
+    let wait = "dock wait aa & kill -9 KEEPER; wait".replace("KEEPER", &yard.keeper("aa")["pid"].to_string());
+    assert_eq!(yard.sh(&wait).ok(), "255", "nobody has seen how it ended");
+    yard.until("dock ps -a", "Exited (255)");
+    assert_eq!(yard.sh("dock start aa; dock ps --filter name=aa --format json").ok().lines().count(), 2);
+    assert_eq!(yard.sh("dock stop -t 0 aa && dock rm aa").ok(), "aa\naa");
+    // One that was to go with its end is gone with the next look.
+    yard.sh(&format!("kill -9 {}", yard.keeper("bb")["pid"])).ok();
+    yard.until("dock ps -aq; echo =", "=\n");
+    yard.until("dock ps -a; ls root/containers; echo .", "NAMES\n.");
+}
+
+#[test]
+fn with_rm_it_goes_when_it_has_ended() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    let script = "dock run -d --rm --name short -v /anonymous busybox sh -c 'sleep 0.3; exit 5' >/dev/null; ls root/volumes | wc -l; dock wait short";
+    assert_eq!(yard.sh(script).ok(), "1\n5", "the code outlives the container");
+    yard.until("dock ps -aq; ls root/containers root/volumes; echo .", "root/containers:\n\nroot/volumes:\n.");
+}
+
+#[test]
+fn twenty_at_once() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    yard.sh("for n in $(seq 20); do dock run -d --name cc$n busybox sleep 60 >/dev/null & done; wait").ok();
+    assert_eq!(yard.sh("dock ps -q").ok().lines().count(), 20);
+    assert_eq!(yard.sh("dock stop -t 0 $(dock ps -q) | wc -l").ok(), "20");
+    assert_eq!(yard.sh("dock ps -a --filter exited=137 -q").ok().lines().count(), 20);
+    assert_eq!(yard.sh("dock rm $(dock ps -aq) | wc -l; dock ps -aq").ok(), "20");
+    assert_eq!(yard.processes(), [""; 0]);
+}

@@ -1,0 +1,131 @@
+//! Sends signals to containers: one, or those that stop, pause and resume them.
+//!
+//! Mechanism: a signal goes to the container's first process through a descriptor that means that process and
+//! no other, even when its number has been given away since. Stopping is two signals: one that asks, and
+//! SIGKILL for who does not listen. By hand:
+//!
+//! ```sh
+//! pid=$(jq .pid "/run/dock/containers/$id/state.json")
+//! kill -TERM "$pid"; sleep 10; kill -KILL "$pid"
+//! ```
+//!
+//! Pausing freezes all of its processes at once by a cgroup, which no process can catch or see.
+//! Read `pidfd_send_signal(2)`, signal(7), cgroups(7).
+
+#![forbid(unsafe_code)]
+
+mod ending;
+
+use anyhow::{Context, bail};
+use bundle::{Containers, Found, keeper};
+use clap::Parser;
+use ending::Ending;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+use toolkit::Out;
+use wire::Status;
+
+/// Signal, stop, pause and resume containers
+#[derive(Debug, Parser)]
+#[command(name = "ctr-kill", version, about)]
+struct Args {
+    /// Names, IDs or unique starts of IDs; without them, container records are read from stdin
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+
+    /// The signal, by name or number
+    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
+    signal: String,
+
+    /// Ask them to end, with the signal that each wants for this, and kill those that do not in time
+    #[arg(long, conflicts_with = "signal")]
+    stop: bool,
+
+    /// With --stop: seconds before SIGKILL, -1 for never [default: what the container wants, or 10]
+    #[arg(short, long, value_name = "SECONDS", requires = "stop", allow_hyphen_values = true)]
+    time: Option<i64>,
+
+    /// Where images, volumes and containers are kept [default: /var/lib/dock]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+/// How long a killed process may take: as long as its file systems do.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    toolkit::main(run)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
+fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    let run = toolkit::run_dir();
+    let containers = Containers::new(&toolkit::root_dir(args.root.as_deref()), &run);
+    let signal = bundle::signals::number(&args.signal).with_context(|| format!("Invalid signal: {}", args.signal))?;
+    let mut failed = Vec::new();
+    let mut asked = Vec::new();
+    // Everybody is asked before anybody is waited for.
+    for operand in toolkit::containers(&args.containers)? {
+        let begun = containers.find(&operand).map_err(anyhow::Error::from).and_then(|found| {
+            if args.stop { ask_to_end(&found, &run, args.time) } else { send(&found, &run, &operand, signal) }
+        });
+        match begun {
+            Ok(ending) => asked.push((operand, ending)),
+            Err(error) => failed.push(error),
+        }
+    }
+    for (operand, ending) in asked {
+        match ending.map_or(Ok(()), Ending::see) {
+            Ok(()) => out.text(&format!("{operand}\n")).and_then(|()| out.finish())?,
+            Err(error) => failed.push(error),
+        }
+    }
+    // As docker: one that fails does not keep the others.
+    match failed.len() {
+        0 => Ok(()),
+        1 => Err(failed.remove(0)),
+        _ => bail!(failed.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ")),
+    }
+}
+
+/// A signal. After SIGKILL the end is waited for.
+fn send(found: &Found, run: &Path, operand: &str, signal: i32) -> anyhow::Result<Option<Ending>> {
+    let not_running = || format!("Cannot kill container: {operand}: Container {} is not running", found.meta.id);
+    let process = match &found.started {
+        Some(started) => started.open()?.with_context(not_running)?,
+        None => bail!(not_running()),
+    };
+    let wanted = found.meta.keeping().stop_signal.and_then(|name| bundle::signals::number(&name));
+    let ends = signal == KILL || wanted.is_none_or(|wanted| wanted == signal);
+    if ends {
+        // Who kills a container does not want it back.
+        keeper::forbid_restart(found, run)?;
+    }
+    if !linux_sandbox::send_signal(&process, signal)? {
+        bail!(not_running());
+    }
+    Ok((signal == KILL).then(|| Ending::new(found, Some(process), Some(PATIENCE))))
+}
+
+const KILL: i32 = 9;
+const TERM: i32 = 15;
+
+/// The first of the two signals. A container that does not run is stopped already.
+fn ask_to_end(found: &Found, run: &Path, time: Option<i64>) -> anyhow::Result<Option<Ending>> {
+    if matches!(found.status, Status::Created | Status::Exited) {
+        return Ok(None);
+    }
+    keeper::forbid_restart(found, run)?;
+    let keeping = found.meta.keeping();
+    let signal = keeping.stop_signal.as_deref().and_then(bundle::signals::number).unwrap_or(TERM);
+    let seconds = time.or(keeping.stop_timeout).unwrap_or(10);
+    let process = match &found.started {
+        Some(started) => started.open()?,
+        None => None,
+    };
+    if let Some(process) = &process {
+        linux_sandbox::send_signal(process, signal)?;
+    }
+    Ok(Some(Ending::new(found, process, u64::try_from(seconds).ok().map(Duration::from_secs))))
+}

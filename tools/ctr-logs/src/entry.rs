@@ -1,0 +1,105 @@
+//! One line of the log: what it holds, whether it is wanted, where it goes.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use std::io::Write;
+use std::str::FromStr;
+use toolkit::Out;
+
+#[derive(Debug, Deserialize)]
+struct Entry {
+    log: String,
+    stream: String,
+    time: Timestamp,
+}
+
+/// A time as docker takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Timestamp);
+
+impl FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?}: want 2026-01-02T03:04:05Z, seconds since 1970, or 10m");
+        if let Ok(time) = text.parse::<Timestamp>() {
+            return Ok(Self(time));
+        }
+        let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
+        if let Ok(seconds) = seconds.parse::<i64>() {
+            let nanos = format!("{fraction:0<9}").get(..9).and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
+            return Timestamp::new(seconds, nanos).map(Self).map_err(|_| wrong());
+        }
+        if let Ok(ago) = text.parse::<SignedDuration>() {
+            return Timestamp::now().checked_sub(ago).map(Self).map_err(|_| wrong());
+        }
+        // Without a zone a date is the local one; here there is none but UTC.
+        let date = if text.contains('T') { format!("{text}Z") } else { format!("{text}T00:00:00Z") };
+        date.parse().map(Self).map_err(|_| wrong())
+    }
+}
+
+/// Which lines, and how.
+#[derive(Debug)]
+pub struct Shown {
+    pub since: Option<Moment>,
+    pub until: Option<Moment>,
+    pub timestamps: bool,
+}
+
+impl Shown {
+    /// Prints a line of the log. False: it is later than all that are wanted.
+    pub fn print(&self, line: &[u8], out: &mut Out) -> anyhow::Result<bool> {
+        // A line that was cut by a full disk or a kill is no entry.
+        let Ok(entry) = serde_json::from_slice::<Entry>(line) else { return Ok(true) };
+        if self.since.is_some_and(|since| entry.time < since.0) {
+            return Ok(true);
+        }
+        if self.until.is_some_and(|until| entry.time > until.0) {
+            return Ok(false);
+        }
+        let time = if self.timestamps { format!("{:.9} ", entry.time) } else { String::new() };
+        if entry.stream == "stderr" {
+            // What came before it on stdout comes before it here.
+            out.finish()?;
+            let mut stderr = std::io::stderr();
+            stderr.write_all(time.as_bytes()).and_then(|()| stderr.write_all(entry.log.as_bytes()))?;
+        } else {
+            out.text(&time)?;
+            out.text(&entry.log)?;
+        }
+        Ok(true)
+    }
+
+    /// Whether no later line can be wanted.
+    pub fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Timestamp::now() > until.0)
+    }
+}
+
+impl Moment {
+    /// How far away it is; zero when it has been.
+    pub fn away(self) -> std::time::Duration {
+        std::time::Duration::try_from(self.0.duration_since(Timestamp::now())).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_as_docker_takes_them() {
+        let at = |text: &str| text.parse::<Moment>().unwrap().0.to_string();
+        assert_eq!(at("2026-01-02T03:04:05.5Z"), "2026-01-02T03:04:05.5Z");
+        assert_eq!(at("2026-01-02T03:04:05"), "2026-01-02T03:04:05Z");
+        assert_eq!(at("2026-01-02"), "2026-01-02T00:00:00Z");
+        assert_eq!(at("1700000000"), "2023-11-14T22:13:20Z");
+        assert_eq!(at("1700000000.25"), "2023-11-14T22:13:20.25Z");
+        let ago = Timestamp::now().duration_since("10m".parse::<Moment>().unwrap().0).as_secs();
+        assert!((600..610).contains(&ago), "{ago}");
+        for bad in ["", "yesterday", "5x", "1700000000.x"] {
+            assert!(bad.parse::<Moment>().is_err(), "{bad}");
+        }
+    }
+}

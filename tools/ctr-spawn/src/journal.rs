@@ -1,0 +1,191 @@
+//! What the container prints, kept as docker's json-file does: one JSON object a line, in files of bounded size.
+//!
+//! ```text
+//! {"log":"hello\n","stream":"stdout","time":"2026-01-02T03:04:05.123456789Z"}
+//! ```
+
+use bundle::LogConfig;
+use serde::Serialize;
+use std::fs::{File, OpenOptions, rename};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// A line that is longer goes into several entries, as docker's.
+const LONGEST: usize = 16 * 1024;
+
+/// Which of the two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    log: &'a str,
+    stream: &'a str,
+    time: String,
+}
+
+/// The files, and the lines that have not come to their end.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: Option<File>,
+    size: u64,
+    largest: u64,
+    files: u32,
+    /// Of stdout, of stderr.
+    begun: [Vec<u8>; 2],
+}
+
+impl Journal {
+    /// `log.json` in the bundle. Earlier content stays: a container that is started again goes on in its log.
+    pub fn open(bundle: &Path, config: Option<&LogConfig>) -> anyhow::Result<Self> {
+        let (largest, files) = match config {
+            Some(config) => config.bounds().map_err(anyhow::Error::msg)?,
+            None => LogConfig::USUAL,
+        };
+        let path = bundle.join("log.json");
+        let kept = config.is_none_or(|config| config.kind != "none");
+        let file = if kept { Some(append(&path)?) } else { None };
+        let size = file.as_ref().map_or(Ok(0), |file| file.metadata().map(|found| found.len()))?;
+        Ok(Self { path, file, size, largest, files, begun: [Vec::new(), Vec::new()] })
+    }
+
+    /// Takes bytes as they come and writes the lines that are whole.
+    pub fn take(&mut self, stream: Stream, mut bytes: &[u8]) {
+        if self.file.is_none() {
+            return;
+        }
+        while let Some(at) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (line, rest) = bytes.split_at(at + 1);
+            self.add(stream, line);
+            self.flush(stream);
+            bytes = rest;
+        }
+        self.add(stream, bytes);
+    }
+
+    fn add(&mut self, stream: Stream, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let begun = &mut self.begun[stream as usize];
+            let (part, rest) = bytes.split_at(bytes.len().min(LONGEST - begun.len()));
+            begun.extend_from_slice(part);
+            bytes = rest;
+            if begun.len() == LONGEST {
+                self.flush(stream);
+            }
+        }
+    }
+
+    /// The end of the output: what has no line feed is a line, too.
+    pub fn finish(&mut self) {
+        self.flush(Stream::Stdout);
+        self.flush(Stream::Stderr);
+    }
+
+    fn flush(&mut self, stream: Stream) {
+        let bytes = std::mem::take(&mut self.begun[stream as usize]);
+        if bytes.is_empty() {
+            return;
+        }
+        let name = match stream {
+            Stream::Stdout => "stdout",
+            Stream::Stderr => "stderr",
+        };
+        let log = String::from_utf8_lossy(&bytes);
+        let entry = Entry { log: &log, stream: name, time: bundle::life::now() };
+        let Ok(mut line) = serde_json::to_vec(&entry) else { return };
+        line.push(b'\n');
+        if self.size > 0 && self.size.saturating_add(line.len() as u64) > self.largest {
+            self.rotate();
+        }
+        // A full disk costs the line; the container goes on.
+        if let Some(file) = &mut self.file
+            && file.write_all(&line).is_ok()
+        {
+            self.size += line.len() as u64;
+        }
+    }
+
+    /// `log.json` becomes `log.json.1`, that `log.json.2`, and the last one goes.
+    fn rotate(&mut self) {
+        let named = |number: u32| match number {
+            0 => self.path.clone(),
+            _ => PathBuf::from(format!("{}.{number}", self.path.display())),
+        };
+        for number in (1..self.files).rev() {
+            let _ = rename(named(number - 1), named(number));
+        }
+        if self.files == 1 {
+            let _ = std::fs::remove_file(&self.path);
+        }
+        if let Ok(file) = append(&self.path) {
+            self.file = Some(file);
+            self.size = 0;
+        }
+    }
+}
+
+fn append(path: &Path) -> anyhow::Result<File> {
+    use anyhow::Context;
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path);
+    file.with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn entries(path: &Path) -> Vec<(String, String)> {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let entry = |line: &str| {
+            let value: Value = serde_json::from_str(line).unwrap();
+            (value["stream"].as_str().unwrap().into(), value["log"].as_str().unwrap().into())
+        };
+        text.lines().map(entry).collect()
+    }
+
+    #[test]
+    fn lines_are_whole_and_streams_apart() {
+        let dir = std::env::temp_dir().join(format!("journal-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let mut journal = Journal::open(&dir, None).unwrap();
+        journal.take(Stream::Stdout, b"a");
+        journal.take(Stream::Stderr, b"e\xff\nf");
+        journal.take(Stream::Stdout, b"b\nc\n\n");
+        journal.take(Stream::Stdout, &vec![b'x'; LONGEST + 1]);
+        journal.finish();
+        let all = entries(&dir.join("log.json"));
+        let want = [("stderr", "e\u{fffd}\n"), ("stdout", "ab\n"), ("stdout", "c\n"), ("stdout", "\n")];
+        assert_eq!(&all[..4], want.map(|(stream, log)| (stream.to_owned(), log.to_owned())));
+        assert_eq!((all[4].1.len(), all[5].1.as_str(), all[6].1.as_str()), (LONGEST, "x", "f"));
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn files_are_bounded() {
+        let dir = std::env::temp_dir().join(format!("journal-bounded-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let config = [("max-size", "1k"), ("max-file", "3")];
+        let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let config = LogConfig { kind: "json-file".into(), config };
+        let mut journal = Journal::open(&dir, Some(&config)).unwrap();
+        for number in 0..100 {
+            journal.take(Stream::Stdout, format!("{number}\n").as_bytes());
+        }
+        let mut names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["log.json", "log.json.1", "log.json.2"]);
+        let mut all = Vec::new();
+        for name in ["log.json.2", "log.json.1", "log.json"] {
+            assert!(std::fs::metadata(dir.join(name)).unwrap().len() <= 1024, "{name}");
+            all.extend(entries(&dir.join(name)).into_iter().map(|(_, log)| log.trim().parse::<u32>().unwrap()));
+        }
+        assert_eq!(all, (*all.first().unwrap()..100).collect::<Vec<_>>(), "the newest, without a gap");
+        std::fs::remove_dir_all(&dir).unwrap();
+    }
+}
