@@ -20,6 +20,8 @@ use std::thread;
 pub enum Owners {
     /// Whom the layer says; takes root, or a user namespace with enough IDs.
     Keep,
+    /// Whom the layer says, in a user namespace: devices, which are not the namespace's to make, are left out.
+    Mapped,
     /// The caller: everything, with what an ordinary user may not make left out and counted in [`Loss`].
     Mine,
 }
@@ -59,6 +61,8 @@ pub struct Loss {
     pub devices: u64,
     /// Extended attributes that the file system or the kernel did not take.
     pub xattrs: u64,
+    /// Files that somebody else than root should own, and the caller does.
+    pub owners: u64,
 }
 
 /// What was done.
@@ -311,7 +315,8 @@ impl<'a> Job<'a> {
 
     fn place_special(&mut self, entry: &Entry, kind: Kind, parent: &Parent, name: &OsStr, at: &Path) -> Result<()> {
         let device = matches!(kind, Kind::Char | Kind::Block);
-        if device && self.options.owners == Owners::Mine {
+        let whiteout = kind == Kind::Char && entry.device == crate::write::Device { major: 0, minor: 0 };
+        if device && self.options.owners != Owners::Keep && !whiteout {
             self.applied.loss.devices += 1;
             self.lost.insert(at.to_owned());
             return Ok(());
@@ -660,6 +665,7 @@ impl<'a> Job<'a> {
         meta.xattrs.retain(|name, _| !(is_overlay(name) || mine && is_privileged(name)));
         self.applied.loss.xattrs += (before - meta.xattrs.len()) as u64;
         if mine {
+            self.applied.loss.owners += u64::from((meta.uid, meta.gid) != (0, 0));
             (meta.uid, meta.gid) = self.me;
         }
         meta

@@ -30,7 +30,7 @@ pub use diff::{Change, ChangeKind, ChangeList, Compare, LayerWriter, Sink, diff_
 pub use error::Error;
 pub use flatten::{Flat, FlatWriter};
 pub use node::{Kind, Meta, Time, Xattrs};
-pub use read::check;
+pub use read::{Checked, check};
 pub use stack::{Found, Node, Stack};
 
 /// The result of everything here.

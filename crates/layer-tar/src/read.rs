@@ -78,18 +78,30 @@ struct Pax {
 
 /// Reads a whole archive and finds out whether it is one, by the rules by which [`apply`](crate::apply()) reads it, and
 /// whether it ends as one: a stream that was cut must not become a layer. What the names lead to is not judged here.
-/// Returns the number of entries.
-pub fn check(tar: impl Read) -> Result<u64> {
+pub fn check(tar: impl Read) -> Result<Checked> {
     let mut reader = TarReader::new(tar);
-    let mut entries = 0;
-    while reader.next()?.is_some() {
-        entries += 1;
+    let mut found = Checked::default();
+    while let Some(entry) = reader.next()? {
+        found.entries += 1;
+        found.largest_uid = found.largest_uid.max(entry.meta.uid);
+        found.largest_gid = found.largest_gid.max(entry.meta.gid);
     }
     if !reader.closed {
-        return Err(refused("", &format!("the tar is cut: no end after {entries} entries")));
+        return Err(refused("", &format!("the tar is cut: no end after {} entries", found.entries)));
     }
     reader.drain()?;
-    Ok(entries)
+    Ok(found)
+}
+
+/// What [`check`] found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// How many files, directories and whiteouts there are.
+    pub entries: u64,
+    /// The largest number of a user who owns something.
+    pub largest_uid: u32,
+    /// The largest number of a group that owns something.
+    pub largest_gid: u32,
 }
 
 impl<R: Read> TarReader<R> {
@@ -678,8 +690,8 @@ mod tests {
             tar.file(Path::new(name), &Meta::default(), 600, &[b'x'; 600][..]).unwrap();
         }
         let bytes = tar.finish().unwrap();
-        assert_eq!(check(&bytes[..]).unwrap(), 2);
-        assert_eq!(check(&[&bytes[..], &[0; 9000]].concat()[..]).unwrap(), 2, "padding after the end");
+        assert_eq!(check(&bytes[..]).unwrap().entries, 2);
+        assert_eq!(check(&[&bytes[..], &[0; 9000]].concat()[..]).unwrap().entries, 2, "padding after the end");
         for cut in [1, 511, 512, 600, 1024, 1536, 2048, 3072] {
             assert!(check(&bytes[..cut]).is_err(), "cut at {cut}");
         }

@@ -146,7 +146,7 @@ fn discard(dir: &Path) {
 
 /// An ordinary user may not set `trusted.*` attributes; overlayfs reads `user.*` when it is told to.
 pub fn userxattr(owners: Owners) -> bool {
-    owners == Owners::Mine
+    owners != Owners::Keep
 }
 
 fn one(chosen: &Chosen, at: usize, dir: &Path, owners: Owners, lower: Option<&[PathBuf]>) -> anyhow::Result<Applied> {
@@ -221,4 +221,5 @@ fn lock(store: &Path, id: &Digest) -> anyhow::Result<File> {
 fn add(sum: &mut Loss, more: Loss) {
     sum.devices += more.devices;
     sum.xattrs += more.xattrs;
+    sum.owners += more.owners;
 }

@@ -18,14 +18,16 @@
 #![forbid(unsafe_code)]
 
 mod choose;
+mod ids;
 mod layers;
 mod place;
+mod plan;
 mod stream;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use layer_tar::{Loss, Owners};
-use serde_json::Map;
+use serde_json::{Map, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toolkit::Out;
@@ -37,8 +39,9 @@ use wire::{Bundle, Overlay, Platform};
     name = "img-unpack",
     version,
     about,
-    override_usage = "img-unpack [OPTIONS] [IMAGE] BUNDLE\n       img-unpack [OPTIONS] --tar [IMAGE] [-]"
+    override_usage = "img-unpack [OPTIONS] [IMAGE] BUNDLE\n       img-unpack [OPTIONS] --plan [IMAGE]\n       img-unpack [OPTIONS] --tar [IMAGE] [-]"
 )]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 struct Args {
     /// The image (without one: an image record on stdin), and the directory to make: absent or empty
     #[arg(value_name = "IMAGE BUNDLE", num_args = 0..=2)]
@@ -52,6 +55,15 @@ struct Args {
     /// The tree as one tar on stdout; needs neither disk nor privilege
     #[arg(long, group = "mode")]
     tar: bool,
+    /// Who owns the files, for an ordinary user: he himself (the default), or whom the image says, by his subuid ranges
+    #[arg(long, value_enum, value_name = "WHO", conflicts_with = "tar")]
+    owners: Option<Who>,
+    /// Print as JSON what would be done, and which IDs own files in the image; writes nothing
+    #[arg(long, conflicts_with = "tar")]
+    plan: bool,
+    /// Print what is done as lines of shell, on stderr
+    #[arg(long, conflicts_with = "tar")]
+    explain: bool,
     /// The platform to take of an image for many, as linux/arm64
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
@@ -63,15 +75,26 @@ struct Args {
     root: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Who {
+    Mine,
+    Subids,
+}
+
 fn main() -> ExitCode {
     toolkit::main(run)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the signature of every run")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
-    let (image, bundle) = choose::operands(&args.operands, args.tar)?;
+    // A plan makes nothing: the bundle may be left out.
+    let operands = if args.plan { args.operands.get(..1).unwrap_or_default() } else { &args.operands[..] };
+    let (image, bundle) = choose::operands(operands, args.tar || args.plan)?;
     if args.tar {
         toolkit::refuse_terminal("a tar")?;
+    }
+    if args.owners == Some(Who::Subids) && !args.plan {
+        ids::become_root_of_own()?;
     }
     let root = toolkit::root_dir(args.root.as_deref());
     let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
@@ -82,22 +105,34 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         toolkit::widen_pipe(std::io::stdout());
         return layers::tar(&chosen, out.bytes());
     }
+    let store = bundle::Layers::new(&root);
+    if args.plan {
+        return out.text(&format!("{}\n", plan::json(&chosen, args.overlay, store.path())?));
+    }
+    let owners = if args.owners == Some(Who::Mine) { Owners::Mine } else { ids::owners()? };
+    if owners == Owners::Mapped {
+        plan::ids_are_there(&chosen)?;
+    }
+    if args.explain {
+        for line in plan::explain(&chosen, args.overlay, store.path(), bundle) {
+            eprintln!("{line}");
+        }
+    }
     // Files get their mode when they are made, not in a second step.
     rustix::process::umask(rustix::fs::Mode::empty());
     let mut dir = place::NewDir::make(bundle)?;
     let mut loss = Loss::default();
     // The note that we use the layers comes before the look whether they are there: else a collector takes them.
-    let store = bundle::Layers::new(&root);
     let claim = args.overlay.then(|| store.claim(dir.path(), &chosen.image.chain_ids())).transpose()?;
     let overlay = if args.overlay {
-        let lower = layers::shared(&chosen, store.path(), owners(), &mut loss)?;
-        Some(overlay(dir.path(), lower)?)
+        let lower = layers::shared(&chosen, store.path(), owners, &mut loss)?;
+        Some(overlay(dir.path(), lower, owners)?)
     } else {
-        flat(dir.path(), &chosen, &mut loss)?;
+        flat(dir.path(), &chosen, owners, &mut loss)?;
         None
     };
     let image = Some(chosen.record());
-    let record = Bundle { path: dir.path().into(), image, overlay, rest: Map::new() };
+    let record = Bundle { path: dir.path().into(), image, overlay, rest: rest(owners, loss)? };
     bundle::save_from_image(dir.path(), &record, &chosen.image.config).context(chosen.name.clone())?;
     dir.keep();
     if let Some(claim) = claim {
@@ -107,18 +142,27 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     out.record(&record.into())
 }
 
-/// An ordinary user can own files as himself only.
-fn owners() -> Owners {
-    if rustix::process::geteuid().is_root() { Owners::Keep } else { Owners::Mine }
+fn flat(dir: &Path, chosen: &choose::Chosen, owners: Owners, loss: &mut Loss) -> anyhow::Result<()> {
+    let rootfs = place::make_dir(&dir.join("rootfs"), 0o755)?;
+    layers::flat(chosen, &rootfs, owners, loss)
 }
 
-fn flat(dir: &Path, chosen: &choose::Chosen, loss: &mut Loss) -> anyhow::Result<()> {
-    let rootfs = place::make_dir(&dir.join("rootfs"), 0o755)?;
-    layers::flat(chosen, &rootfs, owners(), loss)
+/// What the record says beside the paths: the user namespace that the files belong to, and what is missing.
+fn rest(owners: Owners, loss: Loss) -> anyhow::Result<Map<String, serde_json::Value>> {
+    let mut rest = Map::new();
+    if owners == Owners::Mapped {
+        rest.insert("uidMappings".into(), ids::users()?.json());
+        rest.insert("gidMappings".into(), ids::groups()?.json());
+    }
+    if loss != Loss::default() {
+        let Loss { devices, xattrs, owners } = loss;
+        rest.insert("losses".into(), json!({ "devices": devices, "xattrs": xattrs, "owners": owners }));
+    }
+    Ok(rest)
 }
 
 /// Empty directories, and a record of what is to be mounted on them.
-fn overlay(dir: &Path, mut lower: Vec<PathBuf>) -> anyhow::Result<Overlay> {
+fn overlay(dir: &Path, mut lower: Vec<PathBuf>, owners: Owners) -> anyhow::Result<Overlay> {
     place::make_dir(&dir.join("rootfs"), 0o755)?;
     let upper = place::make_dir(&dir.join("upper"), 0o755)?;
     place::make_dir(&dir.join("work"), 0o700)?;
@@ -134,7 +178,7 @@ fn overlay(dir: &Path, mut lower: Vec<PathBuf>) -> anyhow::Result<Overlay> {
         lower: lower.into_iter().rev().map(Into::into).collect(),
         upper: dir.join("upper").into(),
         work: dir.join("work").into(),
-        userxattr: layers::userxattr(owners()),
+        userxattr: layers::userxattr(owners),
     })
 }
 
@@ -143,8 +187,8 @@ fn report(loss: Loss) {
     if loss != Loss::default() {
         eprintln!(
             "img-unpack: note: left out, for want of privilege or of a file system that holds them: \
-             {} device nodes, {} extended attributes",
-            loss.devices, loss.xattrs
+             {} device nodes, {} extended attributes, {} owners",
+            loss.devices, loss.xattrs, loss.owners
         );
     }
 }
