@@ -651,3 +651,26 @@ write("many.tar", tar([("index.json", dump({"schemaVersion": 2, "manifests": [to
     assert_eq!(record(&one)["descriptor"]["platform"]["architecture"], "s390x");
     room.sh("img-ls --layout multi | img-save --platform linux/riscv64 >x").fails(1, "no image for linux/riscv64");
 }
+
+/// An image of many times the bound, through every tool that touches archives.
+#[test]
+fn memory_is_flat_in_the_size_of_the_image() {
+    if !dock_tests::has("/usr/bin/time") {
+        return skip("needs /usr/bin/time");
+    }
+    let room = Room::new();
+    room.sh("head -c 64M /dev/zero >zeros && tar -cf big.tar zeros && rm zeros").ok();
+    room.sh("img-append --layout l --base scratch --layer big.tar --compress none -t big").ok();
+    for (what, script) in [
+        ("save", "img-save --layout l -o a.tar big"),
+        ("load", "img-load --layout in -i a.tar"),
+        ("load of gzip", "gzip -1 -c a.tar | /usr/bin/time -f %M -o peak img-load --layout in2"),
+        ("fsck", "img-fsck -q l"),
+    ] {
+        let script =
+            if script.contains("-o peak") { script.into() } else { format!("/usr/bin/time -f %M -o peak {script}") };
+        room.sh(&script).ok();
+        let peak: u64 = room.sh("tail -1 peak").ok().parse().unwrap();
+        assert!(peak < 16 << 10, "{what}: {peak} KiB");
+    }
+}

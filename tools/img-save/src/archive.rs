@@ -1,6 +1,7 @@
 //! The archive: documents first, so that a reader of a pipe can plan, then every blob once. The bytes depend on
 //! the images alone: sorted, time zero, owner root.
 
+use crate::ahead::read_ahead;
 use crate::choose::Chosen;
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -8,6 +9,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use tar::{Builder, EntryType, Header};
 use wire::{Descriptor, Digest, Have, Reference, annotation, media_type};
+
+/// A smaller blob is read before a thread has started.
+const WORTH_A_THREAD: u64 = 1 << 20;
 
 /// What containerd and docker read an image's whole name from.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -78,7 +82,11 @@ impl Archive<'_> {
             let reader = image.layout.read(blob).with_context(|| image.operand.clone())?;
             let mut header = header(EntryType::Regular, reader.size());
             // The path of a sha512 blob is longer than a header: it gets an entry of its own before.
-            tar.append_data(&mut header, path, reader)?;
+            if reader.size() < WORTH_A_THREAD {
+                tar.append_data(&mut header, path, reader)?;
+            } else {
+                read_ahead(reader, |ahead| tar.append_data(&mut header, path, ahead))?;
+            }
         }
         tar.finish()?;
         Ok(())
