@@ -84,6 +84,21 @@ fn wrong_command_lines_are_dockers() {
                 1,
                 "\"dock image history\" requires exactly 1 argument.\nSee 'dock image history --help'.\n\nUsage:  dock image history [OPTIONS] IMAGE\n\nShow the history of an image\n",
             ),
+            (
+                "pull",
+                1,
+                "\"dock pull\" requires exactly 1 argument.\nSee 'dock pull --help'.\n\nUsage:  dock pull [OPTIONS] NAME[:TAG|@DIGEST]\n\nDownload an image from a registry\n",
+            ),
+            ("pull --nope x", 125, "unknown flag: --nope\nSee 'dock pull --help'.\n"),
+            ("image push -z x", 125, "unknown shorthand flag: 'z' in -z\nSee 'dock image push --help'.\n"),
+            (
+                "load x",
+                1,
+                "\"dock load\" accepts no arguments.\nSee 'dock load --help'.\n\nUsage:  dock load [OPTIONS]\n\nLoad images from an archive (from stdin by default)\n",
+            ),
+            ("save --nope x", 125, "unknown flag: --nope\nSee 'dock save --help'.\n"),
+            ("import --nope x", 125, "unknown flag: --nope\nSee 'dock import --help'.\n"),
+            ("logout --nope", 125, "unknown flag: --nope\nSee 'dock logout --help'.\n"),
             ("inspect --type foo x", 1, "\"foo\" is not a valid value for --type\n"),
             (
                 "image nope",
@@ -195,6 +210,9 @@ fn images_are_shown_by_template() {
         ] {
             assert_eq!(dock.sh(&format!("dock images {options}")).ok(), want, "{options}");
         }
+        // Docker's client shows times in its own zone.
+        let zoned = dock.sh("export TZ=ABC-3; dock images --format '{{.CreatedAt}}' old; dock history --format '{{.CreatedAt}}' old:1 | head -n 1");
+        assert_eq!(zoned.ok(), "2020-01-02 06:04:05 +0300 ABC\n2020-01-02T06:04:05+03:00");
         let line: Value = serde_json::from_str(&dock.sh("dock images --format json old").ok()).unwrap();
         let keys: Vec<_> = line.as_object().unwrap().keys().map(String::as_str).collect();
         let dockers = [

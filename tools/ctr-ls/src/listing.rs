@@ -2,7 +2,7 @@
 
 use crate::{Args, mounted, size, status};
 use bundle::Found;
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Map, Value, json};
 use template::{Listing, Sheet};
 
@@ -73,9 +73,10 @@ fn row(found: &Found, args: &Args, now: Timestamp, with_size: bool, plain: bool)
     let cut = |name: &str| if whole { name.to_owned() } else { table::clip(name, MOUNT_WIDTH) };
     let named = mounts.iter().map(|mount| cut(mount.name.as_deref().unwrap_or(&mount.source)));
     let created = meta.created.parse::<Timestamp>();
+    let in_zone = |at: Timestamp| at.to_zoned(TimeZone::system()).strftime("%F %T %z %Z").to_string();
     let fields = json!({
         "Command": command(&meta.command, whole),
-        "CreatedAt": created.map_or_else(|_| meta.created.clone(), |at| at.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()),
+        "CreatedAt": created.map_or_else(|_| meta.created.clone(), in_zone),
         "ID": if whole { meta.id.clone() } else { meta.id[..12].to_owned() },
         "Image": image,
         "Labels": labels.join(","),

@@ -2,10 +2,10 @@
 # Docker's command lines: options between operands, in every form that docker takes, and docker's words for others.
 
 # options 'SPEC' "$@": SPEC names what the command takes, "a|all" a switch and "f|filter=" an option with a value.
-# Sets $words, the options as the tools take them, and $operands, both quoted for eval; their $count; and opt_NAME
-# for each option: its last value, 1 for a switch that is on, else nothing.
+# Sets, quoted for eval, $words, the options as the tools take them, $operands, and $rest, the same behind -- where it
+# has to be; their $count; and opt_NAME for each option: its last value, 1 for a switch that is on, else nothing.
 options() {
-    spec=" $1 " words='' operands='' count=0
+    spec=" $1 " words='' operands='' dashes='' count=0
     shift
     for name in $spec; do name=${name#*|}; name=${name%=}; variable; eval "opt_$variable=''"; done
     while [ $# -gt 0 ]; do
@@ -49,6 +49,7 @@ options() {
         variable
         eval "[ -z \"\$opt_$variable\" ] || words=\"\$words --$name\""
     done
+    rest=$dashes$operands
 }
 
 # Notes the option $name with its $value.
@@ -91,6 +92,7 @@ by_letter() {
 
 operand() {
     count=$((count + $#))
+    for word in "$@"; do case $word in -?*) dashes=' --' ;; esac; done
     quote "$@"
     operands="$operands${quoted:+ $quoted}"
 }

@@ -1,7 +1,7 @@
 //! The history, joined with the layers that its entries made.
 
 use crate::Args;
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use oci_layout::OpenImage;
 use serde_json::{Map, Value, json};
 use template::{Listing, Sheet};
@@ -99,10 +99,12 @@ fn fields(step: &Step, args: &Args, now: Timestamp) -> Value {
     };
     let created = step.created.as_ref().and_then(|text| text.parse::<Timestamp>().ok());
     let age = |created: Timestamp| table::ago((now.as_second() - created.as_second()).max(0).unsigned_abs());
+    let in_zone =
+        |at: Timestamp| at.to_zoned(TimeZone::system()).strftime("%FT%T%:z").to_string().replace("+00:00", "Z");
     let by: String = step.created_by.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     json!({
         "Comment": step.comment,
-        "CreatedAt": created.map_or("N/A".into(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()),
+        "CreatedAt": created.map_or("N/A".into(), in_zone),
         "CreatedBy": if args.no_trunc { by } else { table::clip(&by, 45) },
         "CreatedSince": created.map_or("N/A".into(), age),
         "ID": id,

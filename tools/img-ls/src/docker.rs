@@ -1,7 +1,7 @@
 //! The list as docker shows it: `--format`, and what a template finds in a line.
 
 use crate::{Args, Row, id, name, size};
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use oci_layout::OpenImage;
 use serde_json::{Value, json};
 use template::{Listing, Sheet};
@@ -59,10 +59,11 @@ fn fields(args: &Args, row: &Row, now: Timestamp) -> Value {
     let digest = row.entry.annotation(annotation::SOURCE_DIGEST).map_or(row.entry.digest.to_string(), Into::into);
     let unknown = || "N/A".to_owned();
     let age = |created: Timestamp| table::ago((now.as_second() - created.as_second()).max(0).unsigned_abs());
+    let in_zone = |at: Timestamp| at.to_zoned(TimeZone::system()).strftime("%F %T %z %Z").to_string();
     let in_words = |digits| move |image: &OpenImage| table::size_with(size(image), digits);
     json!({
         "Containers": unknown(),
-        "CreatedAt": row.created.map_or_else(unknown, |at| at.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()),
+        "CreatedAt": row.created.map_or_else(unknown, in_zone),
         "CreatedSince": row.created.map_or_else(unknown, age),
         "Digest": digest,
         "ID": if args.no_trunc { id(row).to_string() } else { id(row).short().to_owned() },

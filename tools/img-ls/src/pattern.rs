@@ -32,10 +32,13 @@ impl Pattern {
     }
 }
 
-/// `*` and `?` stop at a slash.
+/// As Go's `path.Match`: `*`, `?` and classes like `[a-z]` and `[^0-9]` stop at a slash, a backslash takes the next
+/// character as it is, and a class that is not closed matches nothing.
 fn glob(pattern: &str, text: &str) -> bool {
     let mut rest = pattern.chars();
-    match rest.next() {
+    let first = rest.next();
+    let mut chars = text.chars();
+    match first {
         None => text.is_empty(),
         Some('*') => {
             let rest = rest.as_str();
@@ -46,11 +49,29 @@ fn glob(pattern: &str, text: &str) -> bool {
                 .take_while(|at| *at <= reach)
                 .any(|at| glob(rest, &text[at..]))
         }
+        Some('[') => {
+            let Some((class, rest)) = rest.as_str().split_once(']') else { return false };
+            chars.next().is_some_and(|c| c != '/' && is_in(class, c)) && glob(rest, chars.as_str())
+        }
         Some(c) => {
-            let mut chars = text.chars();
-            chars.next().is_some_and(|t| t == c || (c == '?' && t != '/')) && glob(rest.as_str(), chars.as_str())
+            let literal = if c == '\\' { rest.next() } else { Some(c).filter(|c| *c != '?') };
+            let same = |t: char| literal.map_or(c == '?' && t != '/', |literal| t == literal);
+            chars.next().is_some_and(same) && glob(rest.as_str(), chars.as_str())
         }
     }
+}
+
+fn is_in(class: &str, c: char) -> bool {
+    let (negated, class) = class.strip_prefix('^').map_or((false, class), |rest| (true, rest));
+    let class: Vec<char> = class.chars().collect();
+    let mut at = 0;
+    let mut found = false;
+    while let Some(low) = class.get(at) {
+        let high = class.get(at + 2).filter(|_| class.get(at + 1) == Some(&'-'));
+        found |= (*low..=*high.unwrap_or(low)).contains(&c);
+        at += if high.is_some() { 3 } else { 1 };
+    }
+    found != negated
 }
 
 #[cfg(test)]
@@ -60,12 +81,21 @@ mod tests {
     #[test]
     fn names_that_match() {
         let name = Some("docker.io/library/alpine:3.20");
-        for good in
-            ["alpine", "alpine:3.20", "docker.io/library/alpine:3.20", "al*", "alpine:3.*", "alp?ne", "library/alpine"]
-        {
+        for good in [
+            "alpine",
+            "alpine:3.20",
+            "docker.io/library/alpine:3.20",
+            "al*",
+            "alpine:3.*",
+            "alp?ne",
+            "library/alpine",
+            "[a-c]lpine",
+            "alpine:[0-9].2[^1-9]",
+            "alpine:3\\.20",
+        ] {
             assert!(Pattern(good.into()).matches(name), "{good}");
         }
-        for bad in ["alpin", "alpine:3", "*/x", "pine", ""] {
+        for bad in ["alpin", "alpine:3", "*/x", "pine", "", "[b-z]lpine", "[a", "library[/]alpine", "\\"] {
             assert!(!Pattern(bad.into()).matches(name), "{bad}");
         }
         assert!(!Pattern("*".into()).matches(None));
