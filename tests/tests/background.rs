@@ -142,3 +142,32 @@ fn twenty_at_once() {
     assert_eq!(yard.sh("dock rm $(dock ps -aq) | wc -l; dock ps -aq").ok(), "20");
     assert_eq!(yard.processes(), [""; 0]);
 }
+
+#[test]
+fn health_is_probed_and_shown() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    let often = "--health-interval 100ms --health-retries 2 --health-timeout 10s";
+    yard.sh(&format!("dock run -d --name well --health-cmd 'echo fine; test ! -e /ill' {often} busybox sleep 60")).ok();
+    assert!(yard.sh("dock ps").ok().contains(" (health: starting) "));
+    yard.until("dock ps", " (healthy) ");
+    yard.sh("dock exec well sh -c 'echo >/ill'").ok();
+    yard.until("dock ps", " (unhealthy) ");
+    let keeper = yard.keeper("well");
+    let log = keeper["health"]["Log"].as_array().unwrap();
+    assert!(log.len() <= 5 && keeper["health"]["FailingStreak"].as_u64() >= Some(2), "{keeper:#}");
+    assert_eq!((&log[log.len() - 1]["ExitCode"], &log[log.len() - 1]["Output"]), (&1.into(), &"fine\n".into()));
+    // A probe that hangs is killed, with what it has started.
+    yard.sh("dock run -d --name slow --health-cmd 'sleep 77' --health-interval 50ms --health-timeout 100ms --health-retries 1 busybox sleep 60").ok();
+    yard.until("dock ps --filter name=slow", " (unhealthy) ");
+    assert!(
+        yard.keeper("slow")["health"]["Log"][0]["Output"]
+            .as_str()
+            .unwrap()
+            .starts_with("Health check exceeded timeout (0.1s)")
+    );
+    yard.sh("dock run -d --name none --no-healthcheck busybox sleep 60").ok();
+    assert!(yard.keeper("none").get("health").is_none());
+    yard.sh("dock run -d --no-healthcheck --health-cmd true busybox true")
+        .fails(125, "--no-healthcheck conflicts with --health-* options");
+}

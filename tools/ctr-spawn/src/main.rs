@@ -21,6 +21,7 @@ mod audience;
 mod background;
 mod config;
 mod ends;
+mod health;
 mod hooks;
 mod journal;
 mod life;

@@ -8,6 +8,7 @@
 use crate::audience::{Audience, Said};
 use crate::background::Report;
 use crate::ends::Ends;
+use crate::health::{Monitor, Sign};
 use crate::journal::{Journal, Stream};
 use crate::life::{End, Kept};
 use crate::policy::Policy;
@@ -45,6 +46,7 @@ struct Care<'a> {
     journal: Journal,
     audience: Audience,
     policy: Policy,
+    monitor: Option<Monitor>,
     running: Running,
     ends: Ends,
     phase: Phase,
@@ -67,6 +69,7 @@ enum Source {
     Input,
     Door,
     Client(usize),
+    Probe(Sign),
 }
 
 /// Starts the container, reports how that went, and keeps it until it has ended for good.
@@ -74,11 +77,13 @@ pub fn keep(mut task: Task, report: Report) -> anyhow::Result<u8> {
     let ready = (|| {
         let journal = Journal::open(&task.kept.dir, task.kept.keeping.log_config.as_ref())?;
         let audience = Audience::open(&task.kept.run, &task.kept.id)?;
-        let me = Keeper::myself()?;
+        let monitor = monitor(&task);
+        let mut me = Keeper::myself()?;
+        me.health = monitor.as_ref().map(|monitor| monitor.health.clone());
         me.write(&task.kept.run, &task.kept.id)?;
-        anyhow::Ok((journal, audience, me))
+        anyhow::Ok((journal, audience, monitor, me))
     })();
-    let (journal, audience, me) = match ready {
+    let (journal, audience, monitor, me) = match ready {
         Ok(ready) => ready,
         Err(error) => {
             report.failed(wire::exit::SPAWN_FAILED, &format!("{error:#}"), None);
@@ -100,7 +105,23 @@ pub fn keep(mut task: Task, report: Report) -> anyhow::Result<u8> {
     let policy = Policy::new(task.kept.keeping.restart.clone());
     let held_until = task.hold.then(|| Instant::now() + PATIENCE);
     let phase = Phase::Lives { since: Instant::now() };
-    Care { task, me, journal, audience, policy, running, ends, phase, held_until, gave_up: false }.until_the_end()
+    Care { task, me, journal, audience, policy, monitor, running, ends, phase, held_until, gave_up: false }
+        .until_the_end()
+}
+
+/// The probes run ctr-exec, which lies beside this program.
+fn monitor(task: &Task) -> Option<Monitor> {
+    let kept = &task.kept;
+    let here = std::env::current_exe().ok()?;
+    let root = kept.dir.parent()?.parent()?;
+    let text = |path: &std::path::Path| path.to_str().map(str::to_owned);
+    let exec =
+        vec![text(&here.with_file_name("ctr-exec"))?, "--root".into(), text(root)?, kept.id.clone(), "--".into()];
+    let image = bundle::read_image_config(&kept.dir).ok()?;
+    let shell =
+        serde_json::from_value(image["config"]["Shell"].clone()).ok().filter(|shell: &Vec<String>| !shell.is_empty());
+    let shell = shell.unwrap_or_else(|| vec!["/bin/sh".into(), "-c".into()]);
+    Monitor::new(kept.keeping.healthcheck.as_ref(), &shell, exec, keeper::paused_path(&kept.run, &kept.id))
 }
 
 fn start(task: &mut Task) -> Result<(Running, Ends), linux_sandbox::Error> {
@@ -127,7 +148,7 @@ impl Care<'_> {
         if self.audience.ever || self.held_until.is_some_and(|until| until <= Instant::now()) {
             self.held_until = None;
         }
-        let mut ended = false;
+        let (mut ended, mut changed) = (false, false);
         for source in self.wait()? {
             match source {
                 Source::Signals => self.pass_signals_on(),
@@ -135,6 +156,7 @@ impl Care<'_> {
                 Source::Output(stream) => drop(self.copy(stream)),
                 Source::Input => self.ends.feed(),
                 Source::Door => self.audience.welcome(),
+                Source::Probe(sign) => changed |= self.monitor.as_mut().is_some_and(|monitor| monitor.on_sign(sign)),
                 Source::Client(number) => {
                     self.audience.catch_up(number);
                     if let Some(said) = self.audience.hear(number) {
@@ -147,6 +169,14 @@ impl Care<'_> {
         if ended {
             return self.bury();
         }
+        if let Some(monitor) = self.monitored()
+            && monitor.deadline() <= Instant::now()
+        {
+            changed |= monitor.on_time();
+        }
+        if changed {
+            self.note_health()?;
+        }
         match self.phase {
             Phase::Waits { .. } if self.gave_up || keeper::was_stopped(&self.task.kept.dir) => {
                 Ok(Some(self.last_code()))
@@ -154,6 +184,17 @@ impl Care<'_> {
             Phase::Waits { until } if until <= Instant::now() => self.start_again(),
             _ => Ok(None),
         }
+    }
+
+    /// The probes, while there is somebody to ask.
+    fn monitored(&mut self) -> Option<&mut Monitor> {
+        self.monitor.as_mut().filter(|_| matches!(self.phase, Phase::Lives { .. }))
+    }
+
+    fn note_health(&mut self) -> anyhow::Result<()> {
+        let Some(monitor) = &self.monitor else { return Ok(()) };
+        self.me.health = Some(monitor.health.clone());
+        Ok(self.me.write(&self.task.kept.run, &self.task.kept.id)?)
     }
 
     /// Everything that can happen now, and poll(2)'s choice of it.
@@ -174,9 +215,11 @@ impl Care<'_> {
             want.set(PollFlags::IN, !self.ends.is_full());
             sources.push((fd, want, Source::Client(number)));
         }
+        let probes = self.monitor.iter().filter(|_| lives);
+        sources.extend(probes.clone().flat_map(Monitor::signs).map(|(fd, want, sign)| (fd, want, Source::Probe(sign))));
         let until = match self.phase {
             Phase::Waits { until } => Some(until),
-            Phase::Lives { .. } => self.held_until,
+            Phase::Lives { .. } => self.held_until.into_iter().chain(probes.map(Monitor::deadline)).min(),
         };
         ready(&sources, until)
     }
@@ -225,6 +268,9 @@ impl Care<'_> {
         let oom_killed = crate::was_oom_killed(self.task.plan);
         self.running.clean_up(&self.task.plan.steps);
         self.ends = Ends::default();
+        if let Some(monitor) = &mut self.monitor {
+            monitor.stop();
+        }
         let mut end = End::of(exit, oom_killed);
         let lived = match self.phase {
             Phase::Lives { since } => since.elapsed(),
@@ -250,6 +296,10 @@ impl Care<'_> {
                 (self.running, self.ends) = (running, ends);
                 self.phase = Phase::Lives { since: Instant::now() };
                 self.me.restarting = false;
+                if let Some(monitor) = &mut self.monitor {
+                    monitor.begin();
+                    self.me.health = Some(monitor.health.clone());
+                }
                 self.me.write(&self.task.kept.run, &self.task.kept.id)?;
                 Ok(None)
             }
