@@ -213,6 +213,23 @@ fn all_platforms_are_the_index_as_it_stands() {
         "img-pull --all-platforms --layout back {elsewhere}/copy:1 && diff -r h/blobs/sha256 back/blobs/sha256"
     ))
     .ok();
+    // Through an archive that has the index, with its names; one platform of it is loaded without being told.
+    room.sh("tar -C l -cf l.tar oci-layout index.json blobs").ok();
+    room.sh("img-load -i l.tar --layout moved").ok();
+    assert_eq!(room.sh("ls moved/blobs/sha256 | wc -l").ok(), "3");
+    let moved = record(&room.sh("img-load --all-platforms -i l.tar --layout moved").ok());
+    assert_eq!((&moved["descriptor"]["digest"], &moved["ref"]), (&json!(source), &json!(format!("{host}/multi:1"))));
+    room.sh("diff -r h/blobs/sha256 moved/blobs/sha256 && img-fsck --strict moved").ok();
+    room.sh(&format!("sed -i 's!{host}/multi:1!{host}/multi@{source}!' l/index.json; tar -C l -c oci-layout index.json blobs | img-load --all-platforms --layout pinned")).ok();
+    assert!(room.sh("img-ls --layout pinned").ok().contains(&format!("{host}/multi@{source}")));
+    room.sh(&format!("sed -i 's!{host}/multi@{source}!{host}/multi:1!' l/index.json")).ok();
+    let lacks = digest(br#"{"_type":"https://in-toto.io/Statement/v0.1","subject":"amd64"}"#);
+    room.sh(&format!(
+        "tar -C l --exclude={} -c oci-layout index.json blobs | img-load --all-platforms --layout less",
+        &lacks[7..]
+    ))
+    .fails(1, &format!("lacks {lacks}"));
+    assert_eq!(index(&room, "less"), json!([]));
     // One platform again is one image; a lone manifest is its own whole.
     let one = record(&room.sh(&format!("img-pull --platform linux/arm64 --layout l {host}/multi:1")).ok());
     assert_eq!(one["descriptor"]["annotations"]["dev.dock.source.digest"], json!(source));

@@ -135,6 +135,15 @@ impl Layout {
 impl Layout {
     /// What an image lacks, in all its platforms: blobs that are not there, or are of another size.
     pub fn absent(&self, image: &Descriptor) -> Result<Vec<Digest>> {
+        Ok(self.walk(image)?.1)
+    }
+
+    /// Every blob of an image, in all its platforms, whether it is there or not.
+    pub fn below(&self, image: &Descriptor) -> Result<HashSet<Digest>> {
+        Ok(self.walk(image)?.0)
+    }
+
+    fn walk(&self, image: &Descriptor) -> Result<(HashSet<Digest>, Vec<Digest>)> {
         let (mut absent, mut seen, mut todo) = (Vec::new(), HashSet::new(), vec![image.clone()]);
         while let Some(descriptor) = todo.pop() {
             if !seen.insert(descriptor.digest.clone()) {
@@ -146,7 +155,7 @@ impl Layout {
                 todo.append(&mut children(&descriptor, &self.document(&descriptor)?)?);
             }
         }
-        Ok(absent)
+        Ok((seen, absent))
     }
 }
 

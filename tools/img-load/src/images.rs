@@ -6,7 +6,7 @@ use anyhow::{Context, bail, ensure};
 use layer_tar::codec::{self, Compression};
 use oci_layout::{Hashed, Layout};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use std::collections::HashSet;
 use std::io;
 use wire::{Descriptor, Digest, Platform, Reference, annotation, media_type};
@@ -52,8 +52,17 @@ struct Entry {
     layers: Option<Vec<String>>,
 }
 
+/// How much of an index is wanted.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted<'a> {
+    /// The image for one platform, by default this machine's, else the first that is whole.
+    One(Option<&'a Platform>),
+    /// The index, with everything below it.
+    All,
+}
+
 /// Reads both documents. An image that both have is one image with the names of both.
-pub fn find(layout: &Layout, archive: &Archive, platform: Option<&Platform>) -> anyhow::Result<Found> {
+pub fn find(layout: &Layout, archive: &Archive, wanted: Wanted<'_>) -> anyhow::Result<Found> {
     let mut found = Found::default();
     let (index, docker) = (archive.document("index.json"), archive.document("manifest.json"));
     ensure!(index.is_some() || docker.is_some(), "no archive of images: neither index.json nor manifest.json in it");
@@ -62,7 +71,7 @@ pub fn find(layout: &Layout, archive: &Archive, platform: Option<&Platform>) -> 
         ensure!(index.manifests.len() <= MOST_IMAGES, "index.json: more than {MOST_IMAGES} images");
         for entry in &index.manifests {
             let label = || format!("index.json: {}", entry.digest);
-            from_index(layout, entry, platform, &mut found).with_context(label)?;
+            from_index(layout, entry, wanted, &mut found).with_context(label)?;
         }
     }
     if let Some(docker) = docker {
@@ -74,7 +83,7 @@ pub fn find(layout: &Layout, archive: &Archive, platform: Option<&Platform>) -> 
             from_docker(layout, archive, entry, &mut found).context("manifest.json")?;
         }
     }
-    if let Some(wanted) = platform {
+    if let Wanted::One(Some(wanted)) = wanted {
         for image in &found.images {
             layout.open_image(&image.descriptor, Some(wanted))?;
         }
@@ -82,12 +91,7 @@ pub fn find(layout: &Layout, archive: &Archive, platform: Option<&Platform>) -> 
     Ok(found)
 }
 
-fn from_index(
-    layout: &Layout,
-    entry: &Descriptor,
-    platform: Option<&Platform>,
-    found: &mut Found,
-) -> anyhow::Result<()> {
+fn from_index(layout: &Layout, entry: &Descriptor, wanted: Wanted<'_>, found: &mut Found) -> anyhow::Result<()> {
     let names: Vec<Reference> = name_of(entry)?.into_iter().collect();
     let mut candidates = Vec::new();
     if entry.is_index() {
@@ -95,6 +99,7 @@ fn from_index(
             found.incomplete.push(format!("{}: lacks {}", word(entry, &names), entry.digest));
             return Ok(());
         }
+        let Wanted::One(platform) = wanted else { return whole_index(layout, entry, names, found) };
         let nested: Index = serde_json::from_slice(&layout.document(entry)?)?;
         ensure!(nested.manifests.len() <= MOST_IMAGES, "more than {MOST_IMAGES} manifests");
         candidates = of_platform(nested.manifests, platform)?;
@@ -122,14 +127,33 @@ fn from_index(
     if descriptor.platform.is_none() {
         descriptor.platform = image.platform().map(serde_json::to_value).transpose()?;
     }
-    descriptor.annotations.clone_from(&entry.annotations);
-    // Names are given at the end; what dock itself notes about an image is not for an archive to claim.
-    let ours = |key: &str| key.starts_with("dev.dock.") || [annotation::REF_NAME, CONTAINERD_NAME].contains(&key);
-    descriptor.annotations.retain(|key, _| !ours(key));
+    descriptor.annotations = foreign(entry);
     if entry.is_index() {
         descriptor.annotations.insert(annotation::SOURCE_DIGEST.into(), entry.digest.to_string().into());
     }
     add(found, Image { id: image.id().clone(), descriptor, names })
+}
+
+/// An index as it stands. Its digest is the image's, so that a name which pins it can be checked.
+fn whole_index(layout: &Layout, entry: &Descriptor, names: Vec<Reference>, found: &mut Found) -> anyhow::Result<()> {
+    let absent = layout.absent(entry)?;
+    if !absent.is_empty() {
+        let absent: Vec<String> = absent.iter().map(ToString::to_string).collect();
+        found.incomplete.push(format!("{}: lacks {}", word(entry, &names), absent.join(", ")));
+        return Ok(());
+    }
+    let mut descriptor = entry.clone();
+    descriptor.annotations = foreign(entry);
+    let id = layout.open_image(entry, None).map_or_else(|_| entry.digest.clone(), |image| image.id().clone());
+    add(found, Image { descriptor, id, names })
+}
+
+/// Names are given at the end; what dock itself notes about an image is not for an archive to claim.
+fn foreign(entry: &Descriptor) -> Map<String, Value> {
+    let ours = |key: &str| key.starts_with("dev.dock.") || [annotation::REF_NAME, CONTAINERD_NAME].contains(&key);
+    let mut annotations = entry.annotations.clone();
+    annotations.retain(|key, _| !ours(key));
+    annotations
 }
 
 /// The images of an index, this machine's first; attestations are for platform unknown/unknown, and no images.
@@ -148,9 +172,7 @@ fn of_platform(mut manifests: Vec<Descriptor>, wanted: Option<&Platform>) -> any
 pub fn reached(layout: &Layout, images: &[Image]) -> anyhow::Result<HashSet<Digest>> {
     let mut reached = HashSet::new();
     for image in images {
-        let manifest = layout.open_image(&image.descriptor, None)?.manifest;
-        reached.extend([image.descriptor.digest.clone(), manifest.config.digest]);
-        reached.extend(manifest.layers.into_iter().map(|layer| layer.digest));
+        reached.extend(layout.below(&image.descriptor)?);
     }
     Ok(reached)
 }

@@ -20,7 +20,7 @@ mod reader;
 use anyhow::{Context, anyhow, bail};
 use bzip2::read::MultiBzDecoder;
 use clap::Parser;
-use images::Image;
+use images::{Image, Wanted};
 use layer_tar::codec;
 use liblzma::bufread::XzDecoder;
 use liblzma::stream::{CONCATENATED, Stream};
@@ -49,6 +49,9 @@ struct Args {
     /// Of an image for several platforms the one to load [default: this machine's, else the first that is whole]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
+    /// Load an index as it stands, with the images of all its platforms; each must be whole
+    #[arg(long, conflicts_with = "platform")]
+    all_platforms: bool,
     /// Name the one image of the archive so, instead of as the archive does; may be repeated
     #[arg(short, long, value_name = "NAME")]
     tag: Vec<Reference>,
@@ -60,17 +63,23 @@ struct Args {
     format: Format,
 }
 
+impl Args {
+    fn wanted(&self) -> Wanted<'_> {
+        if self.all_platforms { Wanted::All } else { Wanted::One(self.platform.as_ref()) }
+    }
+}
+
 fn main() -> ExitCode {
     toolkit::main(run)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
-    let (label, from) = open(args.input.filter(|path| path != Path::new("-")))?;
+    let (label, from) = open(args.input.clone().filter(|path| path != Path::new("-")))?;
     let layout = Layout::open_or_create(&toolkit::layout_dir(args.layout.as_deref()))?;
     let hold = layout.hold()?;
     let mut spare = true;
-    let loaded =
-        load(&layout, &label, from, args.platform.as_ref(), &mut spare).and_then(|images| renamed(images, &args.tag));
+    let loaded = load(&layout, &label, from, args.wanted(), &mut spare).and_then(|images| renamed(images, &args.tag));
     spare |= loaded.is_err();
     let mut problems = Vec::new();
     for image in loaded.iter().flatten() {
@@ -112,12 +121,12 @@ fn load(
     layout: &Layout,
     label: &str,
     from: impl Read + Send,
-    platform: Option<&Platform>,
+    wanted: Wanted<'_>,
     spare: &mut bool,
 ) -> anyhow::Result<Vec<Image>> {
     let tar = plain(from).with_context(|| label.to_owned())?;
     let archive = intake::Archive::read(layout, tar).with_context(|| label.to_owned())?;
-    let found = images::find(layout, &archive, platform).with_context(|| label.to_owned())?;
+    let found = images::find(layout, &archive, wanted).with_context(|| label.to_owned())?;
     match &found.incomplete[..] {
         [] => {}
         [only] => return Err(anyhow!("{label}: nothing was loaded: {only}")).hint(incomplete),
@@ -200,6 +209,11 @@ fn name(
         // Asked and answered under one lock: two that load at once cannot both find the name free.
         let descriptor = match layout.name_if_free(&full, descriptor.clone())? {
             None => descriptor,
+            // More of the same: the image of one platform becomes the index that has it.
+            Some(there) if same(layout, &there, image) && image.descriptor.is_index() => {
+                layout.name(&full, descriptor.clone())?;
+                descriptor
+            }
             Some(there) if same(layout, &there, image) => {
                 spare |= there.digest != image.descriptor.digest;
                 there
