@@ -495,8 +495,16 @@ fn a_read_only_root() {
 #[test]
 fn what_is_not_built_is_refused() {
     needs_a_container!();
-    with(|config| config["linux"]["resources"] = json!({"rdma": {"x": {}}}), "true")
-        .fails(125, "linux.resources.rdma: not in this release");
+    with(|config| config["linux"]["intelRdt"] = json!({"closID": "x"}), "true").fails(125, "linux.intelRdt");
+    for (member, name, message) in [
+        ("apparmorProfile", "docker-default", "docker-default: this kernel runs without AppArmor"),
+        ("selinuxLabel", "a:b:c:s0", "a:b:c:s0: this kernel runs without SELinux"),
+    ] {
+        // Where the kernel has the module, there is no such name.
+        let ran = with(|config| config["process"][member] = json!(name), "true");
+        assert_eq!(ran.code, 125, "{ran:#?}");
+        assert!(ran.stderr.contains(message) || ran.stderr.contains("security module: "), "{ran:#?}");
+    }
     with(|config| config["linux"]["namespaces"] = json!([{"type": "pid"}]), "true").fails(125, "no mount namespace");
     with(|config| config["process"]["capabilities"]["bounding"] = json!(["CAP_X"]), "true")
         .fails(125, "CAP_X: no such capability");

@@ -6,8 +6,8 @@ use crate::sys;
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set, set_capabilities, set_keep_capabilities,
-    set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set, configure_capability_in_ambient_set, set_capabilities,
+    set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 use serde::Serialize;
 
@@ -119,14 +119,20 @@ impl Mechanism for User {
     }
 }
 
-/// Effective and permitted as asked. Inheritable and ambient are always empty: a process that is not root would
-/// otherwise get capabilities back from files (CVE-2022-24769).
-#[derive(Debug, Serialize)]
+/// The sets as asked. Inheritable and ambient ones are empty unless somebody names them: a process that is not root
+/// would otherwise get capabilities back from files (CVE-2022-24769).
+#[derive(Debug, Default, Serialize)]
 pub struct Capabilities {
     /// In force at the exec.
     pub effective: Vec<String>,
     /// May be taken into force.
     pub permitted: Vec<String>,
+    /// Stay over an exec of a program whose file names them, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub inheritable: Vec<String>,
+    /// Stay over every exec. Those that are not inheritable and permitted cannot be, and are left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ambient: Vec<String>,
 }
 
 impl Capabilities {
@@ -146,22 +152,27 @@ fn set(names: &[String]) -> CapabilitySet {
 
 impl Mechanism for Capabilities {
     fn shell(&self) -> String {
-        "exec setpriv --inh-caps=-all --ambient-caps=-all sh".into()
+        format!("exec setpriv --inh-caps={} --ambient-caps={} sh", plus(&self.inheritable), plus(&self.ambient))
     }
 
     fn run(&self, _: &mut Scene) -> Result<()> {
         let mut sets = CapabilitySets {
             effective: set(&self.effective),
             permitted: set(&self.permitted),
-            inheritable: CapabilitySet::empty(),
+            inheritable: set(&self.inheritable),
         };
         // In a user namespace, or under another runtime, less may be there than the configuration names.
         if let Ok(have) = rustix::thread::capabilities(None) {
             sets.permitted &= have.permitted;
         }
         sets.effective &= sets.permitted;
+        sets.inheritable &= sets.permitted;
         set_capabilities(None, sets).call(|| "capset()".into())?;
-        clear_ambient_capability_set().call(|| "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".into())
+        clear_ambient_capability_set().call(|| "prctl(PR_CAP_AMBIENT_CLEAR_ALL)".into())?;
+        for one in (set(&self.ambient) & sets.inheritable & sets.permitted).iter() {
+            configure_capability_in_ambient_set(one, true).call(|| format!("prctl(PR_CAP_AMBIENT_RAISE, {one:?})"))?;
+        }
+        Ok(())
     }
 }
 

@@ -17,12 +17,14 @@ mod error;
 mod exec;
 mod hooks;
 mod idmap;
+mod labels;
 mod masks;
 mod mounts;
 mod namespaces;
 mod pidfd;
 mod pivot;
 mod rlimits;
+mod scheduling;
 mod seccomp;
 mod signals;
 mod spawn;
@@ -35,7 +37,7 @@ mod walk;
 pub use background::{Stdio, close_inherited, fork_into_background};
 pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
 pub use cgroups::{
-    CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, oom_killed,
+    CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, Throttle, oom_killed,
 };
 pub use devices::{Device, DeviceKind, Devices};
 pub use enter::{Enter, EnterCgroups, NullStdio, Outlive, Target};
@@ -43,6 +45,7 @@ pub use error::Error;
 pub use exec::{Exec, Look, MakeWorkDir, WorkDir};
 pub use hooks::{Hook, Hooks, Moment, State};
 pub use idmap::{IdMap, IdRange, NamespaceRoot};
+pub use labels::{Label, Module};
 pub use masks::{Masks, ReadOnlyPaths};
 pub use mounts::{
     Attributes, Bind, Filesystem, Mount, OverlayRoot, Propagation, PropagationStep, ReadOnlyRoot, TreeRoot,
@@ -51,6 +54,7 @@ pub use namespaces::{Clone, Hostname, Join, Loopback, Namespace, UnshareCgroup};
 pub use pidfd::{Exit, Running, Usage, send_signal};
 pub use pivot::Pivot;
 pub use rlimits::Rlimits;
+pub use scheduling::{IoPriority, Personality, Scheduler};
 pub use seccomp::{Action, Arch, Compare, Condition, Flag, Listener, Profile, Rule, Seccomp};
 pub use signals::{Signals, SignalsToDefault};
 pub use spawn::{Plan, spawn, spawn_with};

@@ -1,9 +1,9 @@
 use crate::error::Result;
 use crate::{
     Bind, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter, EnterCgroups, Error, Exec, Filesystem, Hooks,
-    Hostname, IdMap, Join, JoinCgroups, Listener, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges,
-    NullStdio, OomScore, Outlive, OverlayRoot, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Seccomp,
-    SignalsToDefault, Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
+    Hostname, IdMap, IoPriority, Join, JoinCgroups, Label, Listener, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot,
+    NoNewPrivileges, NullStdio, OomScore, Outlive, OverlayRoot, Personality, Pivot, PropagationStep, ReadOnlyPaths,
+    ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault, Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
@@ -55,6 +55,10 @@ pub enum Step {
     Seccomp(Seccomp),
     Listener(Listener),
     Hooks(Hooks),
+    Label(Label),
+    Scheduler(Scheduler),
+    IoPriority(IoPriority),
+    Personality(Personality),
     Exec(Exec),
 }
 
@@ -170,6 +174,10 @@ impl Step {
             Self::Seccomp(step) => step,
             Self::Listener(step) => step,
             Self::Hooks(step) => step,
+            Self::Label(step) => step,
+            Self::Scheduler(step) => step,
+            Self::IoPriority(step) => step,
+            Self::Personality(step) => step,
             Self::Exec(step) => step,
         }
     }
@@ -220,6 +228,10 @@ impl Step {
             Self::Signals(_) => "signals",
             Self::Seccomp(_) | Self::Listener(_) => "seccomp",
             Self::Hooks(_) => "hooks",
+            Self::Label(_) => "security module",
+            Self::Scheduler(_) => "scheduler",
+            Self::IoPriority(_) => "io priority",
+            Self::Personality(_) => "personality",
             Self::Look(_) | Self::Exec(_) => "exec",
         }
     }

@@ -220,3 +220,101 @@ pub(crate) fn seccomp_filter(flags: u32, program: &[libc::sock_filter]) -> Resul
     })?;
     Ok(i32::try_from(fd).unwrap_or(-1))
 }
+
+/// What `sched_setattr(2)` takes.
+#[derive(Debug)]
+pub(crate) struct Scheduling {
+    pub(crate) policy: u32,
+    pub(crate) flags: u64,
+    pub(crate) nice: i32,
+    pub(crate) priority: u32,
+    pub(crate) runtime: u64,
+    pub(crate) deadline: u64,
+    pub(crate) period: u64,
+}
+
+/// `sched_setattr(2)` for this process.
+pub(crate) fn sched_setattr(wanted: &Scheduling) -> Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        priority: u32,
+        runtime: u64,
+        deadline: u64,
+        period: u64,
+    }
+    let attributes = Attributes {
+        size: 48,
+        policy: wanted.policy,
+        flags: wanted.flags,
+        nice: wanted.nice,
+        priority: wanted.priority,
+        runtime: wanted.runtime,
+        deadline: wanted.deadline,
+        period: wanted.period,
+    };
+    // SAFETY: the structure is the first version of the kernel's, tells its size and outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(&attributes), 0) }).map(drop)
+}
+
+/// `ioprio_set(2)` for this process.
+pub(crate) fn ioprio_set(priority: u32) -> Result<()> {
+    const WHO_PROCESS: libc::c_int = 1;
+    // SAFETY: takes integers only.
+    check(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, priority) }).map(drop)
+}
+
+/// `personality(2)`
+pub(crate) fn personality(domain: u32) -> Result<()> {
+    // SAFETY: takes an integer only.
+    check(unsafe { libc::personality(domain.into()) }.into()).map(drop)
+}
+
+/// `union bpf_attr`, as much of it as is used; the rest is zero.
+#[repr(C)]
+#[derive(Default)]
+struct BpfLoad {
+    program_type: u32,
+    count: u32,
+    program: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+/// `bpf(BPF_PROG_LOAD)` of a program that decides on devices.
+pub(crate) fn bpf_device_program(program: &[u64]) -> Result<OwnedFd> {
+    const LOAD: libc::c_int = 5;
+    const CGROUP_DEVICE: u32 = 15;
+    let attributes = BpfLoad {
+        program_type: CGROUP_DEVICE,
+        count: u32::try_from(program.len()).map_err(|_| Errno::INVAL)?,
+        program: program.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        ..BpfLoad::default()
+    };
+    // SAFETY: the kernel reads the program and the license, which outlive the call, in the sizes that are given.
+    let fd = check(unsafe {
+        libc::syscall(libc::SYS_bpf, LOAD, std::ptr::from_ref(&attributes), std::mem::size_of::<BpfLoad>())
+    })?;
+    // SAFETY: the kernel has just made this descriptor for us (close-on-exec).
+    Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) })
+}
+
+/// `bpf(BPF_PROG_ATTACH)` of such a program to a cgroup of version 2, beside those that are there already.
+pub(crate) fn bpf_attach_device(group: impl AsFd, program: impl AsFd) -> Result<()> {
+    const ATTACH: libc::c_int = 8;
+    const DEVICE: u32 = 6;
+    const ALLOW_MULTI: u32 = 2;
+    let target = group.as_fd().as_raw_fd().cast_unsigned();
+    let attributes: [u32; 4] = [target, program.as_fd().as_raw_fd().cast_unsigned(), DEVICE, ALLOW_MULTI];
+    // SAFETY: the kernel reads the sixteen bytes that are given.
+    check(unsafe { libc::syscall(libc::SYS_bpf, ATTACH, attributes.as_ptr(), std::mem::size_of_val(&attributes)) })
+        .map(drop)
+}

@@ -83,7 +83,7 @@ impl Mechanism for Sysctls {
 }
 
 /// A procfs that is mounted nowhere.
-fn private_procfs() -> rustix::io::Result<rustix::fd::OwnedFd> {
+pub(crate) fn private_procfs() -> rustix::io::Result<rustix::fd::OwnedFd> {
     let fs = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&fs)?;
     fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())

@@ -68,7 +68,11 @@ fn who(process: &Process, sets_groups: bool) -> anyhow::Result<Vec<Step>> {
             umask: user.umask.unwrap_or(0o022),
             bounding: asked.bounding,
         }),
-        Step::Capabilities(Capabilities { effective: asked.effective, permitted: asked.permitted }),
+        Step::Capabilities(Capabilities {
+            effective: asked.effective,
+            permitted: asked.permitted,
+            ..Capabilities::default()
+        }),
     ];
     if process.no_new_privileges {
         steps.push(Step::NoNewPrivileges(NoNewPrivileges {}));

@@ -53,6 +53,32 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     pub apparmor_profile: Option<String>,
     pub selinux_label: Option<String>,
+    pub scheduler: Option<Scheduler>,
+    pub io_priority: Option<IoPriority>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Scheduler {
+    pub policy: String,
+    #[serde(default)]
+    pub nice: i32,
+    #[serde(default)]
+    pub priority: u32,
+    #[serde(default)]
+    pub flags: Vec<String>,
+    #[serde(default)]
+    pub runtime: u64,
+    #[serde(default)]
+    pub deadline: u64,
+    #[serde(default)]
+    pub period: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct IoPriority {
+    pub class: String,
+    #[serde(default)]
+    pub priority: i64,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -67,7 +93,6 @@ pub struct User {
     pub additional_gids: Vec<u32>,
 }
 
-/// Inheritable and ambient are not read: they are always empty.
 #[derive(Debug, Default, Deserialize)]
 pub struct Capabilities {
     #[serde(default)]
@@ -76,6 +101,10 @@ pub struct Capabilities {
     pub effective: Vec<String>,
     #[serde(default)]
     pub permitted: Vec<String>,
+    #[serde(default)]
+    pub inheritable: Vec<String>,
+    #[serde(default)]
+    pub ambient: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -123,7 +152,17 @@ pub struct Linux {
     #[serde(default)]
     pub readonly_paths: Vec<PathBuf>,
     pub rootfs_propagation: Option<String>,
+    pub mount_label: Option<String>,
+    pub personality: Option<Personality>,
+    pub intel_rdt: Option<Value>,
     pub seccomp: Option<linux_sandbox::Profile>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Personality {
+    pub domain: String,
+    #[serde(default)]
+    pub flags: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,12 +205,67 @@ pub struct Resources {
     pub cpu: Option<Cpu>,
     pub pids: Option<Pids>,
     #[serde(rename = "blockIO")]
-    pub block_io: Option<Value>,
-    pub hugepage_limits: Option<Value>,
-    pub network: Option<Value>,
-    pub rdma: Option<Value>,
+    pub block_io: Option<BlockIo>,
+    #[serde(default)]
+    pub hugepage_limits: Vec<HugePages>,
+    pub network: Option<Network>,
+    #[serde(default)]
+    pub rdma: BTreeMap<String, Rdma>,
     #[serde(default)]
     pub unified: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockIo {
+    pub weight: Option<u16>,
+    #[serde(default)]
+    pub weight_device: Vec<BlockDevice>,
+    #[serde(default)]
+    pub throttle_read_bps_device: Vec<BlockDevice>,
+    #[serde(default)]
+    pub throttle_write_bps_device: Vec<BlockDevice>,
+    #[serde(default, rename = "throttleReadIOPSDevice")]
+    pub throttle_read_iops_device: Vec<BlockDevice>,
+    #[serde(default, rename = "throttleWriteIOPSDevice")]
+    pub throttle_write_iops_device: Vec<BlockDevice>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct BlockDevice {
+    pub major: u32,
+    pub minor: u32,
+    pub weight: Option<u16>,
+    pub rate: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HugePages {
+    #[serde(rename = "pageSize")]
+    pub size: String,
+    pub limit: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Network {
+    #[serde(rename = "classID")]
+    pub class: Option<u32>,
+    #[serde(default)]
+    pub priorities: Vec<Priority>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct Priority {
+    pub name: String,
+    pub priority: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rdma {
+    pub hca_handles: Option<u32>,
+    pub hca_objects: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -189,10 +283,18 @@ pub struct Memory {
     pub limit: Option<i64>,
     pub reservation: Option<i64>,
     pub swap: Option<i64>,
+    pub swappiness: Option<u64>,
+    #[serde(default, rename = "disableOOMKiller")]
+    pub disable_oom_killer: bool,
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Cpu {
+    pub burst: Option<u64>,
+    pub idle: Option<i64>,
+    pub realtime_runtime: Option<i64>,
+    pub realtime_period: Option<u64>,
     pub shares: Option<u64>,
     pub quota: Option<i64>,
     pub period: Option<u64>,

@@ -4,10 +4,10 @@ use crate::config::{Config, DeviceRule, Mount as Wanted, Process, Resources};
 use anyhow::{Context, bail};
 use linux_sandbox::{
     Attributes, Bind, Capabilities, CgroupMounts, Cgroups, Clone, Console, Device, DeviceKind, Devices, Exec,
-    Filesystem, Hierarchies, Hostname, IdMap, IdRange, Join, JoinCgroups, Limit, Limits, Listener, Loopback,
-    MakeWorkDir, Masks, Moment, Mount, Namespace, NamespaceRoot, NoNewPrivileges, OomScore, OverlayRoot, Pivot,
-    Propagation, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Seccomp, SignalsToDefault, State, Step,
-    Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
+    Filesystem, Hierarchies, Hostname, IdMap, IdRange, IoPriority, Join, JoinCgroups, Label, Limit, Limits, Listener,
+    Loopback, MakeWorkDir, Masks, Module, Moment, Mount, Namespace, NamespaceRoot, NoNewPrivileges, OomScore,
+    OverlayRoot, Personality, Pivot, Propagation, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Scheduler,
+    Seccomp, SignalsToDefault, State, Step, Sysctls, Throttle, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use std::path::Path;
 use wire::Bundle;
@@ -37,7 +37,7 @@ struct Facts<'a> {
 /// The list, in the order in which it runs.
 pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Result<Vec<Step>> {
     let process = config.process.as_ref().context("config.json: process: missing")?;
-    refuse_what_is_not_built(config, process)?;
+    refuse_what_is_not_built(config)?;
     let facts = facts(config, process, around)?;
     let cgroups = cgroups(&facts)?;
     let mut steps = Vec::new();
@@ -96,6 +96,7 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
         let limits = process.rlimits.iter().map(|limit| (limit.kind.clone(), limit.soft, limit.hard));
         steps.push(Step::Rlimits(Rlimits::new(limits.collect())?));
     }
+    steps.extend(scheduling(config, process)?);
     steps.push(Step::WorkDir(WorkDir { path: process.cwd.clone() }));
     steps.push(user(&facts)?);
     steps.push(Step::Signals(SignalsToDefault {}));
@@ -111,30 +112,14 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
 }
 
 /// Isolation that was asked for and cannot be given is an error, never left out in silence.
-fn refuse_what_is_not_built(config: &Config, process: &Process) -> anyhow::Result<()> {
+fn refuse_what_is_not_built(config: &Config) -> anyhow::Result<()> {
     if !config.oci_version.starts_with("1.") {
         bail!("config.json: ociVersion {}: this program reads 1.x", config.oci_version);
     }
-    let filled = |value: &Option<serde_json::Value>| {
-        value.as_ref().is_some_and(|value| match value {
-            serde_json::Value::Object(members) => !members.is_empty(),
-            serde_json::Value::Array(list) => !list.is_empty(),
-            other => !other.is_null(),
-        })
-    };
-    let resources = config.linux.resources.as_ref();
-    let asked = [
-        ("process.apparmorProfile", process.apparmor_profile.as_ref().is_some_and(|name| !name.is_empty())),
-        ("process.selinuxLabel", process.selinux_label.as_ref().is_some_and(|name| !name.is_empty())),
-        ("linux.resources.blockIO", resources.is_some_and(|r| filled(&r.block_io))),
-        ("linux.resources.hugepageLimits", resources.is_some_and(|r| filled(&r.hugepage_limits))),
-        ("linux.resources.network", resources.is_some_and(|r| filled(&r.network))),
-        ("linux.resources.rdma", resources.is_some_and(|r| filled(&r.rdma))),
-    ];
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((member, _)) => bail!("config.json: {member}: not in this release"),
-        None => Ok(()),
+    if config.linux.intel_rdt.as_ref().is_some_and(|wanted| !wanted.is_null()) {
+        bail!("config.json: linux.intelRdt: this program does not know the processor's cache and memory classes");
     }
+    Ok(())
 }
 
 fn facts<'a>(config: &'a Config, process: &'a Process, around: &'a Around) -> anyhow::Result<Facts<'a>> {
@@ -371,10 +356,40 @@ fn hostname(facts: &Facts) -> Option<Hostname> {
     (asked && facts.has_own(Namespace::Uts)).then_some(Hostname { hostname, domainname })
 }
 
+/// How the process stands beside others: scheduler, priority, personality, and the name under which a security
+/// module watches it.
+fn scheduling(config: &Config, process: &Process) -> anyhow::Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    if let Some(wanted) = &config.linux.personality {
+        steps.push(Step::Personality(Personality::new(&wanted.domain, &wanted.flags)?));
+    }
+    if let Some(wanted) = &process.scheduler {
+        let scheduler = Scheduler {
+            policy: wanted.policy.clone(),
+            nice: wanted.nice,
+            priority: wanted.priority,
+            flags: wanted.flags.clone(),
+            runtime: wanted.runtime,
+            deadline: wanted.deadline,
+            period: wanted.period,
+        };
+        steps.push(Step::Scheduler(scheduler.check()?));
+    }
+    if let Some(wanted) = &process.io_priority {
+        steps.push(Step::IoPriority(IoPriority::new(&wanted.class, wanted.priority)?));
+    }
+    let name = |name: &Option<String>| name.clone().unwrap_or_default();
+    steps.extend(Label::new(Module::AppArmor, &name(&process.apparmor_profile))?.map(Step::Label));
+    steps.extend(Label::new(Module::SeLinux, &name(&process.selinux_label))?.map(Step::Label));
+    Label::new(Module::SeLinux, &name(&config.linux.mount_label))?;
+    Ok(steps)
+}
+
 fn user(facts: &Facts) -> anyhow::Result<Step> {
     let (user, none) = (&facts.process.user, crate::config::Capabilities::default());
     let asked = facts.process.capabilities.as_ref().unwrap_or(&none);
-    Capabilities::check(asked.bounding.iter().chain(&asked.effective).chain(&asked.permitted))?;
+    let sets = [&asked.bounding, &asked.effective, &asked.permitted, &asked.inheritable, &asked.ambient];
+    Capabilities::check(sets.into_iter().flatten())?;
     let groups = match id_map(facts) {
         Some(map) if map.deny_setgroups => None,
         _ => Some(user.additional_gids.clone()),
@@ -423,7 +438,12 @@ fn filter(facts: &Facts, state: &State) -> anyhow::Result<Vec<Step>> {
 fn rights(facts: &Facts, state: &State) -> anyhow::Result<Vec<Step>> {
     let none = crate::config::Capabilities::default();
     let asked = facts.process.capabilities.as_ref().unwrap_or(&none);
-    let capabilities = Capabilities { effective: asked.effective.clone(), permitted: asked.permitted.clone() };
+    let capabilities = Capabilities {
+        effective: asked.effective.clone(),
+        permitted: asked.permitted.clone(),
+        inheritable: asked.inheritable.clone(),
+        ambient: asked.ambient.clone(),
+    };
     let filter = filter(facts, state)?;
     let mut steps = vec![Step::Capabilities(capabilities)];
     if facts.process.no_new_privileges {
@@ -445,7 +465,32 @@ fn cgroups(facts: &Facts) -> anyhow::Result<Option<Cgroups>> {
     }
     let default = format!("dock/{}", facts.around.id);
     let name = facts.config.linux.cgroups_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(&default);
-    Ok(Some(Cgroups::new(&Hierarchies::of_this_host()?, name, &limits, facts.rootless)?))
+    Ok(Some(Cgroups::new(&Hierarchies::of_this_host()?, &where_systemd_would(name), &limits, facts.rootless)?))
+}
+
+/// `SLICE:PREFIX:NAME` is how those who use systemd name a cgroup. It is made by hand where systemd would make it:
+/// `a-b.slice` stands in `a.slice`.
+pub fn where_systemd_would(path: &str) -> String {
+    let [slice, prefix, name] = path.split(':').collect::<Vec<_>>()[..] else { return path.into() };
+    if path.contains('/') {
+        return path.into();
+    }
+    let slice = match slice {
+        "" => "system.slice",
+        "-.slice" => "",
+        slice => slice,
+    };
+    let mut parts = Vec::new();
+    let stem = slice.trim_end_matches(".slice");
+    for (at, _) in stem.match_indices('-') {
+        parts.push(format!("{}.slice", &stem[..at]));
+    }
+    parts.extend((!slice.is_empty()).then(|| slice.to_owned()));
+    parts.push(match (name.strip_suffix(".slice"), prefix) {
+        (Some(_), _) | (_, "") => name.into(),
+        _ => format!("{prefix}-{name}.scope"),
+    });
+    parts.join("/")
 }
 
 fn limits(resources: &Resources) -> Limits {
@@ -464,8 +509,44 @@ fn limits(resources: &Resources) -> Limits {
         limits.extend(cpu.mems.clone().filter(|list| !list.is_empty()).map(Limit::CpusetMems));
     }
     limits.extend(resources.pids.as_ref().filter(|pids| pids.limit != 0).map(|pids| Limit::Pids(pids.limit)));
+    more_limits(resources, &mut limits);
     limits.extend(resources.unified.iter().map(|(file, text)| Limit::Unified(file.clone(), text.clone())));
     limits
+}
+
+/// Limits that few ask for.
+fn more_limits(resources: &Resources, limits: &mut Limits) {
+    if let Some(cpu) = &resources.cpu {
+        limits.extend(cpu.burst.map(Limit::cpu_burst));
+        limits.extend(cpu.idle.map(Limit::cpu_idle));
+        // docker writes zeros where nothing was asked for.
+        let (runtime, period) = (cpu.realtime_runtime.filter(|v| *v != 0), cpu.realtime_period.filter(|v| *v != 0));
+        limits.extend((runtime.is_some() || period.is_some()).then(|| Limit::cpu_real_time(runtime, period)));
+    }
+    if let Some(memory) = &resources.memory {
+        limits.extend(memory.swappiness.filter(|value| *value <= 100).map(Limit::swappiness));
+        limits.extend(memory.disable_oom_killer.then(Limit::no_oom_killer));
+    }
+    if let Some(block) = &resources.block_io {
+        limits.extend(block.weight.filter(|weight| *weight > 0).map(|weight| Limit::block_weight(weight, None)));
+        let name = |device: &crate::config::BlockDevice| format!("{}:{}", device.major, device.minor);
+        limits.extend(block.weight_device.iter().filter_map(|d| Some(Limit::block_weight(d.weight?, Some(&name(d))))));
+        for (what, list) in [
+            (Throttle::ReadBytes, &block.throttle_read_bps_device),
+            (Throttle::WriteBytes, &block.throttle_write_bps_device),
+            (Throttle::ReadOperations, &block.throttle_read_iops_device),
+            (Throttle::WriteOperations, &block.throttle_write_iops_device),
+        ] {
+            limits.extend(list.iter().filter_map(|d| Some(Limit::block_throttle(what, &name(d), d.rate?))));
+        }
+    }
+    limits.extend(resources.hugepage_limits.iter().map(|pages| Limit::huge_pages(&pages.size, pages.limit)));
+    limits
+        .extend(resources.rdma.iter().map(|(name, wanted)| Limit::rdma(name, wanted.hca_handles, wanted.hca_objects)));
+    if let Some(network) = &resources.network {
+        limits.extend(network.class.filter(|class| *class != 0).map(Limit::network_class));
+        limits.extend(network.priorities.iter().map(|one| Limit::network_priority(&one.name, one.priority)));
+    }
 }
 
 /// The list of devices needs a cgroup of its own only where the process could make nodes (the root file
@@ -480,8 +561,28 @@ fn device_limit(facts: &Facts, resources: &Resources) -> Option<Limit> {
     if resources.devices.is_empty() || facts.rootless || !(makes_nodes || adds_devices) || allows_every_device(facts) {
         return None;
     }
-    Some(Limit::Devices(resources.devices.iter().map(|rule| (rule.allow, rule_text(rule))).collect()))
+    let mut rules: Vec<(bool, String)> = resources.devices.iter().map(|rule| (rule.allow, rule_text(rule))).collect();
+    // What every container has follows the refusal of everything, as in runc; what else is said comes behind.
+    let behind_refusal =
+        rules.iter().rposition(|(allow, rule)| !allow && rule.starts_with("a ")).map_or(0, |at| at + 1);
+    rules.splice(behind_refusal..behind_refusal, OF_EVERY_CONTAINER.map(|rule| (true, rule.into())));
+    Some(Limit::Devices(rules))
 }
+
+/// Nodes may be made, and those that every container has be used: null, zero, full, random, urandom, tty, ptmx and
+/// terminals.
+const OF_EVERY_CONTAINER: [&str; 10] = [
+    "c *:* m",
+    "b *:* m",
+    "c 1:3 rwm",
+    "c 1:5 rwm",
+    "c 1:7 rwm",
+    "c 1:8 rwm",
+    "c 1:9 rwm",
+    "c 5:0 rwm",
+    "c 5:2 rwm",
+    "c 136:* rwm",
+];
 
 fn rule_text(rule: &DeviceRule) -> String {
     let number = |value: Option<i64>| value.filter(|value| *value >= 0).map_or("*".into(), |value| value.to_string());
@@ -495,4 +596,24 @@ fn rule_text(rule: &DeviceRule) -> String {
 fn cgroup_trees(cgroups: &Cgroups) -> Vec<(String, std::path::PathBuf)> {
     let name = |group: &linux_sandbox::Group| group.controllers.join(",");
     cgroups.groups.iter().map(|group| (name(group), group.path.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::where_systemd_would;
+
+    #[test]
+    fn cgroups_stand_where_systemd_would_make_them() {
+        for (path, want) in [
+            ("dock/x", "dock/x"),
+            ("system.slice:docker:abc", "system.slice/docker-abc.scope"),
+            (":cri:abc", "system.slice/cri-abc.scope"),
+            ("user-1000-x.slice:p:n", "user.slice/user-1000.slice/user-1000-x.slice/p-n.scope"),
+            ("-.slice:p:n", "p-n.scope"),
+            ("a:b:c:d", "a:b:c:d"),
+            ("x/a:b:c", "x/a:b:c"),
+        ] {
+            assert_eq!(where_systemd_would(path), want);
+        }
+    }
 }

@@ -1,8 +1,12 @@
 //! cgroups(7): limits for all processes of a container together. A host has the one tree of version 2, one tree
 //! for each controller of version 1, or both at once: then each limit goes where its controller is.
 
+mod devices;
+mod more;
 mod v1;
 mod v2;
+
+pub use more::{Files, Throttle};
 
 use crate::error::{Call, Error, Result};
 use crate::mounts::{Attributes, attach, clone_of, new_filesystem, set_attributes};
@@ -77,6 +81,17 @@ impl Hierarchies {
         Self(trees)
     }
 
+    /// The tree in which a limit can be set, and its controller there. Devices have none in version 2: a program
+    /// can be attached to any cgroup.
+    fn of<'a>(&'a self, limit: &'a Limit) -> Option<(&'a Hierarchy, &'a str)> {
+        let [v1, v2] = limit.controllers();
+        let old = self.0.iter().find(|tree| !tree.unified && tree.controllers.iter().any(|name| name == v1));
+        let new = || self.0.iter().find(|tree| tree.unified && tree.controllers.iter().any(|name| name == v2));
+        let any = || self.0.iter().find(|tree| tree.unified && matches!(limit, Limit::Devices(_)));
+        old.map(|tree| (tree, v1)).or_else(|| new().or_else(any).map(|tree| (tree, v2)))
+    }
+
+    #[cfg(test)]
     fn with(&self, controller: &str) -> Option<&Hierarchy> {
         self.0.iter().find(|tree| tree.controllers.iter().any(|name| name == controller))
     }
@@ -110,14 +125,25 @@ pub enum Limit {
     Devices(Vec<(bool, String)>),
     /// A file of version 2 and its content.
     Unified(String, String),
+    /// One of the less usual: see the functions of this type.
+    Files(Files),
 }
 
 /// Every limit.
 pub type Limits = Vec<Limit>;
 
 impl Limit {
+    /// Its name in version 1 and in version 2.
+    fn controllers(&self) -> [&str; 2] {
+        match self {
+            Self::Files(files) => files.controllers,
+            _ => [self.controller(); 2],
+        }
+    }
+
     fn controller(&self) -> &str {
         match self {
+            Self::Files(files) => files.controllers[0],
             Self::Memory(_) | Self::MemorySwap(_) | Self::MemoryReservation(_) => "memory",
             Self::CpuShares(_) | Self::CpuQuota(..) => "cpu",
             Self::CpusetCpus(_) | Self::CpusetMems(_) => "cpuset",
@@ -139,6 +165,9 @@ pub struct Group {
     pub enable: Vec<PathBuf>,
     /// File → content, in order.
     pub writes: Vec<(String, String)>,
+    /// Version 2: rules for devices, as version 1 writes them. They become a program of the kernel's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<(bool, String)>,
 }
 
 /// Makes the cgroups and writes the limits.
@@ -158,8 +187,8 @@ impl Cgroups {
         }
         let mut groups: BTreeMap<&Path, Group> = BTreeMap::new();
         for limit in limits {
-            let controller = limit.controller();
-            let Some(tree) = trees.with(controller) else {
+            let Some((tree, controller)) = trees.of(limit) else {
+                let controller = limit.controller();
                 return Err(Error::refused(format!("cgroup: this host has no {controller} controller for {limit:?}")));
             };
             let top = if below_own { tree.mount.join(&tree.own) } else { tree.mount.clone() };
@@ -168,8 +197,11 @@ impl Cgroups {
                 controllers: Vec::new(),
                 enable: Vec::new(),
                 writes: Vec::new(),
+                devices: Vec::new(),
             });
-            if !group.controllers.iter().any(|known| known == controller) {
+            if let (Limit::Devices(rules), true) = (limit, tree.unified) {
+                group.devices.clone_from(rules);
+            } else if !group.controllers.iter().any(|known| known == controller) {
                 group.controllers.push(controller.into());
             }
             group.writes.extend(match limit {
@@ -189,16 +221,19 @@ impl Cgroups {
     fn make(&self, scene: &mut Scene) -> Result<()> {
         for group in &self.groups {
             let (lock, dir) = group.make()?;
-            for above in &group.enable {
+            for above in group.enable.iter().filter(|_| !group.controllers.is_empty()) {
                 let words: Vec<String> = group.controllers.iter().map(|name| format!("+{name}")).collect();
                 write(&above.join("cgroup.subtree_control"), &words.join(" "))?;
             }
             if group.controllers.iter().any(|name| name == "cpuset") && group.enable.is_empty() {
                 v1::inherit_cpuset(&group.path)?;
             }
+            if !group.devices.is_empty() {
+                devices::attach(&dir, &group.devices)?;
+            }
             drop(dir);
             for (file, content) in &group.writes {
-                match write(&group.path.join(file), content) {
+                match group.write(file, content) {
                     // As docker: memory is limited, and that swap is not is said.
                     Err(Error::Call { errno: libc::ENOENT, .. })
                         if file.starts_with("memory.memsw.") || file.starts_with("memory.swap.") =>
@@ -253,6 +288,18 @@ impl Group {
         Err(Errno::NOENT).call(line)
     }
 
+    /// A name may offer others for kernels that do not have it (`|`), or be one that need not be there (`?`).
+    fn write(&self, file: &str, content: &str) -> Result<()> {
+        let mut result = Ok(());
+        for name in file.trim_start_matches('?').split('|') {
+            result = write(&self.path.join(name), content);
+            if !matches!(result, Err(Error::Call { errno: libc::ENOENT, .. })) {
+                return result;
+            }
+        }
+        if file.starts_with('?') { Ok(()) } else { result }
+    }
+
     /// Removes it, and those beside it that nobody uses any more.
     fn remove(&self) {
         for wait in 0..40 {
@@ -295,14 +342,27 @@ impl Mechanism for Cgroups {
             let path = quote(&group.path.to_string_lossy());
             let words: Vec<String> = group.controllers.iter().map(|name| format!("+{name}")).collect();
             let words = words.join(" ");
-            let enable = group.enable.iter().map(move |dir| {
+            let enable = group.enable.iter().filter(|_| !group.controllers.is_empty()).map(move |dir| {
                 format!("echo '{words}' >{}", quote(&dir.join("cgroup.subtree_control").to_string_lossy()))
             });
             let write = {
                 let path = path.clone();
-                group.writes.iter().map(move |(file, content)| format!("echo {} >{path}/{file}", quote(content)))
+                let name = |file: &str| file.trim_start_matches('?').split('|').next().unwrap_or_default().to_owned();
+                group
+                    .writes
+                    .iter()
+                    .map(move |(file, content)| format!("echo {} >{path}/{}", quote(content), name(file)))
             };
-            std::iter::once(format!("mkdir -p {path}")).chain(enable).chain(write)
+            let rules = |list: &[(bool, String)]| {
+                let words =
+                    |(allow, rule): &(bool, String)| format!("{} {rule}", if *allow { "allow" } else { "deny" });
+                list.iter().map(words).collect::<Vec<_>>().join(", ")
+            };
+            // No shell can say it: bpftool attaches a program that somebody has compiled.
+            let devices = (!group.devices.is_empty()).then(|| {
+                format!(": bpftool cgroup attach {path} cgroup_device PROGRAM {}", quote(&rules(&group.devices)))
+            });
+            std::iter::once(format!("mkdir -p {path}")).chain(enable).chain(devices).chain(write)
         }))
     }
 

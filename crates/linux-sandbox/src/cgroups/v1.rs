@@ -25,6 +25,7 @@ pub(super) fn files(limit: &Limit) -> Result<Vec<(String, String)>> {
             .iter()
             .map(|(allow, rule)| (if *allow { "devices.allow" } else { "devices.deny" }.to_owned(), rule.clone()))
             .collect()),
+        Limit::Files(files) => Ok(files.v1.clone()),
         Limit::Unified(file, _) => {
             Err(Error::refused(format!("cgroup: {file}: this controller has no version 2 tree here")))
         }

@@ -17,7 +17,13 @@ pub(super) fn files(limit: &Limit) -> Result<Vec<(String, String)>> {
         Limit::CpusetCpus(list) => one("cpuset.cpus", list.clone()),
         Limit::CpusetMems(list) => one("cpuset.mems", list.clone()),
         Limit::Pids(count) => one("pids.max", max(*count)),
-        Limit::Devices(_) => Err(Error::refused("cgroup: device rules need a version 1 tree in this release")),
+        // Not a file: see [`super::devices`].
+        Limit::Devices(_) => Ok(Vec::new()),
+        Limit::Files(files) if files.v2.is_empty() => {
+            let what: Vec<&str> = files.v1.iter().map(|(file, _)| file.as_str()).collect();
+            Err(Error::refused(format!("cgroup: {}: version 2 has no such limit", what.join(", "))))
+        }
+        Limit::Files(files) => Ok(files.v2.clone()),
         Limit::Unified(file, content) if file.contains('/') => {
             Err(Error::refused(format!("cgroup: {file}={content}: not a file name")))
         }
