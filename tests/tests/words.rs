@@ -89,6 +89,11 @@ fn wrong_command_lines_are_dockers() {
                 1,
                 "\"dock pull\" requires exactly 1 argument.\nSee 'dock pull --help'.\n\nUsage:  dock pull [OPTIONS] NAME[:TAG|@DIGEST]\n\nDownload an image from a registry\n",
             ),
+            (
+                "run",
+                1,
+                "\"dock run\" requires at least 1 argument.\nSee 'dock run --help'.\n\nUsage:  dock run [OPTIONS] IMAGE [COMMAND] [ARG...]\n\nCreate and run a new container from an image\n",
+            ),
             ("pull --nope x", 125, "unknown flag: --nope\nSee 'dock pull --help'.\n"),
             ("image push -z x", 125, "unknown shorthand flag: 'z' in -z\nSee 'dock image push --help'.\n"),
             (

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# What run and create share: options sorted by the tool that takes them, and a bundle made from an image.
+# What run and create share: options sorted by the tool that takes them.
 
 # Sets $spec (quoted words for ctr-spec), the flags below, and $operands, the quoted words from IMAGE on.
 parse() {
@@ -43,7 +43,7 @@ parse() {
         esac
         shift
     done
-    [ $# -gt 0 ] || { say "dock: 'dock $command' requires at least 1 argument."; say "See 'dock $command --help'."; exit 1; }
+    want 1 999999 $#
     spec="$spec${tty:+ --tty}${read_only:+ --read-only}${interactive:+ --interactive}${remove:+ --rm}${privileged:+ --privileged}${oom_kill_disable:+ --oom-kill-disable}"
     quote "$@"
     operands=$quoted
@@ -87,42 +87,5 @@ own() {
     case $pull in always | missing | never) ;; *) misuse "invalid pull option: '$pull': must be one of \"always\", \"missing\" or \"never\"" ;; esac
 }
 
-# Pulls when docker would.
-provide() {
-    case ${1##*/} in *[:@]*) name=$1 ;; *) name=$1:latest ;; esac
-    case $pull in
-        never) return 0 ;;
-        missing)
-            ! have_image "$1" || return 0
-            say "Unable to find image '$name' locally"
-            ;;
-    esac
-    stage img-pull --format docker ${quiet:+--quiet} ${platform:+--platform "$platform"} "$name"
-    append '>&2'
-    go
-}
-
-# Makes the container of IMAGE [ARG...] and sets $id and $bundle. A failure leaves nothing and is 125.
-make() {
-    image=$1
-    shift
-    [ -z "$cidfile" ] || [ ! -e "$cidfile" ] ||
-        die "container ID file found, make sure the other container isn't running or delete $cidfile" 125
-    provide "$image" || exit 125
-    id=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
-    bundle=$(dock_root)/containers/$id
-    trap abandon EXIT
-    trap 'exit 129' HUP
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
-    stage img-unpack --overlay ${platform:+--platform "$platform"} "$image" "$bundle"
-    stage ctr-spec
-    append "${spec# }"
-    [ $# -eq 0 ] || { quote "$@"; append "-- $quoted"; }
-    append '>/dev/null'
-    go || exit 125
-    [ -z "$cidfile" ] || { stage printf %s "$id"; quote "$cidfile"; append "> $quoted"; go || exit 125; }
-    trap - EXIT HUP INT TERM
-}
-
-abandon() { [ -n "$DOCK_DRY" ] || [ ! -e "$bundle" ] || ctr-rm --force "$id" >/dev/null; }
+# shellcheck source=tools/dock/dock.d/make.sh
+. "$lib/make.sh"
