@@ -949,3 +949,36 @@ fn fsck_says_the_same_every_time() {
         assert_eq!(room.sh("img-fsck").stdout, first.stdout);
     }
 }
+
+/// A pull that has stored blobs and named nothing yet is not robbed by a removal.
+#[test]
+fn a_collector_beside_pulls_takes_nothing_that_is_theirs() {
+    needs!("docker-registry");
+    let room = room();
+    let registry = dock_tests::registry::Registry::start();
+    let name = format!("{}/base:1", registry.host());
+    room.sh(&format!("img-tag base:1 {name} && img-push {name} >/dev/null && img-rm {name} base:1 >/dev/null")).ok();
+    room.sh(&format!(
+        "(while [ ! -e stop ]; do img-rm --prune >/dev/null 2>&1; done) & sweeper=$!
+         for i in $(seq 15); do
+             img-pull {name} | img-save >/dev/null && img-rm {name} >/dev/null || echo pull
+         done >out 2>&1; : >stop; wait $sweeper; ! grep -x pull out"
+    ))
+    .ok();
+    sound(&room);
+}
+
+/// Room that no image and no bundle needs is waste, not damage.
+#[test]
+fn fsck_tells_of_unpacked_layers_that_nobody_has() {
+    needs!(root);
+    let room = room();
+    room.sh("img-unpack --overlay base:1 box && img-fsck --strict").ok();
+    room.sh("cp root/images/index.json kept && img-append --base scratch --layer tree.tar -c 'ENV A=1' -t base:1").ok();
+    room.write("root/images/index.json", "{\"schemaVersion\":2,\"manifests\":[]}");
+    assert_eq!(findings(&room, 0), ["orphan"], "its bundle has the layer");
+    room.sh("rm -rf box").ok();
+    let found = findings(&room, 0);
+    assert_eq!(found, ["orphan", "unpacked"]);
+    room.sh("img-rm --prune && img-fsck --strict").ok();
+}

@@ -17,6 +17,7 @@ mod repair;
 mod uncompress;
 
 use anyhow::Context;
+use bundle::Layers;
 use clap::Parser;
 use oci_layout::{Class, Finding, Layout, Severity, Summary};
 use repair::Source;
@@ -60,7 +61,10 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
     let layout = Layout::open(&path)?;
     let sources = args.from.iter().map(|text| Source::of(text)).collect::<Result<Vec<_>, _>>()?;
-    let summary = if args.repair { repaired(&layout, &args, &sources, out)? } else { checked(&layout, out)? };
+    let mut summary = if args.repair { repaired(&layout, &args, &sources, out)? } else { checked(&layout, out)? };
+    if args.layout.is_none() {
+        summary.warnings += unpacked(&layout, out)?;
+    }
     out.finish()?;
     verdict(&args, &path, &summary)
 }
@@ -76,6 +80,25 @@ fn checked(layout: &Layout, out: &mut Out) -> anyhow::Result<Summary> {
     let summary = layout.fsck(&diff_id, &mut report).with_context(|| layout.path().display().to_string())?;
     printed?;
     Ok(summary)
+}
+
+/// Unpacked layers beside our own images that no image and no bundle has. They are nobody's damage: img-rm takes
+/// them with it.
+fn unpacked(layout: &Layout, out: &mut Out) -> anyhow::Result<usize> {
+    let mut wanted = HashSet::new();
+    let pinned = layout.pins().unwrap_or_default().into_iter().map(|(_, pinned)| pinned);
+    for entry in layout.index().unwrap_or_default().into_iter().chain(pinned) {
+        wanted.extend(layout.open_image(&entry, None).map(|image| image.chain_ids()).unwrap_or_default());
+    }
+    let unused = Layers::new(&toolkit::root_dir(None)).unused(&wanted)?;
+    for chain_id in &unused {
+        let message = "an unpacked layer that no image and no bundle has";
+        let line = serde_json::json!({
+            "severity": Severity::Warning, "class": "unpacked", "name": chain_id.to_string(), "message": message,
+        });
+        out.text(&format!("{line}\n"))?;
+    }
+    Ok(unused.len())
 }
 
 /// Checks and mends in turn until nothing more comes of it: a manifest that is whole again names further blobs.
