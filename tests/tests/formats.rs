@@ -151,3 +151,75 @@ fn acls_as_text_and_as_attributes() {
         tree::assert_equal(&tree::list(&room.path(&format!("{name}/rootfs"))), &want);
     }
 }
+
+/// A label belongs to a machine's policy: it comes along when it is asked for, and never goes into a layer.
+#[test]
+fn selinux_labels_by_choice() {
+    needs!(root, "tar", "setfattr");
+    let room = Room::new();
+    room.sh(
+        "mkdir t && touch t/f && setfattr -n security.selinux -v here_t t/f && setfattr -n user.k -v v t/f && touch -d @1500000000 t \
+         && tar --xattrs --xattrs-include='*' --format=posix -C t -cf l.tar . && img-append --base scratch --layer l.tar -t l",
+    )
+    .ok();
+    assert_eq!(room.sh("grep -ac security.selinux l.tar").ok(), "1");
+    for (options, keeps) in [("", false), ("--selinux", true)] {
+        let ran = room.sh(&format!("rm -rf box && img-unpack {options} l box"));
+        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+        let attributes = room.sh("getfattr -m - -d box/rootfs/f").ok();
+        assert_eq!(attributes.contains("here_t"), keeps, "{options}: {attributes}");
+        assert!(attributes.contains("user.k"));
+    }
+    assert_eq!(room.sh("layer-diff --whole t | grep -ac selinux").stdout, "0\n");
+}
+
+/// Decompressors are in the process: neither the host's path nor the image says what is run (CVE-2014-9357 was an
+/// `xz` of the image).
+#[test]
+fn cve_2014_9357_no_decompressor_is_run() {
+    needs!(root, "tar", "zstd", "strace");
+    let room = Room::new();
+    room.sh(
+        "mkdir -p t/usr/bin evil && for name in xz gzip unpigz pigz zstd tar; do printf '#!/bin/sh\\ntouch %s/pwned\\n' \"$PWD\" >evil/$name; done \
+         && chmod 755 evil/* && cp evil/* t/usr/bin/ && tar -C t -cf l.tar . && gzip <l.tar >l.tgz && zstd -q <l.tar >l.zst",
+    )
+    .ok();
+    for layer in ["l.tgz", "l.zst"] {
+        room.sh(&format!(
+            "rm -rf box && PATH=$PWD/evil:$PATH && export PATH && img-append --base scratch --layer {layer} -t {layer} >/dev/null \
+             && strace -f -e trace=execve -o calls img-unpack {layer} box >/dev/null"
+        ))
+        .ok();
+        assert_eq!(room.sh("grep -c execve calls").ok(), "1", "{layer}");
+        assert!(room.path("box/rootfs/usr/bin/xz").exists() && !room.path("pwned").exists());
+    }
+}
+
+/// The weaknesses that others had in unpacking: each has its test, by name.
+#[test]
+fn every_known_weakness_of_unpacking_has_its_test() {
+    let all: String = ["archive", "formats", "layers", "layout", "spec"]
+        .map(|file| fs::read_to_string(dock_tests::top().join(format!("tests/tests/{file}.rs"))).unwrap())
+        .concat();
+    for (weakness, test) in [
+        ("CVE-2018-20990, CVE-2021-38511, CVE-2020-10696", "cve_2018_20990_link_then_an_entry_through_it"),
+        ("CVE-2026-42574", "cve_2026_42574_existing_symlink_is_replaced_and_never_written_through"),
+        ("CVE-2026-50163", "cve_2026_50163_hard_link_out_of_the_root"),
+        ("CVE-2021-29136", "cve_2021_29136_root_entry_is_a_symlink"),
+        ("CVE-2021-32760, CVE-2026-33056", "cve_2021_32760_mode_and_time_never_through_a_link"),
+        ("CVE-2025-47290", "cve_2025_47290_a_directory_becomes_a_link_while_it_is_written"),
+        ("whiteouts through a link", "whiteouts_stay_inside"),
+        ("CVE-2025-62518, CVE-2026-33055, CVE-2026-32766", "cve_2025_62518_ambiguous_archives_are_refused"),
+        ("CVE-2025-58183, sizes", "cve_2025_58183_counts_of_the_archive_cost_no_memory"),
+        ("CVE-2025-58183, sparse maps", "cve_2025_58183_sparse_maps_that_lie"),
+        ("CVE-2023-25153", "cve_2023_25153_documents_are_capped"),
+        ("CVE-2024-3727", "cve_2024_3727_a_digest_is_no_path"),
+        ("CVE-2021-41190", "cve_2021_41190_a_document_of_two_kinds_is_refused"),
+        ("CVE-2021-21284, bundles", "cve_2021_21284_a_bundle_is_private"),
+        ("CVE-2021-21284, stores", "cve_2021_21284_a_store_is_private"),
+        ("CVE-2014-9356, CVE-2014-9358", "what_is_refused_changes_nothing"),
+        ("CVE-2014-9357", "cve_2014_9357_no_decompressor_is_run"),
+    ] {
+        assert!(all.contains(&format!("#[test]\nfn {test}()")), "{weakness}: no test {test}");
+    }
+}

@@ -1,5 +1,5 @@
 use crate::finish::{Finisher, SMALL, Unfinished, finish};
-use crate::node::{proc_path, read_xattrs};
+use crate::node::{SELINUX, proc_path, read_xattrs};
 use crate::read::{Entry, TarReader, Type};
 use crate::root::{DirFd, empty_except, fstat, open_plain, remove_all, remove_except, walk};
 use crate::stack::{Merged, is_whiteout, read_names, stat_at};
@@ -52,6 +52,8 @@ pub struct Options<'a> {
     /// The caller has set the process's umask to 0, so that a file has its mode from its creation on. Otherwise
     /// every file costs one more system call.
     pub umask_is_zero: bool,
+    /// Keep the `SELinux` labels that the layer has, instead of those that this machine's policy gives.
+    pub selinux: bool,
 }
 
 /// What could not be kept.
@@ -661,6 +663,9 @@ impl<'a> Job<'a> {
         let mut meta = meta.clone();
         // An image cannot be allowed to say how the overlay above it looks.
         let mine = self.options.owners == Owners::Mine;
+        if !self.options.selinux {
+            meta.xattrs.remove(SELINUX);
+        }
         let before = meta.xattrs.len();
         meta.xattrs.retain(|name, _| !(is_overlay(name) || mine && is_privileged(name)));
         self.applied.loss.xattrs += (before - meta.xattrs.len()) as u64;
@@ -677,7 +682,7 @@ impl<'a> Job<'a> {
             return Ok(());
         }
         for name in read_xattrs(fd, at)?.into_keys().filter(|name| !keep.contains_key(name)) {
-            if !is_overlay(&name) && name != b"security.selinux" {
+            if !is_overlay(&name) {
                 let _ = rustix::fs::removexattr(proc_path(fd), &name[..]);
             }
         }

@@ -93,7 +93,11 @@ pub(crate) fn proc_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-/// All extended attributes of the inode behind an `O_PATH` descriptor. A file system that has none is not an error.
+/// The label that a machine's `SELinux` policy has for a file: another machine has another policy.
+pub(crate) const SELINUX: &[u8] = b"security.selinux";
+
+/// All extended attributes of the inode behind an `O_PATH` descriptor, but for this machine's labels. A file system that
+/// has none is not an error.
 pub(crate) fn read_xattrs(fd: BorrowedFd<'_>, shown: &Path) -> Result<Xattrs> {
     let path = proc_path(fd);
     let names = match grown(|buffer| rustix::fs::listxattr(&path, buffer)) {
@@ -102,7 +106,7 @@ pub(crate) fn read_xattrs(fd: BorrowedFd<'_>, shown: &Path) -> Result<Xattrs> {
         Err(errno) => return Err(Error::call("listxattr", shown)(errno)),
     };
     let mut found = Xattrs::new();
-    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+    for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty() && *name != SELINUX) {
         match grown(|buffer| rustix::fs::getxattr(&path, name, buffer)) {
             Ok(value) => drop(found.insert(name.to_vec(), value)),
             // Listed and then gone, or listed to somebody who may not read it.

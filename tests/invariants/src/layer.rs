@@ -45,7 +45,7 @@ fn open_dir(path: &Path) -> OwnedFd {
 fn apply_to(layer: &[u8], root: &Path) -> bool {
     let root = open_dir(root);
     let owners = if rustix::process::geteuid().is_root() { Owners::Keep } else { Owners::Mine };
-    let options = Options { owners, target: Target::Tree, umask_is_zero: false };
+    let options = Options { owners, target: Target::Tree, umask_is_zero: false, selinux: false };
     apply(layer, root.as_fd(), &options).is_ok()
 }
 

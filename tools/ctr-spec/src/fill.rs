@@ -47,7 +47,8 @@ fn copy(record: &Bundle, target: &str, to: &Path) -> io::Result<()> {
             Ok(layer.finish()?.flush()?)
         });
         let owners = if rustix::process::geteuid().is_root() { Owners::Keep } else { Owners::Mine };
-        let applied = apply(from, to.as_fd(), &Options { owners, target: Target::Tree, umask_is_zero: false });
+        let applied =
+            apply(from, to.as_fd(), &Options { owners, target: Target::Tree, umask_is_zero: false, selinux: false });
         let written = writer.join().map_err(|_| io::Error::other("the copy was broken off"))?;
         // The end of a pipe is not the cause when its other end has one.
         match (written, applied) {

@@ -15,6 +15,8 @@ pub struct Chosen {
     pub layout: Layout,
     /// Its manifest and configuration.
     pub image: OpenImage,
+    /// Whether its `SELinux` labels are kept.
+    pub selinux: bool,
     reference: Option<String>,
     descriptor: Descriptor,
 }
@@ -65,5 +67,5 @@ pub fn image(operand: Option<&str>, layout: &Path, platform: Option<&Platform>) 
         },
     };
     let image = layout.open_image(&descriptor, platform).context(name.clone())?;
-    Ok(Chosen { name, layout, image, reference, descriptor })
+    Ok(Chosen { name, layout, image, selinux: false, reference, descriptor })
 }

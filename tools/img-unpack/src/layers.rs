@@ -159,7 +159,7 @@ fn one(chosen: &Chosen, at: usize, dir: &Path, owners: Owners, lower: Option<&[P
 }
 
 fn apply(chosen: &Chosen, at: usize, root: &File, owners: Owners, target: Target<'_>) -> anyhow::Result<Applied> {
-    let options = Options { owners, target, umask_is_zero: true };
+    let options = Options { owners, target, umask_is_zero: true, selinux: chosen.selinux };
     let (blob, diff_id) = (&chosen.image.manifest.layers[at], &chosen.image.diff_ids[at]);
     stream::layer(&chosen.layout, blob, diff_id, |tar| layer_tar::apply(tar, root.as_fd(), &options))
         .with_context(|| chosen.name.clone())

@@ -58,6 +58,9 @@ struct Args {
     /// Who owns the files, for an ordinary user: he himself (the default), or whom the image says, by his subuid ranges
     #[arg(long, value_enum, value_name = "WHO", conflicts_with = "tar")]
     owners: Option<Who>,
+    /// Keep the image's security labels (security.selinux); with --overlay those of layers unpacked before stay as they are
+    #[arg(long, conflicts_with = "tar")]
+    selinux: bool,
     /// Print as JSON what would be done, and which IDs own files in the image; writes nothing
     #[arg(long, conflicts_with = "tar")]
     plan: bool,
@@ -98,7 +101,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
     let root = toolkit::root_dir(args.root.as_deref());
     let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
-    let chosen = choose::image(image, &layout, args.platform.as_ref())?;
+    let mut chosen = choose::image(image, &layout, args.platform.as_ref())?;
+    chosen.selinux = args.selinux;
     // A collector that runs now must not take what is still to be read.
     let _hold = chosen.layout.hold_to_read()?;
     if args.tar {
