@@ -180,6 +180,32 @@ fn tls_with_a_private_authority() {
     room.sh(&format!("img-push --layout l {host}/app:2")).fails(1, "UnknownIssuer");
 }
 
+/// A registry says how small a chunk may be (distribution-spec, "Pushing a blob in chunks").
+#[test]
+fn no_chunk_is_smaller_than_the_registry_wants() {
+    let room = Room::new();
+    let liar = Liar::start(|head, _| match head.split(' ').next().unwrap() {
+        "head" => reply("404 Not Found", &[], b""),
+        "post" => {
+            let place = [("Location", "/v2/app/blobs/uploads/one"), ("OCI-Chunk-Min-Length", "4096")];
+            reply("202 Accepted", &place, b"")
+        }
+        "patch" => reply("202 Accepted", &[("Location", "/v2/app/blobs/uploads/one")], b""),
+        _ => reply("201 Created", &[], b""),
+    });
+    room.sh("head -c 10240 /dev/urandom >f && tar -cf t.tar f && img-append --layout l --base scratch --layer t.tar --tag made").ok();
+    room.sh(&format!("img-push --layout l --chunk-size 5000 --to {}/app:1 made", liar.host())).ok();
+    room.sh(&format!("img-push --layout l --chunk-size 100 --to {}/app:2 made", liar.host())).ok();
+    let ranges: Vec<String> = liar
+        .seen()
+        .iter()
+        .filter_map(|head| Some(head.split("\r\ncontent-range: ").nth(1)?.split("\r\n").next()?.to_owned()))
+        .collect();
+    let starts: Vec<&str> = ranges.iter().map(String::as_str).filter(|range| !range.starts_with("10")).collect();
+    assert_eq!(starts[..2], ["0-4999", "5000-9999"], "{ranges:?}");
+    assert!(starts[2..].starts_with(&["0-4095", "4096-8191"]) && ranges.len() == 6, "{ranges:?}");
+}
+
 /// A registry that takes `part` bytes of the first request with a blob, and cuts the line. It says how far it is.
 #[test]
 fn a_cut_upload_goes_on_where_the_registry_stands() {

@@ -41,6 +41,8 @@ impl std::fmt::Debug for Source<'_> {
 struct Session {
     url: String,
     sent: u64,
+    /// `OCI-Chunk-Min-Length`: no chunk but the last one may be smaller.
+    least: u64,
 }
 
 /// A try that failed, and whether another one may do better.
@@ -120,7 +122,8 @@ impl Client {
             return Ok(None);
         }
         let url = next(&format!("POST {url}"), &url, header(response.headers(), "location").unwrap_or_default())?;
-        Ok(Some(Session { url, sent: 0 }))
+        let least = header(response.headers(), "oci-chunk-min-length").and_then(|text| text.trim().parse().ok());
+        Ok(Some(Session { url, sent: 0, least: least.unwrap_or(0) }))
     }
 
     /// Sends until the registry has everything: a cut upload goes on where the registry says that it stands.
@@ -129,7 +132,7 @@ impl Client {
         loop {
             let mut now = match session.take() {
                 Some(session) => session,
-                None => self.begin(repository, None)?.unwrap_or(Session { url: String::new(), sent: 0 }),
+                None => self.begin(repository, None)?.unwrap_or(Session { url: String::new(), sent: 0, least: 0 }),
             };
             let Err(cut) = self.transfer(repository, source, &mut now) else { return Ok(Placed::Sent) };
             if now.sent > best {
@@ -139,19 +142,20 @@ impl Client {
                 return Err(*cut.error);
             }
             tries += 1;
-            session = self.stands(repository, &now.url, source.descriptor.size);
+            session = self.stands(repository, &now, source.descriptor.size);
         }
     }
 
     /// Asks how far an upload is. None when the registry knows nothing of it, or has nothing: a fresh one is as good.
-    fn stands(&self, repository: &str, url: &str, size: u64) -> Option<Session> {
+    fn stands(&self, repository: &str, before: &Session, size: u64) -> Option<Session> {
+        let url = &before.url;
         let response = self.send(&Method::GET, url, &push(repository), &[], None).ok()?;
         let sent = end_of_range(&response).filter(|sent| *sent > 1 && *sent <= size)?;
         let url = match header(response.headers(), "location") {
             Some(to) => next(&format!("GET {url}"), url, to).ok()?,
             None => url.to_owned(),
         };
-        Some(Session { url, sent })
+        Some(Session { url, sent, least: before.least })
     }
 
     /// One try: in one request, or in chunks.
@@ -160,9 +164,9 @@ impl Client {
         let local = |cause: io::Error| Error::Transport { request: "blob".into(), cause: Box::new(cause.into()) };
         let mut bytes = (source.open)().map_err(local)?;
         io::copy(&mut (&mut bytes).take(at.sent), &mut io::sink()).map_err(local)?;
-        let whole = at.sent == 0 && source.chunk.is_none_or(|chunk| chunk >= size);
+        let whole = at.sent == 0 && source.chunk.is_none_or(|chunk| chunk.max(at.least) >= size);
         while !whole && at.sent < size {
-            let n = source.chunk.unwrap_or(size).max(1).min(size - at.sent);
+            let n = source.chunk.unwrap_or(size).max(at.least).max(1).min(size - at.sent);
             let range = format!("{}-{}", at.sent, at.sent + n - 1);
             let response = self.stream(&Method::PATCH, repository, &at.url, Some(&range), n, &mut bytes)?;
             if end_of_range(&response).is_some_and(|end| end != at.sent + n) {
