@@ -58,7 +58,7 @@ pub fn decoder<'a>(from: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Sen
 pub fn encoder<W: Write>(compression: Compression, to: W) -> io::Result<Encoder<W>> {
     Ok(Encoder(match compression {
         Compression::None => Inner::None(to),
-        Compression::Gzip => Inner::Gzip(Gzip::new(to, available_parallelism().map_or(1, NonZero::get))),
+        Compression::Gzip => Inner::Gzip(Gzip::new(to, threads())),
         // Without worker threads: their number would change the bytes.
         Compression::Zstd => Inner::Zstd(zstd::stream::write::Encoder::new(to, 3)?),
     }))
@@ -113,6 +113,12 @@ impl<W: Write> Write for Encoder<W> {
 /// and the result does not depend on how many threads made them.
 const MEMBER: usize = 1 << 20;
 const LEVEL: i32 = 6;
+/// A member in the making takes about 3 MiB, and a tool is not to take more than 16.
+const MOST_THREADS: usize = 3;
+
+fn threads() -> usize {
+    available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS)
+}
 
 struct Job {
     plain: Vec<u8>,
@@ -157,7 +163,7 @@ impl<W: Write> Gzip<W> {
         self.jobs.as_ref().ok_or_else(gone)?.send(Job { plain, done }).map_err(|_| gone())?;
         self.waiting.push_back(result);
         self.blocks += 1;
-        while self.waiting.len() > 2 * self.threads.len() {
+        while self.waiting.len() > self.threads.len() {
             self.write_next()?;
         }
         Ok(())
