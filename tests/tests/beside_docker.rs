@@ -215,7 +215,7 @@ fn a_container_is_listed_as_in_docker() {
         (value(&ours), value(&theirs))
     };
     let (ours, theirs) = row(&["ps", "-a", "--filter", "name=web", "--format", "{{json .}}"]);
-    for key in ["Command", "Image", "Names", "Networks", "Ports", "State", "Status"] {
+    for key in ["Command", "Image", "LocalVolumes", "Names", "Networks", "Ports", "State", "Status"] {
         assert_eq!(ours[key], theirs[key], "{key}");
     }
     let labels =
