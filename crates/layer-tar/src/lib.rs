@@ -23,6 +23,7 @@ mod read;
 mod root;
 mod sparse;
 mod stack;
+mod subtree;
 pub mod write;
 
 pub use apply::{Applied, Loss, Options, Owners, Target, apply, copy_root, drop_void_whiteouts};
@@ -32,6 +33,7 @@ pub use flatten::{Flat, FlatWriter};
 pub use node::{Kind, Meta, Time, Xattrs};
 pub use read::{Checked, check};
 pub use stack::{Found, Node, Stack};
+pub use subtree::put_subtree;
 
 /// The result of everything here.
 pub type Result<T> = std::result::Result<T, Error>;

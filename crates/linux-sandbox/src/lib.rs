@@ -32,6 +32,7 @@ mod steps;
 mod sys;
 mod sysctls;
 mod terminal;
+mod view;
 mod walk;
 
 pub use background::{Stdio, close_inherited, fork_into_background};
@@ -61,3 +62,4 @@ pub use spawn::{Plan, spawn, spawn_with};
 pub use steps::{Place, Scene, Step};
 pub use sysctls::Sysctls;
 pub use terminal::{Console, Terminal};
+pub use view::view;

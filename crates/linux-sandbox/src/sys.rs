@@ -171,6 +171,14 @@ pub(crate) fn unshare_cgroup() -> Result<()> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }
 }
 
+/// A mount namespace of this process's own, and first a user namespace when the right to it is wanting. Safe here:
+/// no `CLONE_FILES`.
+pub(crate) fn unshare_mounts(user: bool) -> Result<()> {
+    let user = if user { UnshareFlags::NEWUSER } else { UnshareFlags::empty() };
+    // SAFETY: the flags concern the mount and the user namespace only.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWNS | user) }
+}
+
 /// `ip link set lo up`, by the ioctl that is older than netlink and one call.
 pub(crate) fn loopback_up() -> Result<()> {
     let socket = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::DGRAM, None)?;
