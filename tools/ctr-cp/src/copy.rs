@@ -202,7 +202,7 @@ fn plain(error: layer_tar::Error) -> anyhow::Error {
 
 fn options(keep_owners: bool) -> Options<'static> {
     let owners = if keep_owners && rustix::process::geteuid().is_root() { Owners::Keep } else { Owners::Mine };
-    Options { owners, target: Target::Tree, umask_is_zero: false }
+    Options { owners, target: Target::Tree, umask_is_zero: false, selinux: false }
 }
 
 /// A layer may replace a directory by a file; a copy may not.

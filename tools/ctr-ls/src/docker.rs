@@ -28,7 +28,7 @@ pub fn object(found: &Found, sizes: bool) -> anyhow::Result<Value> {
         "HostsPath": file_at(&config, "/etc/hosts"),
         "LogPath": found.dir.join("log.json").to_string_lossy(),
         "Name": format!("/{}", meta.name),
-        "RestartCount": 0,
+        "RestartCount": found.keeper.as_ref().map_or(0, |keeper| keeper.restart_count),
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": label(&config["linux"]["mountLabel"]),
@@ -76,7 +76,8 @@ fn state(found: &Found) -> Value {
 }
 
 fn health(found: &Found) -> Option<Value> {
-    found.record().rest.get("health").map(|status| json!({ "Status": status, "FailingStreak": 0, "Log": [] }))
+    let health = found.health()?;
+    serde_json::to_value(health).ok()
 }
 
 /// Where a file of the container's own identity lies on the host.
