@@ -17,6 +17,7 @@ mod error;
 mod exec;
 mod hooks;
 mod idmap;
+mod init;
 mod labels;
 mod masks;
 mod mounts;
@@ -46,6 +47,7 @@ pub use error::Error;
 pub use exec::{Exec, Look, MakeWorkDir, WorkDir};
 pub use hooks::{Hook, Hooks, Moment, State};
 pub use idmap::{IdMap, IdRange, NamespaceRoot};
+pub use init::init;
 pub use labels::{Label, Module};
 pub use masks::{Masks, ReadOnlyPaths};
 pub use mounts::{

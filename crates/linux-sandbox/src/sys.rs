@@ -165,6 +165,17 @@ pub(crate) fn exit_now(code: u8) -> ! {
     unsafe { libc::_exit(code.into()) }
 }
 
+/// The program starts with default actions and an empty mask, whatever this process blocks.
+pub(crate) fn start_with_default_signals(program: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let reset = || {
+        default_signals();
+        Ok(())
+    };
+    // SAFETY: between fork and exec only system calls are made.
+    unsafe { program.pre_exec(reset) };
+}
+
 /// New namespaces for this process. Safe here: no `CLONE_FILES`, so descriptors keep their meaning.
 pub(crate) fn unshare_cgroup() -> Result<()> {
     // SAFETY: the flag concerns the cgroup namespace only.

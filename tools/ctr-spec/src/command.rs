@@ -41,6 +41,10 @@ pub struct Options {
     #[arg(long, value_name = "PROGRAM")]
     entrypoint: Option<String>,
 
+    /// Run a first process that reaps, ctr-init, and the command as its child
+    #[arg(long)]
+    init: bool,
+
     /// Give the process a terminal
     #[arg(short, long)]
     tty: bool,
@@ -78,6 +82,35 @@ pub fn set_arguments(config: &mut Value, image: &Value, options: &Options, args:
     };
     config["process"]["args"] = [&entrypoint, args].concat().into();
     Ok(())
+}
+
+/// Where docker has its own.
+const INIT: &str = "/sbin/docker-init";
+
+/// Puts ctr-init before the command, and mounts it: the file that lies beside this program.
+pub fn set_init(config: &mut Value, host: &mut Map<String, Value>, options: &Options) -> anyhow::Result<Vec<Value>> {
+    if options.init {
+        host.insert("init".into(), true.into());
+    }
+    if host.get("init").is_none_or(|init| init != true) {
+        return Ok(Vec::new());
+    }
+    let args = config["process"]["args"].as_array_mut().context("config.json: process.args: not a list")?;
+    if args.first().is_none_or(|first| first != INIT) {
+        args.splice(0..0, [json!(INIT), json!("--")]);
+    }
+    let own = std::env::current_exe().context("/proc/self/exe")?.with_file_name("ctr-init");
+    if !own.is_file() {
+        bail!("{}: not there: --init needs it", own.display());
+    }
+    let options = ["bind", "ro", "nosuid", "nodev", "rprivate"];
+    Ok(vec![json!({ "destination": INIT, "type": "bind", "source": own.to_string_lossy(), "options": options })])
+}
+
+/// The command without what [`set_init`] puts before it.
+pub fn without_init(config: &Value) -> Vec<String> {
+    let args: Vec<String> = serde_json::from_value(config["process"]["args"].clone()).unwrap_or_default();
+    if args.first().is_some_and(|first| first == INIT) { args.into_iter().skip(2).collect() } else { args }
 }
 
 /// Files first, then options, each in the order given; the last one wins.

@@ -115,11 +115,16 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let points = known("mounts").as_array().cloned().unwrap_or_default();
     let mut mounts = mounts::read(&args.mounts, &containers, &image, id.is_some())?;
     mounts.forget_those_of(&points);
-    let own = naming::files(dir, &mut config, &mut host, &args.naming, &containers, id.is_some())?;
-    mounts.set(&mut config, &args.mounts, &volumes, own)?;
+    let mut own = match &before {
+        // A second time only what was asked for: the files have what an earlier ctr-spec was told.
+        Some(_) if !args.naming.changes_files() && args.command.hostname.is_none() => Vec::new(),
+        _ => naming::files(dir, &mut config, &mut host, &args.naming, &containers, id.is_some())?,
+    };
     if id.is_some() && config["process"]["args"].as_array().is_none_or(Vec::is_empty) {
         bail!("No command specified");
     }
+    own.extend(command::set_init(&mut config, &mut host, &args.command)?);
+    mounts.set(&mut config, &args.mounts, &volumes, own)?;
     let labels = naming::labels(&args.naming, &image, before.as_ref())?;
 
     let tty = config["process"]["terminal"] == true;

@@ -38,6 +38,13 @@ pub struct Options {
     resolv: resolv::Options,
 }
 
+impl Options {
+    /// Whether hosts or resolv.conf become others by them.
+    pub fn changes_files(&self) -> bool {
+        !self.add_host.is_empty() || !self.resolv.is_empty()
+    }
+}
+
 /// Only a container below the root is listed, and so has a name.
 pub fn check(options: &Options, container: bool) -> anyhow::Result<()> {
     if !container && (options.name.is_some() || !options.label.is_empty() || !options.label_file.is_empty()) {
@@ -115,7 +122,7 @@ pub fn register(
             None => image.descriptor.digest.to_string(),
         }),
         created: before.as_ref().map_or_else(bundle::life::now, |before| before.created.clone()),
-        command: serde_json::from_value(config["process"]["args"].clone()).unwrap_or_default(),
+        command: crate::command::without_init(config),
         labels: notes.labels,
         rest,
     };

@@ -4,11 +4,11 @@
 # Sets $spec (quoted words for ctr-spec), the flags below, and $operands, the quoted words from IMAGE on.
 parse() {
     spec='' interactive='' tty='' detach='' remove='' read_only='' cidfile='' platform='' quiet='' pull=missing
-    keys='' proxy='' privileged='' oom_kill_disable=''
+    keys='' proxy='' privileged='' oom_kill_disable='' init=''
     while [ $# -gt 0 ]; do
         case $1 in
-            --privileged | --oom-kill-disable) switch "$1" 1 ;;
-            --privileged=* | --oom-kill-disable=*) switch "${1%%=*}" "${1#*=}" ;;
+            --privileged | --oom-kill-disable | --init) switch "$1" 1 ;;
+            --privileged=* | --oom-kill-disable=* | --init=*) switch "${1%%=*}" "${1#*=}" ;;
             -[itdq] | --interactive | --tty | --detach | --quiet | --rm | --read-only) switch "$1" 1 ;;
             -[itdq]=* | --interactive=* | --tty=* | --detach=* | --quiet=* | --rm=* | --read-only=*) switch "${1%%=*}" "${1#*=}" ;;
             -[itdq]?*) letter=${1#-} letter=${letter%"${letter#?}"} rest=${1#-?}; shift; set -- "-$letter" "-$rest" "$@"; continue ;;
@@ -44,7 +44,7 @@ parse() {
         shift
     done
     want 1 999999 $#
-    spec="$spec${tty:+ --tty}${read_only:+ --read-only}${interactive:+ --interactive}${remove:+ --rm}${privileged:+ --privileged}${oom_kill_disable:+ --oom-kill-disable}"
+    spec="$spec${tty:+ --tty}${read_only:+ --read-only}${interactive:+ --interactive}${remove:+ --rm}${privileged:+ --privileged}${oom_kill_disable:+ --oom-kill-disable}${init:+ --init}"
     quote "$@"
     operands=$quoted
 }
@@ -59,7 +59,7 @@ switch() {
     case $1 in
         -i | --interactive) interactive=$on ;; -t | --tty) tty=$on ;; -d | --detach) detach=$on ;;
         -q | --quiet) quiet=$on ;; --rm) remove=$on ;; --read-only) read_only=$on ;;
-        --privileged) privileged=$on ;; --oom-kill-disable) oom_kill_disable=$on ;;
+        --privileged) privileged=$on ;; --oom-kill-disable) oom_kill_disable=$on ;; --init) init=$on ;;
     esac
 }
 

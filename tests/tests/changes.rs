@@ -1,0 +1,140 @@
+//! What is changed after a container was made, and the first process that one can ask for: rename, update, --init;
+//! what the commands say that have nothing to change.
+
+use dock_tests::{Ran, Room, needs, top};
+use serde_json::Value;
+
+fn dock(room: &Room, script: &str) -> Ran {
+    let dock = top().join("tools/dock/dock");
+    room.sh(&format!("dock() {{ sh {dock} \"$@\"; }}\n{script}", dock = dock.display()))
+}
+
+fn room() -> Room {
+    let room = Room::new();
+    room.sh(r#"set -e
+        mkdir -p t/bin t/etc && cp "$(command -v busybox)" t/bin/busybox
+        for a in sh cat sleep true ps grep kill; do ln -s busybox t/bin/$a; done
+        printf 'root:x:0:0::/root:/bin/sh\n' >t/etc/passwd
+        tar -C t -cf t.tar . && img-append --base scratch --layer t.tar -t img -c 'CMD ["/bin/sh"]' >/dev/null"#)
+        .ok();
+    room
+}
+
+/// Ends what a test started in the background, also when it fails.
+struct Ends<'a>(&'a Room);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        dock(self.0, "dock rm -f $(dock ps -aq) >/dev/null 2>&1");
+    }
+}
+
+#[test]
+fn a_new_name_and_nothing_else() {
+    needs!(root, "busybox");
+    let room = room();
+    dock(
+        &room,
+        "dock create --name one --add-host db:1.2.3.4 -v /anon -e A=1 img cat /etc/hosts; dock create --name two img",
+    )
+    .ok();
+    let before: Value = serde_json::from_str(&dock(&room, "dock inspect one").ok()).unwrap();
+    dock(&room, "dock rename one three").ok();
+    let mut after: Value = serde_json::from_str(&dock(&room, "dock inspect three").ok()).unwrap();
+    assert_eq!(after[0]["Name"], "/three");
+    after[0]["Name"] = "/one".into();
+    assert_eq!(after, before);
+    assert!(dock(&room, "dock start -a three").ok().contains("1.2.3.4\tdb"), "its files are what they were");
+    for (line, words) in [
+        (
+            "three two",
+            "Error response from daemon: Error when allocating new name: Conflict. The container name \"/two\" is already in use by container \"",
+        ),
+        ("nobody four", "Error response from daemon: No such container: nobody\n"),
+        ("two ''", "Error response from daemon: Neither old nor new names may be empty\n"),
+        ("two two", "Error response from daemon: Renaming a container with the same name as its current name\n"),
+        (
+            "two 'a b'",
+            "Error response from daemon: Invalid container name (a b), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed\n",
+        ),
+    ] {
+        let ran = dock(&room, &format!("dock rename {line}"));
+        assert!(ran.code == 1 && ran.stderr.starts_with(words), "{line}: {ran:#?}");
+    }
+    assert_eq!(dock(&room, "dock ps -a --format '{{.Names}}'").ok(), "two\nthree");
+}
+
+#[test]
+fn limits_of_a_container_that_runs_hold_at_once() {
+    needs!(root, "busybox");
+    let room = room();
+    let _ends = Ends(&room);
+    dock(&room, "dock run -d --name runs -m 64m --pids-limit 50 img sleep 60 >/dev/null && dock create --name sleeps img >/dev/null").ok();
+    assert_eq!(dock(&room, "dock update -m 96m --memory-swap 192m --pids-limit 60 runs sleeps").ok(), "runs\nsleeps");
+    for name in ["runs", "sleeps"] {
+        let got = dock(
+            &room,
+            &format!(
+                "dock inspect -f '{{{{.HostConfig.Memory}}}} {{{{.HostConfig.MemorySwap}}}} {{{{.HostConfig.PidsLimit}}}}' {name}"
+            ),
+        );
+        assert_eq!(got.ok(), "100663296 201326592 60");
+    }
+    // The kernel's own word, wherever its files are.
+    let file = "pid=$(dock inspect -f '{{.State.Pid}}' runs); for t in memory pids; do \
+        d=$(sed -n \"s,^[0-9]*:\\($t\\)\\?:,,p\" /proc/$pid/cgroup | head -1); \
+        cat /sys/fs/cgroup/$t$d/$t.limit_in_bytes /sys/fs/cgroup/$t$d/$t.max /sys/fs/cgroup$d/$t.max 2>/dev/null | head -1; done";
+    assert_eq!(dock(&room, file).ok(), "100663296\n60");
+    dock(&room, "dock update --restart unless-stopped sleeps").ok();
+    assert_eq!(dock(&room, "dock inspect -f '{{.HostConfig.RestartPolicy.Name}}' sleeps").ok(), "unless-stopped");
+    for (line, words) in [
+        ("sleeps", "you must provide one or more flags when using this command\n"),
+        ("-m 1m sleeps", "Minimum memory limit allowed is 6MB\n"),
+        ("-m 7m nobody", "Error response from daemon: No such container: nobody\n"),
+    ] {
+        let ran = dock(&room, &format!("dock update {line}"));
+        assert!(ran.code == 1 && ran.stderr.ends_with(words), "{line}: {ran:#?}");
+    }
+    assert_eq!(dock(&room, "dock inspect -f '{{.HostConfig.Memory}}' sleeps").ok(), "100663296", "and changes nothing");
+}
+
+#[test]
+fn a_first_process_that_reaps_and_passes_signals_on() {
+    needs!(root, "busybox");
+    let room = room();
+    let _ends = Ends(&room);
+    // An orphan of an orphan ends: without a first process that waits it would be a zombie.
+    let orphans = "sh -c '(sh -c \"sleep 0.1 &\" &); sleep 0.5; cat /proc/[0-9]*/stat | grep -c \") Z \"; cat /proc/1/comm; exit 7'";
+    let ran = dock(&room, &format!("dock run --rm --init img {orphans}"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (7, "0\ndocker-init\n"), "{ran:#?}");
+    // SIGTERM ends a program that has no handler: as the first process it would not hear it.
+    dock(&room, "dock run -d --name dumb --init img sleep 60 >/dev/null && dock stop dumb").ok();
+    assert_eq!(
+        dock(&room, "dock inspect -f '{{.State.ExitCode}} {{.HostConfig.Init}} {{.Path}} {{.Args}}' dumb").ok(),
+        "143 true sleep [60]"
+    );
+    for (command, code) in [("nope", 127), ("/etc/passwd", 126), ("sh -c 'kill -9 $$'", 137)] {
+        let ran = dock(&room, &format!("dock run --rm --init img {command}"));
+        assert_eq!(ran.code, code, "{ran:#?}");
+    }
+    // Nothing of the host can be written through it.
+    let ran = dock(&room, "dock run --rm --init img sh -c 'echo x >/sbin/docker-init'");
+    assert!(ran.code != 0 && room.sh("ctr-init --version").code == 0, "{ran:#?}");
+}
+
+#[test]
+fn port_and_info() {
+    needs!(root, "busybox");
+    let room = room();
+    dock(&room, "dock create --name one img").ok();
+    assert_eq!(dock(&room, "dock port one").ok(), "");
+    let ran = dock(&room, "dock port one 80");
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, "Error: No public port '80/tcp' published for one\n"));
+    assert_ne!(dock(&room, "dock port nobody").code, 0);
+    let info = dock(&room, "dock info").ok();
+    for line in
+        [" Containers: 1", "  Running: 0", "  Stopped: 1", " Images: 1", " OSType: linux", " Storage Driver: overlay2"]
+    {
+        assert!(info.lines().any(|have| have == line), "no {line:?} in {info}");
+    }
+}

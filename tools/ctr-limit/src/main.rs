@@ -1,0 +1,108 @@
+//! Gives containers that run the limits that their config.json has by now.
+//!
+//! Mechanism: a limit is a number in a file of a cgroup, and the kernel looks at it whenever it counts: it may change
+//! while the processes run. By hand:
+//!
+//! ```sh
+//! echo 268435456 >/sys/fs/cgroup/memory/dock/$id/memory.limit_in_bytes    # version 1: a tree for each controller
+//! echo 268435456 >/sys/fs/cgroup/dock/$id/memory.max                      # version 2: one tree for all
+//! ```
+//!
+//! ctr-spec changes what is written down, this what holds: `dock update` runs both. Read cgroups(7).
+
+#![forbid(unsafe_code)]
+
+use anyhow::{Context, bail};
+use bundle::{Containers, Found};
+use clap::Parser;
+use linux_sandbox::{Cgroups, Hierarchies, Limit};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use toolkit::Out;
+
+/// Give containers that run the limits of their config.json
+#[derive(Debug, Parser)]
+#[command(name = "ctr-limit", version, about)]
+struct Args {
+    /// Names, IDs or unique starts of IDs; without them, container records are read from stdin
+    #[arg(value_name = "CONTAINER")]
+    containers: Vec<String>,
+
+    /// Where containers are kept [default: /var/lib/dock]
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    toolkit::main(run)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
+fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+    let containers = Containers::new(&toolkit::root_dir(args.root.as_deref()), &toolkit::run_dir());
+    for operand in toolkit::containers(&args.containers)? {
+        let found = containers.find(&operand)?;
+        if found.started.is_none() {
+            bail!("container {} is not running", found.meta.id);
+        }
+        write(&cgroups(&found)?)?;
+        out.text(&format!("{operand}\n"))?;
+    }
+    Ok(())
+}
+
+/// The container's cgroups, and what config.json wants to stand in their files.
+fn cgroups(found: &Found) -> anyhow::Result<Cgroups> {
+    let config = bundle::read_config(&found.dir)?;
+    let default = format!("dock/{}", found.meta.id);
+    let name = config["linux"]["cgroupsPath"].as_str().filter(|path| !path.is_empty()).unwrap_or(&default);
+    let below_own = !rustix::process::geteuid().is_root();
+    Ok(Cgroups::new(&Hierarchies::of_this_host()?, name, &limits(&config["linux"]["resources"]), below_own)?)
+}
+
+fn limits(resources: &Value) -> Vec<Limit> {
+    let number = |group: &str, name: &str| resources[group][name].as_i64();
+    let positive = |group: &str, name: &str| resources[group][name].as_u64();
+    let text = |name: &str| resources["cpu"][name].as_str().map(str::to_owned);
+    let mut limits = Vec::new();
+    limits.extend(number("memory", "limit").map(Limit::Memory));
+    limits.extend(number("memory", "swap").map(Limit::MemorySwap));
+    limits.extend(number("memory", "reservation").map(Limit::MemoryReservation));
+    limits.extend(positive("cpu", "shares").map(Limit::CpuShares));
+    let (quota, period) = (number("cpu", "quota"), positive("cpu", "period"));
+    if quota.is_some() || period.is_some() {
+        limits.push(Limit::CpuQuota(quota.unwrap_or(-1), period));
+    }
+    limits.extend(text("cpus").map(Limit::CpusetCpus));
+    limits.extend(text("mems").map(Limit::CpusetMems));
+    limits.extend(number("pids", "limit").map(Limit::Pids));
+    limits
+}
+
+/// One limit may stand in the way of another that changes too, as memory of memory and swap: what is refused is
+/// tried once more behind the rest.
+fn write(cgroups: &Cgroups) -> anyhow::Result<()> {
+    for group in &cgroups.groups {
+        // Who is in it was decided at the start.
+        if !group.writes.is_empty() && !group.path.is_dir() {
+            let what = group.controllers.join(", ");
+            bail!("{what}: the container was started without such a limit: it holds from its next start on");
+        }
+    }
+    let all = || cgroups.groups.iter().flat_map(|group| group.writes.iter().map(move |write| (&group.path, write)));
+    let put = |path: &Path, (file, content): &(String, String)| std::fs::write(path.join(file), content);
+    let refused: Vec<_> = all().filter(|(path, limit)| put(path, limit).is_err()).collect();
+    for (path, limit) in refused {
+        let (file, content) = limit;
+        // As at the start: memory is limited where swap is not counted.
+        let uncounted = file.starts_with("memory.memsw.") || file.starts_with("memory.swap.");
+        match put(path, limit) {
+            Err(cause) if uncounted && cause.kind() == std::io::ErrorKind::NotFound => {}
+            other => {
+                other.with_context(|| format!("write({:?}, {content:?})", path.join(file).display().to_string()))?;
+            }
+        }
+    }
+    Ok(())
+}
