@@ -138,3 +138,34 @@ fn port_and_info() {
         assert!(info.lines().any(|have| have == line), "no {line:?} in {info}");
     }
 }
+
+#[test]
+fn system_df_and_prune() {
+    needs!(root, "busybox");
+    let room = room();
+    let _ends = Ends(&room);
+    dock(&room, "dock run -d --name runs -v used:/u img sleep 60 >/dev/null; dock create --name idle -v /anon img")
+        .ok();
+    dock(&room, "dock volume create; dock volume create kept").ok();
+    let table = dock(&room, "dock system df").ok();
+    let starts = |line: usize, words: &[&str]| {
+        let have: Vec<&str> = table.lines().nth(line).unwrap_or_default().split_whitespace().collect();
+        assert!(have.starts_with(words), "{words:?} in {table}");
+    };
+    starts(0, &["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]);
+    starts(1, &["Images", "1", "1"]);
+    starts(2, &["Containers", "2", "1"]);
+    starts(3, &["Local", "Volumes", "4", "2"]);
+    let asked = dock(&room, "dock system prune </dev/null").ok();
+    assert!(
+        asked.starts_with("WARNING! This will remove:\n  - all stopped containers\n  - all dangling images\n"),
+        "{asked}"
+    );
+    assert_eq!(dock(&room, "dock ps -aq | wc -l").ok(), "2", "nothing without an answer");
+    let pruned = dock(&room, "dock system prune -f").ok();
+    assert!(pruned.starts_with("Deleted Containers:\n"), "{pruned}");
+    assert_eq!(dock(&room, "dock ps -a --format '{{.Names}}'; dock volume ls -q | wc -l").ok(), "runs\n4");
+    dock(&room, "dock system prune -f --volumes").ok();
+    assert_eq!(dock(&room, "dock volume ls -q").ok(), "kept\nused", "anonymous ones that nobody uses");
+    assert_eq!(dock(&room, "dock images -q | wc -l").ok(), "1");
+}
