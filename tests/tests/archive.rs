@@ -650,6 +650,50 @@ write("many.tar", tar([("index.json", dump({"schemaVersion": 2, "manifests": [to
     let one = room.sh("img-ls --layout multi | img-save --platform linux/s390x | img-load --layout one").ok();
     assert_eq!(record(&one)["descriptor"]["platform"]["architecture"], "s390x");
     room.sh("img-ls --layout multi | img-save --platform linux/riscv64 >x").fails(1, "no image for linux/riscv64");
+    // All of it, and back: byte for byte, also under a name that pins the index.
+    room.sh(
+        "img-load --all-platforms --layout whole -i many.tar && img-save --layout whole --all-platforms web:1 >all.tar",
+    )
+    .ok();
+    room.sh("img-load --all-platforms --layout all -i all.tar && diff -r multi/blobs/sha256 all/blobs/sha256").ok();
+    clean(&room, "all");
+    room.sh("img-ls --layout all | img-save --all-platforms | cmp - all.tar").ok();
+    // The layout is docker's: the name stands in an annotation of its own, and goes when it was not asked for.
+    let unnamed =
+        room.sh("img-ls --layout multi | img-save --all-platforms | img-load --all-platforms --layout id").ok();
+    assert!(record(&unnamed).get("ref").is_none(), "{unnamed}");
+    let digest = index(&room, "all")[0]["digest"].as_str().expect("digest").to_owned();
+    let pinned = format!("docker.io/library/web@{digest}");
+    room.sh(&format!("sed -i 's!docker.io/library/web:1!{pinned}!' all/index.json; img-save --layout all --all-platforms web@{digest} | img-load --all-platforms --layout pinned")).ok();
+    assert!(room.sh("img-ls --layout pinned").ok().contains(&format!("\"ref\":\"{pinned}\"")));
+    // Who asks for one platform gets it, under the index's name; others read the index and docker's document.
+    room.sh("img-load --layout few -i all.tar && img-load --layout few --platform linux/s390x --tag z -i all.tar").ok();
+    clean(&room, "few");
+    let documents: Value = serde_json::from_str(&room.sh("tar -xOf all.tar manifest.json").ok()).expect("JSON");
+    assert_eq!(documents[0]["RepoTags"], json!(["web:1"]));
+    let config = room.sh(&format!("tar -xOf all.tar {}", documents[0]["Config"].as_str().expect("path"))).ok();
+    assert_eq!(record(&config)["architecture"], HOST);
+    if dock_tests::has("skopeo") {
+        let raw = room.sh("skopeo inspect --raw oci-archive:all.tar | sha256sum").ok();
+        assert_eq!(format!("sha256:{}", &raw[..64]), digest);
+        room.sh("skopeo copy -q docker-archive:all.tar:docker.io/library/web:1 oci:copied").ok();
+    }
+    // The list of who has the layer leaves it out, once; a platform that is not whole saves nothing.
+    room.sh("img-load --layout there -i good.tar; img-ls --have --layout there >have").ok();
+    room.sh(
+        "img-save --layout whole --all-platforms --have have web:1 | img-load --all-platforms --layout there --force",
+    )
+    .ok();
+    let blobs = "img-save --layout whole --all-platforms --have have web:1 | tar -t | grep -c 'blobs/sha256/.'";
+    assert_eq!(room.sh(blobs).ok(), "7", "an index, three manifests and configurations");
+    assert_eq!(room.sh("diff -r whole/blobs/sha256 there/blobs/sha256 | grep 'Only in whole' || true").ok(), "");
+    let s390x = room.sh("img-inspect --layout whole --platform linux/s390x --format '{{.Id}}' web:1").ok();
+    room.sh(&format!("rm whole/blobs/sha256/{}", &s390x[7..])).ok();
+    let ran = room.sh("img-save --layout whole --all-platforms -o lacking.tar web:1");
+    assert!(ran.stderr.contains("hint: img-pull --all-platforms"), "{ran:?}");
+    ran.fails(1, &s390x);
+    assert!(!room.path("lacking.tar").exists());
+    room.sh("img-save --layout whole --all-platforms --platform linux/arm64 web:1 >x").fails(2, "cannot be used with");
 }
 
 /// An image of many times the bound, through every tool that touches archives.

@@ -139,23 +139,25 @@ impl Layout {
     }
 
     /// Every blob of an image, in all its platforms, whether it is there or not.
-    pub fn below(&self, image: &Descriptor) -> Result<HashSet<Digest>> {
+    pub fn below(&self, image: &Descriptor) -> Result<Vec<Descriptor>> {
         Ok(self.walk(image)?.0)
     }
 
-    fn walk(&self, image: &Descriptor) -> Result<(HashSet<Digest>, Vec<Digest>)> {
-        let (mut absent, mut seen, mut todo) = (Vec::new(), HashSet::new(), vec![image.clone()]);
+    fn walk(&self, image: &Descriptor) -> Result<(Vec<Descriptor>, Vec<Digest>)> {
+        let (mut below, mut absent) = (Vec::new(), Vec::new());
+        let (mut seen, mut todo) = (HashSet::new(), vec![image.clone()]);
         while let Some(descriptor) = todo.pop() {
             if !seen.insert(descriptor.digest.clone()) {
                 continue;
             }
+            below.push(descriptor.clone());
             if self.has(&descriptor.digest) != Some(descriptor.size) {
                 absent.push(descriptor.digest);
             } else if descriptor.is_index() || descriptor.is_manifest() {
                 todo.append(&mut children(&descriptor, &self.document(&descriptor)?)?);
             }
         }
-        Ok((seen, absent))
+        Ok((below, absent))
     }
 }
 

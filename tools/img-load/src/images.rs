@@ -35,6 +35,8 @@ pub struct Found {
     pub skipped: Vec<String>,
     /// Images that lack blobs, however many there are. One line each.
     pub incomplete: Vec<String>,
+    /// The IDs of an index's images, wanted or not: docker's document lists one of them again.
+    of_index: HashSet<Digest>,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +104,10 @@ fn from_index(layout: &Layout, entry: &Descriptor, wanted: Wanted<'_>, found: &m
         let Wanted::One(platform) = wanted else { return whole_index(layout, entry, names, found) };
         let nested: Index = serde_json::from_slice(&layout.document(entry)?)?;
         ensure!(nested.manifests.len() <= MOST_IMAGES, "more than {MOST_IMAGES} manifests");
+        let here = |below: &&Descriptor| below.is_manifest() && layout.has(&below.digest) == Some(below.size);
+        for manifest in nested.manifests.iter().filter(here) {
+            found.of_index.extend(config_of(layout, manifest)?);
+        }
         candidates = of_platform(nested.manifests, platform)?;
     } else if entry.is_manifest() {
         candidates.push(entry.clone());
@@ -172,7 +178,7 @@ fn of_platform(mut manifests: Vec<Descriptor>, wanted: Option<&Platform>) -> any
 pub fn reached(layout: &Layout, images: &[Image]) -> anyhow::Result<HashSet<Digest>> {
     let mut reached = HashSet::new();
     for image in images {
-        reached.extend(layout.below(&image.descriptor)?);
+        reached.extend(layout.below(&image.descriptor)?.into_iter().map(|blob| blob.digest));
     }
     Ok(reached)
 }
@@ -190,6 +196,16 @@ fn name_of(entry: &Descriptor) -> anyhow::Result<Option<Reference>> {
         .annotation(CONTAINERD_NAME)
         .or_else(|| entry.annotation(annotation::REF_NAME).filter(|name| name.contains(['/', ':', '@'])));
     Ok(name.map(str::parse).transpose()?)
+}
+
+/// What an index leads to may be no image at all.
+fn config_of(layout: &Layout, manifest: &Descriptor) -> anyhow::Result<Option<Digest>> {
+    #[derive(Deserialize)]
+    struct Manifest {
+        config: Descriptor,
+    }
+    let read = serde_json::from_slice::<Manifest>(&layout.document(manifest)?);
+    Ok(read.ok().map(|manifest| manifest.config.digest))
 }
 
 /// The blobs that neither the archive nor the store has; a manifest that is there is read and checked.
@@ -219,6 +235,9 @@ fn from_docker(layout: &Layout, archive: &Archive, entry: &Entry, found: &mut Fo
         ensure!(names.iter().all(|name| name.digest().is_none()), "RepoTags: a name with a digest");
         image.names.extend(names);
         dedup(image);
+        return Ok(());
+    }
+    if found.of_index.contains(&config.digest) {
         return Ok(());
     }
     ensure!(config.size <= LARGEST_DOCUMENT, "{}: more than {LARGEST_DOCUMENT} bytes", entry.config);

@@ -4,6 +4,7 @@
 use crate::ahead::read_ahead;
 use crate::choose::Chosen;
 use anyhow::Context;
+use oci_layout::OpenImage;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -63,11 +64,12 @@ impl Archive<'_> {
         let mut first: BTreeMap<String, (&Chosen, &Descriptor)> = BTreeMap::new();
         let mut later = BTreeMap::new();
         for image in images {
-            for blob in [&image.image.descriptor, &image.image.manifest.config] {
-                first.insert(blob_path(&blob.digest), (image, blob));
-            }
-            for layer in image.image.manifest.layers.iter().filter(|layer| !self.have.has(&layer.digest, layer.size)) {
-                later.insert(blob_path(&layer.digest), (image, layer));
+            for blob in &image.blobs {
+                if is_document(blob) {
+                    first.insert(blob_path(&blob.digest), (image, blob));
+                } else if !self.have.has(&blob.digest, blob.size) {
+                    later.insert(blob_path(&blob.digest), (image, blob));
+                }
             }
         }
         let mut directories: Vec<&str> =
@@ -97,6 +99,11 @@ fn blob_path(digest: &Digest) -> String {
     format!("blobs/{}/{}", digest.algorithm().name(), digest.hex())
 }
 
+fn is_document(blob: &Descriptor) -> bool {
+    let config = matches!(blob.media_type.as_str(), media_type::CONFIG | media_type::DOCKER_CONFIG);
+    config || blob.is_index() || blob.is_manifest()
+}
+
 fn document(tar: &mut Builder<impl Write>, name: &str, value: &Value) -> anyhow::Result<()> {
     let bytes = value.to_string().into_bytes();
     Ok(tar.append_data(&mut header(EntryType::Regular, bytes.len() as u64), name, &bytes[..])?)
@@ -117,14 +124,19 @@ fn header(kind: EntryType, size: u64) -> Header {
 fn index(images: &[Chosen]) -> Value {
     let mut entries = Vec::new();
     for image in images {
-        let mut entry = image.image.descriptor.clone();
+        let mut entry = image.descriptor.clone();
         for (key, value) in &image.annotations {
             entry.annotations.insert(key.clone(), value.clone());
         }
-        if entry.platform.is_none() {
-            entry.platform = image.image.platform().and_then(|platform| serde_json::to_value(platform).ok());
+        if entry.platform.is_none() && !entry.is_index() {
+            entry.platform = image
+                .image
+                .as_ref()
+                .and_then(OpenImage::platform)
+                .and_then(|platform| serde_json::to_value(platform).ok());
         }
-        entry.annotations.shift_remove(annotation::REF_NAME);
+        // Both come from the name, so that an image that was asked for by its ID has none.
+        entry.annotations.retain(|key, _| ![annotation::REF_NAME, CONTAINERD_NAME].contains(&key.as_str()));
         if let Some(name) = &image.name {
             entry.annotations.insert(annotation::REF_NAME.into(), name.clone().into());
             if name.parse::<Reference>().is_ok() {
@@ -141,7 +153,7 @@ fn index(images: &[Chosen]) -> Value {
 /// `docker load`'s own document: one entry an image, with all the names that were asked for.
 fn docker_manifest(images: &[Chosen]) -> Value {
     let mut entries: Vec<(&Digest, Vec<String>, Value)> = Vec::new();
-    for Chosen { image, name, .. } in images {
+    for (image, name) in images.iter().filter_map(|chosen| Some((chosen.image.as_ref()?, &chosen.name))) {
         let familiar = name.as_ref().and_then(|name| name.parse::<Reference>().ok());
         // RepoTags knows tags only; a name with a digest is in index.json.
         let tag = familiar.filter(|name| name.digest().is_none()).map(|name| name.familiar());

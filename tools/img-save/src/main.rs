@@ -17,6 +17,7 @@ mod choose;
 
 use anyhow::Context;
 use archive::{Archive, Labelled};
+use choose::Wanted;
 use clap::{Parser, ValueEnum};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -41,6 +42,9 @@ struct Args {
     /// Of an image for several platforms the one to save [default: this machine's]
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<Platform>,
+    /// Save an index as it stands, with the images of all its platforms; each must be whole
+    #[arg(long, conflicts_with = "platform")]
+    all_platforms: bool,
     /// Name the image so in the archive, instead of as it was asked for; may be repeated
     #[arg(short, long, value_name = "NAME")]
     tag: Vec<Reference>,
@@ -68,10 +72,10 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         toolkit::refuse_terminal("an archive")?;
     }
     let have = args.have.as_deref().map(|path| other_side(path, args.images.is_empty())).transpose()?;
-    let platform = args.platform.as_ref();
+    let wanted = if args.all_platforms { Wanted::All } else { Wanted::One(args.platform.as_ref()) };
     let mut images = match &args.images[..] {
-        [] => choose::records(platform)?,
-        operands => choose::operands(&toolkit::layout_dir(args.layout.as_deref()), operands, platform)?,
+        [] => choose::records(wanted)?,
+        operands => choose::operands(&toolkit::layout_dir(args.layout.as_deref()), operands, wanted)?,
     };
     if !args.tag.is_empty() {
         images = choose::renamed(images, &args.tag)?;
