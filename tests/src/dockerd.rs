@@ -17,6 +17,11 @@ pub struct Dockerd {
 impl Dockerd {
     /// Starts one and waits until it answers; None, after a counted skip, when it does not.
     pub fn start(room: &Room) -> Option<Self> {
+        Self::start_with(room, "")
+    }
+
+    /// [`Dockerd::start`] with more options.
+    pub fn start_with(room: &Room, options: &str) -> Option<Self> {
         let dir = room.path("dockerd");
         std::fs::create_dir_all(&dir).expect("mkdir");
         let log = std::fs::File::create(dir.join("log")).expect("log");
@@ -24,7 +29,7 @@ impl Dockerd {
         let script = format!(
             "mount --make-rprivate / && mount -t tmpfs tmpfs /run && ip link set lo up \
              && exec dockerd --data-root {dir}/data --exec-root {dir}/exec --pidfile {dir}/pid --host unix://{dir}/sock \
-                --storage-driver vfs --exec-opt native.cgroupdriver=cgroupfs --bridge none --iptables=false --ip6tables=false",
+                --storage-driver vfs --exec-opt native.cgroupdriver=cgroupfs --bridge none --iptables=false --ip6tables=false {options}",
             dir = dir.display()
         );
         // A process group of its own, so that the end takes containerd along; --kill-child for a test that dies.

@@ -260,13 +260,14 @@ fn docker_exec_s_words_and_codes() {
             "OCI runtime exec failed: exec failed: exec: nosuch: not found in the container's PATH\n".into(),
         ),
         ("web /dir", 126, "OCI runtime exec failed: exec failed: exec: /dir: is a directory\n".into()),
-        ("web", 1, "dock: 'dock exec' requires at least 2 argument(s).\nSee 'dock exec --help'.\n".into()),
         ("--nope web true", 125, "unknown flag: --nope\nSee 'dock exec --help'.\n".into()),
         ("-u", 125, "flag needs an argument: -u\nSee 'dock exec --help'.\n".into()),
     ] {
         let ran = web.sh(&format!("dock exec {words}"));
         assert_eq!((ran.code, ran.stderr.as_str()), (code, message.as_str()), "{words}");
     }
+    let ran = web.sh("dock exec web");
+    assert!(ran.code == 1 && ran.stderr.starts_with("\"dock exec\" requires at least 2 arguments.\n"), "{ran:#?}");
     web.child.0.kill().unwrap();
     web.child.0.wait().unwrap();
     let message = format!("Error response from daemon: container {} is not running\n", web.id);
@@ -370,7 +371,7 @@ fn a_user_namespace_is_entered_with_the_rest() {
     let _mapped = Kill(spawn.stdin(Stdio::null()).spawn().unwrap());
     let exec = "ctr-exec --state run/containers/mapped/state.json";
     web.eventually(|| web.sh(&format!("{exec} -- true")).code == 0);
-    web.sh(&format!("{exec} -d --pid-file pid -- sleep 998")).ok();
+    web.sh(&format!("{exec} -d --pid-file pid -- sleep 998 </dev/null >/dev/null 2>&1")).ok();
     let pid = fs::read_to_string(web.room.path("pid")).unwrap();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     assert!(status.contains("Uid:\t200000\t200000"), "{status}");

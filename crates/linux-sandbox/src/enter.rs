@@ -5,6 +5,7 @@ use crate::cgroups::{Hierarchies, write};
 use crate::error::{Call, Error, Result};
 use crate::namespaces::Namespace;
 use crate::steps::{Mechanism, Scene, all, quote};
+use crate::sys;
 use crate::walk::{self, Links};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -13,16 +14,18 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
 use serde::Serialize;
+use std::cell::RefCell;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A process of the container to enter.
 #[derive(Debug, Clone)]
 pub struct Target {
-    pid: i32,
-    pidfd: Rc<OwnedFd>,
+    pub(crate) pid: i32,
+    pub(crate) pidfd: Rc<OwnedFd>,
 }
 
 /// Every kind that a process can enter.
@@ -55,6 +58,21 @@ impl Target {
     pub fn lives(&self) -> bool {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut [PollFd::new(&*self.pidfd, PollFlags::IN)], Some(&now)) == Ok(0)
+    }
+
+    /// Sends a signal of any number. False: the process has ended.
+    pub fn signal(&self, signal: i32) -> std::result::Result<bool, Error> {
+        match sys::pidfd_send_signal(&*self.pidfd, signal) {
+            Err(Errno::SRCH) => Ok(false),
+            sent => sent.call(|| format!("pidfd_send_signal({}, {signal})", self.pid)).map(|()| true),
+        }
+    }
+
+    /// Waits at most so long for its end; whether that came.
+    pub fn ends_within(&self, patience: Duration) -> bool {
+        let seconds = i64::try_from(patience.as_secs()).unwrap_or(i64::MAX);
+        let patience = Timespec { tv_sec: seconds, tv_nsec: patience.subsec_nanos().into() };
+        poll(&mut [PollFd::new(&*self.pidfd, PollFlags::IN)], Some(&patience)).is_ok_and(|ready| ready > 0)
     }
 
     fn must_live(&self) -> Result<()> {
@@ -199,6 +217,37 @@ impl Mechanism for Outlive {
     fn run(&self, scene: &mut Scene) -> Result<()> {
         scene.outlives = true;
         rustix::process::set_parent_process_death_signal(None).call(|| "prctl(PR_SET_PDEATHSIG, 0)".into())
+    }
+}
+
+/// Gives the process the standard error that ours was before it became a log.
+#[derive(Debug, Serialize)]
+pub struct FirstStderr {
+    #[serde(skip)]
+    first: RefCell<Option<OwnedFd>>,
+}
+
+impl FirstStderr {
+    /// From here on what this program says goes to `log`, emptied first.
+    pub fn log_to(log: &Path) -> std::result::Result<Self, Error> {
+        let line = || format!("open({log:?})");
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::APPEND | OFlags::CLOEXEC;
+        let file = open(log, flags, Mode::from_raw_mode(0o600)).call(line)?;
+        let first = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).call(|| "dup(2)".into())?;
+        rustix::stdio::dup2_stderr(&file).call(line)?;
+        Ok(Self { first: RefCell::new(Some(first)) })
+    }
+}
+
+impl Mechanism for FirstStderr {
+    fn shell(&self) -> String {
+        ": # stderr is not the log".into()
+    }
+
+    fn run(&self, _: &mut Scene) -> Result<()> {
+        // Not one copy may stay behind: a caller that reads to the end of a pipe would wait for the exec.
+        let Some(first) = self.first.take() else { return Ok(()) };
+        rustix::stdio::dup2_stderr(&first).call(|| "dup2(<stderr>, 2)".into())
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::{Call, Error, Result, cause};
 use crate::steps::{Mechanism, Scene, in_rootfs, quote};
 use crate::sys;
 use crate::walk::{self, Links};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, openat2, statat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, accessat, openat2, statat};
 use rustix::io::Errno;
 use rustix::process::{fchdir, getcwd};
 use serde::Serialize;
@@ -150,6 +150,10 @@ impl Exec {
         Look { command: self.command().into(), keep: self.keep, candidates: self.ready.candidates.clone() }
     }
 
+    pub(crate) fn candidates(&self) -> Vec<CString> {
+        self.ready.candidates.clone()
+    }
+
     fn command(&self) -> &str {
         self.args.first().map_or("", String::as_str)
     }
@@ -178,14 +182,36 @@ impl Exec {
                 }
             }
         }
-        let command = self.command();
-        let missing = if command.contains('/') {
-            format!("{command}: no such file in the container")
-        } else {
-            format!("{command}: not found in the container's PATH")
-        };
-        found.unwrap_or(Error::Exec { code: 127, message: missing })
+        found.unwrap_or_else(|| missing(self.command()))
     }
+}
+
+fn missing(command: &str) -> Error {
+    let place =
+        if command.contains('/') { "no such file in the container" } else { "not found in the container's PATH" };
+    Error::Exec { code: 127, message: format!("{command}: {place}") }
+}
+
+/// Whether one of the files could be executed, as far as can be told without doing it.
+pub(crate) fn look_up(command: &str, candidates: &[CString]) -> Result<()> {
+    let mut found = None;
+    for candidate in candidates {
+        let path = candidate.to_string_lossy();
+        let denied = |message: String| Error::Exec { code: 126, message: format!("{path}: {message}") };
+        match statat(CWD, &*path, AtFlags::empty()).map(|found| FileType::from_raw_mode(found.st_mode)) {
+            Ok(FileType::Directory) => drop(found.get_or_insert(denied("is a directory".into()))),
+            Ok(_) => match accessat(CWD, &*path, Access::EXEC_OK, AtFlags::EACCESS) {
+                Ok(()) => return Ok(()),
+                Err(errno) => {
+                    let message = diagnose(&path, errno).unwrap_or_else(|| cause(errno.raw_os_error()));
+                    found.get_or_insert(denied(message));
+                }
+            },
+            Err(Errno::ACCESS) => drop(found.get_or_insert(denied(cause(libc::EACCES)))),
+            Err(_) => {}
+        }
+    }
+    Err(found.unwrap_or_else(|| missing(command)))
 }
 
 impl Mechanism for Exec {

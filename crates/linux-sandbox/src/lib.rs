@@ -8,6 +8,7 @@
 
 #![allow(clippy::unnecessary_debug_formatting, reason = "calls are shown as strace shows them, with paths in quotes")]
 
+mod await_start;
 mod background;
 mod capabilities;
 mod cgroups;
@@ -36,13 +37,15 @@ mod terminal;
 mod view;
 mod walk;
 
+pub use await_start::{AwaitStart, start};
 pub use background::{Stdio, close_inherited, fork_into_background};
 pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
 pub use cgroups::{
     CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, Throttle, oom_killed,
+    remove_cgroup,
 };
 pub use devices::{Device, DeviceKind, Devices};
-pub use enter::{Enter, EnterCgroups, NullStdio, Outlive, Target};
+pub use enter::{Enter, EnterCgroups, FirstStderr, NullStdio, Outlive, Target};
 pub use error::Error;
 pub use exec::{Exec, Look, MakeWorkDir, WorkDir};
 pub use hooks::{Hook, Hooks, Moment, State};

@@ -1,13 +1,15 @@
 //! `pidfd_open(2)`: the process itself instead of a number that may be another's tomorrow.
 
+use crate::enter::Target;
 use crate::error::{Call, Result};
 use crate::signals::is_passed_on;
 use crate::steps::Step;
 use crate::sys;
-use crate::terminal::{Terminal, unblock};
+use crate::terminal::{Terminal, hear, unblock};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, read, write};
+use rustix::net::{SocketFlags, accept_with};
 use std::path::Path;
 
 /// How a process ended.
@@ -54,6 +56,26 @@ impl Running {
     /// The PID of the first process, as this process sees it.
     pub fn pid(&self) -> i32 {
         self.pid
+    }
+
+    /// A process of somebody else's making that has become our child. Its terminal comes in at `console`.
+    pub fn adopt(process: &Target, console: Option<impl AsFd>) -> std::result::Result<Self, crate::Error> {
+        let signals = sys::signal_fd().call(|| "signalfd()".into())?;
+        let master = match console {
+            None => None,
+            Some(listener) => {
+                let line = || "accept(<console>)".into();
+                hear(accept_with(listener, SocketFlags::CLOEXEC).call(line)?).and_then(|(_, master)| master)
+            }
+        };
+        let pidfd = process.pidfd.try_clone().call(|| "dup(<pidfd>)".into())?;
+        Ok(Self { pid: process.pid, pidfd, signals, master })
+    }
+
+    /// Ends it and waits for its end.
+    pub fn kill(&self) {
+        let _ = sys::pidfd_send_signal(&self.pidfd, libc::SIGKILL);
+        let _ = self.reap();
     }
 
     /// Hands the container's terminal to whoever listens at the socket `path`, and forgets it.

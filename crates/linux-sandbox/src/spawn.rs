@@ -59,7 +59,8 @@ fn start(plan: &Plan, scene: &mut Scene, signals: OwnedFd) -> Result<Running> {
     let Some((pid, pidfd)) = sys::clone3(flags, None).call(|| clone_line(plan))? else {
         drop((ours, errors, signals));
         scene.socket = Some(theirs);
-        child(plan, scene, &report);
+        scene.report = Some(report);
+        child(plan, scene);
     };
     drop((theirs, report));
     let mut running = Running { pid: pid.as_raw_nonzero().get(), pidfd, signals, master: None };
@@ -193,11 +194,15 @@ fn came_to_exec(errors: &OwnedFd) -> Result<()> {
 }
 
 /// Everything that the new process does before it is the container's.
-fn child(plan: &Plan, scene: &mut Scene, report: &OwnedFd) -> ! {
+fn child(plan: &Plan, scene: &mut Scene) -> ! {
     let Err(failed) = prepare(plan, scene).and_then(|()| inside(plan, scene)) else { sys::exit_now(125) };
     let mut message = vec![failed.code()];
     message.extend_from_slice(failed.to_string().as_bytes());
-    let _ = write(report, &message);
+    match &scene.report {
+        Some(report) => drop(write(report, &message)),
+        // The parent has gone on: what is wrong now, the container's stderr hears.
+        None => scene.say(&failed.to_string()),
+    }
     sys::exit_now(failed.code());
 }
 

@@ -1,9 +1,10 @@
 use crate::error::Result;
 use crate::{
-    Bind, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter, EnterCgroups, Error, Exec, Filesystem, Hooks,
-    Hostname, IdMap, IoPriority, Join, JoinCgroups, Label, Listener, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot,
-    NoNewPrivileges, NullStdio, OomScore, Outlive, OverlayRoot, Personality, Pivot, PropagationStep, ReadOnlyPaths,
-    ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault, Sysctls, TreeRoot, UnshareCgroup, User, WorkDir,
+    AwaitStart, Bind, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter, EnterCgroups, Error, Exec,
+    Filesystem, FirstStderr, Hooks, Hostname, IdMap, IoPriority, Join, JoinCgroups, Label, Listener, Look, Loopback,
+    MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio, OomScore, Outlive, OverlayRoot, Personality, Pivot,
+    PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault, Sysctls, TreeRoot,
+    UnshareCgroup, User, WorkDir,
 };
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
@@ -24,6 +25,7 @@ pub enum Step {
     OomScore(OomScore),
     EnterCgroups(EnterCgroups),
     Outlive(Outlive),
+    FirstStderr(FirstStderr),
     Enter(Enter),
     NullStdio(NullStdio),
     NamespaceRoot(NamespaceRoot),
@@ -59,6 +61,7 @@ pub enum Step {
     Scheduler(Scheduler),
     IoPriority(IoPriority),
     Personality(Personality),
+    AwaitStart(AwaitStart),
     Exec(Exec),
 }
 
@@ -109,6 +112,8 @@ pub struct Scene {
     pub(crate) notes: Option<OwnedFd>,
     /// Held while a cgroup of ours has no process yet.
     pub(crate) locks: Vec<OwnedFd>,
+    /// Takes an error to the parent; closed, it says that there is none.
+    pub(crate) report: Option<OwnedFd>,
     /// The process does not end with its parent.
     pub(crate) outlives: bool,
     /// The name for notes.
@@ -126,7 +131,11 @@ impl Scene {
 
     /// One line on stderr that is no error: what was asked for and could only be done in part.
     pub(crate) fn note(&self, line: &str) {
-        let line = format!("{}: note: {line}\n", self.program);
+        self.say(&format!("note: {line}"));
+    }
+
+    pub(crate) fn say(&self, line: &str) {
+        let line = format!("{}: {line}\n", self.program);
         if let Some(fd) = &self.notes {
             let _ = rustix::io::write(fd, line.as_bytes());
         }
@@ -140,6 +149,7 @@ impl Step {
             Self::EnterPid(step) | Self::Enter(step) => step,
             Self::EnterCgroups(step) => step,
             Self::Outlive(step) => step,
+            Self::FirstStderr(step) => step,
             Self::NullStdio(step) => step,
             Self::Clone(step) => step,
             Self::IdMap(step) => step,
@@ -178,6 +188,7 @@ impl Step {
             Self::Scheduler(step) => step,
             Self::IoPriority(step) => step,
             Self::Personality(step) => step,
+            Self::AwaitStart(step) => step,
             Self::Exec(step) => step,
         }
     }
@@ -205,7 +216,7 @@ impl Step {
             Self::Cgroups(_) | Self::JoinCgroups(_) | Self::EnterCgroups(_) | Self::UnshareCgroup(_) => "cgroup",
             Self::EnterPid(_) | Self::Enter(_) | Self::Clone(_) | Self::Join(_) => "namespaces",
             Self::Outlive(_) => "background",
-            Self::NullStdio(_) => "standard input and output",
+            Self::FirstStderr(_) | Self::NullStdio(_) => "standard input and output",
             Self::IdMap(_) | Self::NamespaceRoot(_) => "user namespace",
             Self::OomScore(_) => "oom_score_adj",
             Self::Propagation(_) => "propagation",
@@ -232,7 +243,7 @@ impl Step {
             Self::Scheduler(_) => "scheduler",
             Self::IoPriority(_) => "io priority",
             Self::Personality(_) => "personality",
-            Self::Look(_) | Self::Exec(_) => "exec",
+            Self::Look(_) | Self::AwaitStart(_) | Self::Exec(_) => "exec",
         }
     }
 }

@@ -22,7 +22,7 @@ mod target;
 
 use anyhow::Context;
 use clap::Parser;
-use linux_sandbox::{Plan, Step, Terminal};
+use linux_sandbox::{FirstStderr, Plan, Step, Terminal};
 use plan::Around;
 use process::Process;
 use rustix::fd::OwnedFd;
@@ -75,11 +75,11 @@ struct Args {
     #[arg(long)]
     privileged: bool,
 
-    /// Take the container from a state of the OCI runtime specification instead of the store
+    /// Take the container from a state of the OCI runtime specification; stdin, stdout and stderr are passed on
     #[arg(long, value_name = "FILE", conflicts_with = "container")]
     state: Option<PathBuf>,
 
-    /// Take the process from a file as the runtime specification has it; stdin, stdout and stderr are passed on
+    /// Take the process from a file as the runtime specification has it
     #[arg(long, value_name = "FILE")]
     process: Option<PathBuf>,
 
@@ -94,6 +94,22 @@ struct Args {
     /// Pass COUNT descriptors from 3 on to the process
     #[arg(long, value_name = "COUNT", default_value_t = 0, hide_default_value = true)]
     preserve_fds: u32,
+
+    /// Add a supplementary group
+    #[arg(long, value_name = "GID")]
+    group_add: Vec<u32>,
+
+    /// Add a capability
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_add: Vec<String>,
+
+    /// No exec gives the process more rights
+    #[arg(long)]
+    no_new_privileges: bool,
+
+    /// Say what there is to say in FILE instead of on stderr, which is the process's
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
 
     /// Word errors and exit as docker's client does
     #[arg(long)]
@@ -124,11 +140,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
+    let stderr = args.log.as_deref().map(FirstStderr::log_to).transpose()?;
     let container = find(args)?;
     let process = process::wanted(args, &container)?;
     let terminal = open_terminal(args, &process);
     let around = around(args, terminal.as_ref());
-    let steps = plan::steps(&container, &process, &around)?;
+    let mut steps = plan::steps(&container, &process, &around)?;
+    steps.splice(2..2, stderr.map(Step::FirstStderr));
     if args.plan {
         return print_plan(out, &steps);
     }
@@ -145,12 +163,12 @@ fn find(args: &Args) -> anyhow::Result<Container> {
 }
 
 fn passes_stdin(args: &Args) -> bool {
-    args.process.is_some() || args.interactive && !args.detach
+    args.state.is_some() || args.interactive && !args.detach
 }
 
 fn around(args: &Args, terminal: Option<&Terminal>) -> Around {
     let null = match args {
-        Args { process: Some(_), .. } => Vec::new(),
+        Args { state: Some(_), .. } => Vec::new(),
         Args { detach: true, .. } => vec![0, 1, 2],
         Args { interactive: false, .. } => vec![0],
         _ => Vec::new(),

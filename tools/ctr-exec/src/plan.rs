@@ -2,10 +2,12 @@
 
 use crate::process::Process;
 use crate::target::Container;
+use anyhow::Context;
 use linux_sandbox::{
     Capabilities, Clone, Console, EnterCgroups, Exec, Namespace, NamespaceRoot, NoNewPrivileges, NullStdio, OomScore,
-    Outlive, Rlimits, SignalsToDefault, Step, User, WorkDir,
+    Outlive, Profile, Rlimits, Seccomp, SignalsToDefault, Step, User, WorkDir,
 };
+use serde_json::Value;
 
 /// What the command line adds to the process.
 #[derive(Debug)]
@@ -49,33 +51,58 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
         steps.push(Step::Rlimits(Rlimits::new(limits.collect())?));
     }
     steps.push(Step::WorkDir(WorkDir { path: process.cwd.clone() }));
-    steps.extend(who(process, sets_groups)?);
+    steps.push(user(process, sets_groups)?);
     steps.push(Step::Signals(SignalsToDefault {}));
-    steps.push(Step::Exec(Exec::new(process.args.clone(), process.env.clone())?.keeping(around.preserve_fds)));
+    let exec = Exec::new(process.args.clone(), process.env.clone())?.keeping(around.preserve_fds);
+    steps.push(Step::Look(exec.look()));
+    steps.extend(rights(container, process)?);
+    steps.push(Step::Exec(exec));
     Ok(steps)
 }
 
-/// What the container's own process may do, and no more.
-fn who(process: &Process, sets_groups: bool) -> anyhow::Result<Vec<Step>> {
+fn user(process: &Process, sets_groups: bool) -> anyhow::Result<Step> {
     let user = &process.user;
     let asked = process.capabilities.clone().unwrap_or_default();
-    Capabilities::check(asked.bounding.iter().chain(&asked.effective).chain(&asked.permitted))?;
-    let mut steps = vec![
-        Step::User(User {
-            uid: user.uid,
-            gid: user.gid,
-            groups: sets_groups.then(|| user.additional_gids.clone()),
-            umask: user.umask.unwrap_or(0o022),
-            bounding: asked.bounding,
-        }),
-        Step::Capabilities(Capabilities {
-            effective: asked.effective,
-            permitted: asked.permitted,
-            ..Capabilities::default()
-        }),
-    ];
+    Capabilities::check(
+        asked
+            .bounding
+            .iter()
+            .chain(&asked.effective)
+            .chain(&asked.permitted)
+            .chain(&asked.inheritable)
+            .chain(&asked.ambient),
+    )?;
+    Ok(Step::User(User {
+        uid: user.uid,
+        gid: user.gid,
+        groups: sets_groups.then(|| user.additional_gids.clone()),
+        umask: user.umask.unwrap_or(0o022),
+        bounding: asked.bounding,
+    }))
+}
+
+/// What the container's own process may do, and no more. Without `no_new_privs` a filter needs a capability that
+/// goes next, so the filter comes first; else it comes last and need not allow what the steps before it do.
+fn rights(container: &Container, process: &Process) -> anyhow::Result<Vec<Step>> {
+    let asked = process.capabilities.clone().unwrap_or_default();
+    let filter = match &container.config["linux"]["seccomp"] {
+        Value::Null => None,
+        profile => {
+            let profile: Profile = serde_json::from_value(profile.clone()).context("config.json: linux.seccomp")?;
+            Some(Step::Seccomp(Seccomp::new(&profile)?))
+        }
+    };
+    let mut steps = vec![Step::Capabilities(Capabilities {
+        effective: asked.effective,
+        permitted: asked.permitted,
+        inheritable: asked.inheritable,
+        ambient: asked.ambient,
+    })];
     if process.no_new_privileges {
         steps.push(Step::NoNewPrivileges(NoNewPrivileges {}));
+        steps.extend(filter);
+    } else {
+        steps.splice(0..0, filter);
     }
     Ok(steps)
 }

@@ -57,6 +57,10 @@ pub struct Capabilities {
     pub effective: Vec<String>,
     #[serde(default)]
     pub permitted: Vec<String>,
+    #[serde(default)]
+    pub inheritable: Vec<String>,
+    #[serde(default)]
+    pub ambient: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -96,9 +100,19 @@ pub fn wanted(args: &Args, container: &Container) -> anyhow::Result<Process> {
     }
     set_user(&mut process, args, container)?;
     set_environment(&mut process, args)?;
+    process.user.additional_gids.extend(&args.group_add);
+    process.no_new_privileges |= args.no_new_privileges;
+    for name in &args.cap_add {
+        let name = bundle::parse_capability(name)?.to_owned();
+        let sets = process.capabilities.get_or_insert_default();
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+            set.push(name.clone());
+        }
+    }
     if args.privileged {
         let all: Vec<String> = bundle::all_capabilities().into_iter().map(Into::into).collect();
-        let all = Capabilities { bounding: all.clone(), effective: all.clone(), permitted: all };
+        let all =
+            Capabilities { bounding: all.clone(), effective: all.clone(), permitted: all, ..Capabilities::default() };
         process.capabilities = Some(all);
     }
     Ok(process)

@@ -38,6 +38,7 @@ pub struct Hook {
 pub struct Process {
     #[serde(default)]
     pub terminal: bool,
+    pub console_size: Option<ConsoleSize>,
     #[serde(default)]
     pub user: User,
     #[serde(default)]
@@ -79,6 +80,12 @@ pub struct IoPriority {
     pub class: String,
     #[serde(default)]
     pub priority: i64,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct ConsoleSize {
+    pub height: u16,
+    pub width: u16,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -20,6 +20,7 @@
 mod audience;
 mod background;
 mod config;
+mod create;
 mod ends;
 mod health;
 mod hooks;
@@ -77,6 +78,9 @@ struct Args {
     #[arg(long, value_name = "PID")]
     die_with_parent: Option<i32>,
 
+    #[command(flatten)]
+    create: create::Options,
+
     /// Print the list of steps as JSON and do nothing
     #[arg(long, conflicts_with = "explain")]
     plan: bool,
@@ -101,6 +105,7 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     if args.detach {
         linux_sandbox::close_inherited()?;
     }
+    let stderr = args.create.open_log()?;
     let mut bundle = read_bundle(args)?;
     if !args.plan {
         bundle::add_init_layer(&mut bundle)?;
@@ -110,9 +115,14 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     let (config, _joined) = read_config(dir)?;
     let id = container_id(args, dir)?;
     let terminal = open_terminal(args, &config);
-    let steps = make_steps(args, &bundle, &config, &id, terminal.as_ref())?;
+    let mut steps = make_steps(args, &bundle, &config, &id, terminal.as_ref())?;
+    create::prepare(&args.create, stderr, &mut steps, &config, &id)?;
     if args.plan {
         return print_plan(out, &steps);
+    }
+    if let Some(state_dir) = &args.create.create {
+        let plan = Plan { steps, explain: args.explain, program: "ctr-spawn".into() };
+        return create::create(&args.create, state_dir, &plan, &bundle, &id).map(|()| exit::DONE);
     }
     let kept = life::Kept::take(dir, &id)?;
     let plan = Plan { steps, explain: args.explain, program: "ctr-spawn".into() };

@@ -181,10 +181,7 @@ impl Cgroups {
     /// Puts each limit where its controller is; a limit for which there is no controller is an error. `name` is
     /// a path below the root of each tree (below the own cgroup without root).
     pub fn new(trees: &Hierarchies, name: &str, limits: &[Limit], below_own: bool) -> std::result::Result<Self, Error> {
-        let name = name.trim_matches('/');
-        if name.is_empty() || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(Error::refused(format!("cgroup path {name:?}: not a path below the root of a tree")));
-        }
+        let name = checked(name)?;
         let mut groups: BTreeMap<&Path, Group> = BTreeMap::new();
         for limit in limits {
             let Some((tree, controller)) = trees.of(limit) else {
@@ -218,6 +215,32 @@ impl Cgroups {
         Ok(Self { groups: groups.into_values().collect() })
     }
 
+    /// A group in every tree, limited or not: whoever stops, counts or ends all processes of a container needs one.
+    pub fn in_every_tree(&mut self, trees: &Hierarchies, name: &str) -> std::result::Result<(), Error> {
+        let name = checked(name)?;
+        for tree in &trees.0 {
+            let path = tree.mount.join(name);
+            if self.groups.iter().any(|group| group.path == path) {
+                continue;
+            }
+            let useful = |name: &&String| !tree.unified || matches!(name.as_str(), "cpu" | "io" | "memory" | "pids");
+            let controllers: Vec<String> = tree.controllers.iter().filter(useful).cloned().collect();
+            let above = path.ancestors().skip(1).take_while(|dir| dir.starts_with(&tree.mount)).map(Into::into);
+            let mut enable: Vec<PathBuf> = above.filter(|_| tree.unified && !controllers.is_empty()).collect();
+            enable.reverse();
+            self.groups.push(Group { path, controllers, enable, writes: Vec::new(), devices: Vec::new() });
+        }
+        Ok(())
+    }
+
+    /// Writes the limits into cgroups that are in use. One limit may stand in the way of another that changes too:
+    /// what is refused is tried once more behind the rest.
+    pub fn rewrite(&self) -> std::result::Result<(), Error> {
+        let all = || self.groups.iter().flat_map(|group| group.writes.iter().map(move |write| (group, write)));
+        let refused: Vec<_> = all().filter(|(group, (file, content))| group.write(file, content).is_err()).collect();
+        refused.into_iter().try_for_each(|(group, (file, content))| group.write(file, content))
+    }
+
     fn make(&self, scene: &mut Scene) -> Result<()> {
         for group in &self.groups {
             let (lock, dir) = group.make()?;
@@ -247,6 +270,15 @@ impl Cgroups {
         }
         Ok(())
     }
+}
+
+/// A name that leads below the root of a tree, and never to the root itself, whose processes are everybody's.
+fn checked(name: &str) -> std::result::Result<&str, Error> {
+    let name = name.trim_matches('/');
+    if name.is_empty() || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(Error::refused(format!("cgroup path {name:?}: not a path below the root of a tree")));
+    }
+    Ok(name)
 }
 
 /// Version 2 counts swap by itself, everybody else memory and swap together.
@@ -312,7 +344,8 @@ impl Group {
                 _ => break,
             }
         }
-        let Some(parent) = self.path.parent() else { return };
+        // Only what is below dock/ is ours to sweep: in any other place an empty one may be somebody's.
+        let Some(parent) = self.path.parent().filter(|parent| parent.ends_with("dock")) else { return };
         let Ok(above) = open(parent, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
             return;
         };
@@ -373,6 +406,27 @@ impl Mechanism for Cgroups {
     fn undo(&self) {
         self.groups.iter().for_each(Group::remove);
     }
+}
+
+/// Kills whatever is in a cgroup and the ones below it, and removes them. Gone already is fine.
+pub fn remove_cgroup(path: &Path) -> std::result::Result<(), Error> {
+    if !path.parent().is_some_and(|parent| parent.join("cgroup.procs").exists()) && path.exists() {
+        return Err(Error::refused(format!("{}: the root of a tree, or no cgroup at all", path.display())));
+    }
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroup(&entry.path())?;
+        }
+    }
+    let group = Group {
+        path: path.into(),
+        controllers: Vec::new(),
+        enable: Vec::new(),
+        writes: Vec::new(),
+        devices: Vec::new(),
+    };
+    group.remove();
+    if path.exists() { Err(Errno::BUSY).call(|| format!("rmdir({path:?})")) } else { Ok(()) }
 }
 
 /// Whether the kernel killed a process of this container for want of memory. To be asked before the end of it.

@@ -1,0 +1,117 @@
+//! update: limits of a container that runs, into the files of its cgroups.
+
+use crate::store::Store;
+use anyhow::{Context, bail};
+use linux_sandbox::{Cgroups, Hierarchies, Limit};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::path::PathBuf;
+
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// ID of the container
+    id: String,
+
+    /// Read `linux.resources` from FILE; - is stdin
+    #[arg(short, long, value_name = "FILE")]
+    resources: Option<PathBuf>,
+
+    /// Microseconds of a period
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_period: Option<i64>,
+
+    /// Processor time in each period
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
+    cpu_quota: Option<i64>,
+
+    /// Relative share of processor time
+    #[arg(long, value_name = "SHARES")]
+    cpu_share: Option<i64>,
+
+    /// Processors
+    #[arg(long, value_name = "LIST")]
+    cpuset_cpus: Option<String>,
+
+    /// Memory nodes
+    #[arg(long, value_name = "LIST")]
+    cpuset_mems: Option<String>,
+
+    /// Memory
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory: Option<i64>,
+
+    /// Memory that is kept when memory is short
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory_reservation: Option<i64>,
+
+    /// Memory and swap together
+    #[arg(long, value_name = "BYTES", allow_hyphen_values = true)]
+    memory_swap: Option<i64>,
+
+    /// Processes and threads
+    #[arg(long, value_name = "COUNT", allow_hyphen_values = true)]
+    pids_limit: Option<i64>,
+}
+
+pub fn verb(store: &Store, options: &Options) -> anyhow::Result<()> {
+    let container = store.find(&options.id)?;
+    let resources = match &options.resources {
+        Some(file) => read(file)?,
+        None => of_options(options),
+    };
+    let limits = limits(&resources)?;
+    let config = container.config()?;
+    let default = format!("dock/{}", container.state.id);
+    let name = config["linux"]["cgroupsPath"].as_str().filter(|path| !path.is_empty()).unwrap_or(&default);
+    let root = rustix::process::geteuid().is_root();
+    let cgroups = Cgroups::new(&Hierarchies::of_this_host()?, name, &limits, !root)?;
+    Ok(cgroups.rewrite()?)
+}
+
+fn read(file: &PathBuf) -> anyhow::Result<Value> {
+    let name = || file.display().to_string();
+    let mut text = String::new();
+    if file.as_os_str() == "-" {
+        std::io::stdin().read_to_string(&mut text).context("<stdin>")?;
+    } else {
+        text = std::fs::read_to_string(file).with_context(name)?;
+    }
+    serde_json::from_str(&text).with_context(name)
+}
+
+fn of_options(options: &Options) -> Value {
+    json!({
+        "memory": { "limit": options.memory, "reservation": options.memory_reservation, "swap": options.memory_swap },
+        "cpu": {
+            "shares": options.cpu_share, "quota": options.cpu_quota, "period": options.cpu_period,
+            "cpus": options.cpuset_cpus, "mems": options.cpuset_mems,
+        },
+        "pids": { "limit": options.pids_limit },
+    })
+}
+
+/// What is asked for; zero, empty and absent are "as it is", as runc has it.
+fn limits(resources: &Value) -> anyhow::Result<Vec<Limit>> {
+    let number = |group: &str, name: &str| resources[group][name].as_i64().filter(|number| *number != 0);
+    let text = |name: &str| resources["cpu"][name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut limits = Vec::new();
+    limits.extend(number("memory", "limit").map(Limit::Memory));
+    limits.extend(number("memory", "swap").map(Limit::MemorySwap));
+    limits.extend(number("memory", "reservation").map(Limit::MemoryReservation));
+    limits.extend(number("cpu", "shares").and_then(|shares| u64::try_from(shares).ok()).map(Limit::CpuShares));
+    let period = number("cpu", "period").and_then(|period| u64::try_from(period).ok());
+    if period.is_some() || number("cpu", "quota").is_some() {
+        limits.push(Limit::CpuQuota(number("cpu", "quota").unwrap_or(-1), period));
+    }
+    limits.extend(text("cpus").map(Limit::CpusetCpus));
+    limits.extend(text("mems").map(Limit::CpusetMems));
+    limits.extend(number("pids", "limit").map(Limit::Pids));
+    for (file, content) in resources["unified"].as_object().into_iter().flatten() {
+        let Some(content) = content.as_str() else { bail!("unified: {file}: not a string") };
+        limits.push(Limit::Unified(file.clone(), content.into()));
+    }
+    if resources["blockIO"]["weight"].as_i64().is_some_and(|weight| weight != 0) {
+        bail!("update: blockIO.weight: not in this release");
+    }
+    Ok(limits)
+}
