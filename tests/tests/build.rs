@@ -158,8 +158,7 @@ fn mistakes_name_file_line_and_cause() {
         ("FROM scratch\n\nRUNN x\n", "Dockerfile:3: unknown instruction \"RUNN\": did you mean RUN?"),
         ("FROM scratch\nCOPY nope /\n", "Dockerfile:2: COPY: nope: not found"),
         ("FROM scratch\nCOPY f d/g /x\n", "Dockerfile:2: COPY has more than one source"),
-        ("FROM scratch\nCOPY --link f /\n", "Dockerfile:2: COPY --link is not supported yet"),
-        ("FROM scratch\nCOPY --chmod=u+x f /\n", "Dockerfile:2: --chmod=u+x: want an octal mode"),
+        ("FROM scratch\nCOPY --chmod=u+y f /\n", "Dockerfile:2: --chmod=u+y: want octal digits, or changes like"),
         ("FROM scratch\nRUN --mount=type=tmpfs,target=/x y\n", "Dockerfile:2: RUN --mount is not supported yet"),
         ("FROM scratch\nRUN x\n", "Dockerfile:2: FROM scratch has nothing that could run"),
         ("FROM scratch\nENV a=${b\n", "Dockerfile:2: "),
@@ -236,7 +235,7 @@ fn add_unpacks_archives_by_their_content() {
     room.sh(
         "mkdir -p t/dir && echo 1 >t/dir/f && ln t/dir/f t/dir/hard && ln -s f t/dir/soft && chmod 2750 t/dir && chown 3:4 t/dir/f
          mkdir ctx && cd t && tar cf ../ctx/plain.bin dir && gzip <../ctx/plain.bin >../ctx/gz && zstd -q <../ctx/plain.bin >../ctx/zst
-         echo text | gzip >../ctx/note.gz; echo no >../ctx/no.tar; tar cjf ../ctx/bz dir 2>/dev/null || printf BZh9 >../ctx/bz",
+         echo text | gzip >../ctx/note.gz; echo no >../ctx/no.tar",
     )
     .ok();
     build(
@@ -258,8 +257,6 @@ fn add_unpacks_archives_by_their_content() {
         assert!(found.lines().any(|own| own == line), "no {line:?} in\n{found}");
     }
     assert_eq!(room.sh("stat -c %h box/rootfs/p/dir/f").ok(), "2");
-    room.write("ctx/Dockerfile", "FROM scratch\nADD bz /\n");
-    room.sh("dfile-build -q ctx").fails(1, "bzip2 and xz are not supported yet");
     room.sh("cd t && tar cPf ../ctx/evil --transform 's,^dir,../../up,' dir").ok();
     room.write("ctx/Dockerfile", "FROM scratch\nADD evil /\n");
     room.sh("dfile-build -q ctx").fails(1, "the path has .. in it");

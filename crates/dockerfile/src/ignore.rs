@@ -1,7 +1,7 @@
 //! Patterns: `.dockerignore` by the rules of moby's patternmatcher, and the wildcards of COPY by Go's
 //! `filepath.Match`. Both are anchored at the root of the context.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 
 /// A line of `.dockerignore` longer than this, or more lines than this, is not one.
 const LONGEST_PATTERN: usize = 4096;
@@ -22,28 +22,39 @@ impl Ignore {
             if line.starts_with('#') || line.trim().is_empty() {
                 continue;
             }
-            let line = line.trim();
-            let (exception, pattern) = match line.strip_prefix('!') {
-                Some(rest) => (true, rest.trim()),
-                None => (false, line),
-            };
-            if pattern.is_empty() {
-                bail!("line {}: a lone !", index + 1);
-            }
-            if pattern.len() > LONGEST_PATTERN || ignore.rules.len() >= MOST_PATTERNS {
-                bail!("line {}: too long, or too many lines", index + 1);
-            }
-            let cleaned = clean(pattern);
-            if cleaned == "." {
-                continue;
-            }
-            let Some(pattern) = Pattern::new(&cleaned, true) else {
-                bail!("line {}: bad pattern {pattern:?}", index + 1);
-            };
-            ignore.has_exceptions |= exception;
-            ignore.rules.push((exception, pattern));
+            ignore.add(line.trim()).with_context(|| format!("line {}", index + 1))?;
         }
         Ok(ignore)
+    }
+
+    /// The patterns of `--exclude`, one each.
+    pub fn of(patterns: &[String]) -> anyhow::Result<Self> {
+        let mut ignore = Self::default();
+        for pattern in patterns {
+            ignore.add(pattern).with_context(|| format!("--exclude={pattern}"))?;
+        }
+        Ok(ignore)
+    }
+
+    fn add(&mut self, rule: &str) -> anyhow::Result<()> {
+        let (exception, pattern) = match rule.strip_prefix('!') {
+            Some(rest) => (true, rest.trim()),
+            None => (false, rule),
+        };
+        if pattern.is_empty() {
+            bail!("no pattern, or a lone !");
+        }
+        if pattern.len() > LONGEST_PATTERN || self.rules.len() >= MOST_PATTERNS {
+            bail!("too long, or too many patterns");
+        }
+        let cleaned = clean(pattern);
+        if cleaned == "." {
+            return Ok(());
+        }
+        let Some(pattern) = Pattern::new(&cleaned, true) else { bail!("bad pattern {pattern:?}") };
+        self.has_exceptions |= exception;
+        self.rules.push((exception, pattern));
+        Ok(())
     }
 
     /// Whether a path below the root (no leading slash) is left out: a rule holds for everything below it too.
@@ -150,7 +161,7 @@ impl Pattern {
     }
 
     /// Whether the path or a directory above it matches.
-    fn matches_or_above(&self, path: &str) -> bool {
+    pub fn matches_or_above(&self, path: &str) -> bool {
         let ends = self.ends(path);
         let slashes = path.chars().enumerate().filter(|(_, c)| *c == '/').map(|(at, _)| at);
         slashes.chain([ends.len() - 1]).any(|at| ends[at])

@@ -5,40 +5,54 @@ use crate::below::{Kind as Place, inside};
 use crate::copy::Layer;
 use crate::source::{Entry, Root};
 use anyhow::{Context, bail};
-use layer_tar::codec::{self, Compression};
+use bzip2::read::MultiBzDecoder;
+use layer_tar::codec;
 use layer_tar::write::Device;
 use layer_tar::{Meta, Time, Xattrs};
+use liblzma::bufread::XzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use tar::EntryType;
 
 const BLOCK: usize = 512;
 const MOST_ENTRIES: usize = 4_000_000;
+/// What an xz stream may make us remember: `xz -9` takes 65 MiB.
+const XZ_MEMORY: u64 = 128 << 20;
 
 /// Whether a file is a tar archive, compressed or not.
-pub fn is_one(mut file: File, path: &Path) -> anyhow::Result<bool> {
-    let start = head(&mut file)?;
-    if start.starts_with(b"BZh") || start.starts_with(b"\xfd7zXZ\0") {
-        bail!("{}: ADD unpacks tar, gzip and zstd; bzip2 and xz are not supported yet: use COPY", path.display());
-    }
-    if Compression::detect(&start) == Compression::None {
-        return Ok(is_header(&start));
-    }
+pub fn is_one(mut file: File) -> anyhow::Result<bool> {
     file.seek(SeekFrom::Start(0))?;
     // What does not decompress is a file like any other.
-    Ok(codec::decoder(file).and_then(head).is_ok_and(|start| is_header(&start)))
+    Ok(plain(file).and_then(head).is_ok_and(|start| is_header(&start)))
 }
 
-fn head(stream: impl Read) -> std::io::Result<Vec<u8>> {
+/// The stream without what it is compressed with: people keep archives as .tar.gz, .tar.bz2, .tar.xz, .tar.zst.
+pub fn plain<'a>(mut from: impl Read + Send + 'a) -> std::io::Result<Box<dyn Read + Send + 'a>> {
+    let mut start = Vec::new();
+    from.by_ref().take(6).read_to_end(&mut start)?;
+    let (xz, bzip2) = (start.starts_with(b"\xfd7zXZ\0"), start.starts_with(b"BZh"));
+    let whole = Cursor::new(start).chain(from);
+    if xz {
+        let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
+        return Ok(Box::new(XzDecoder::new_stream(BufReader::with_capacity(256 << 10, whole), stream)));
+    }
+    if bzip2 {
+        return Ok(Box::new(MultiBzDecoder::new(whole)));
+    }
+    codec::decoder(whole)
+}
+
+pub fn head(stream: impl Read) -> std::io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(BLOCK);
     stream.take(BLOCK as u64).read_to_end(&mut start)?;
     Ok(start)
 }
 
 /// The checksum of a tar header is the sum of its bytes, itself counted as blanks.
-fn is_header(block: &[u8]) -> bool {
+pub fn is_header(block: &[u8]) -> bool {
     if block.len() < BLOCK || block[0] == 0 {
         return false;
     }
@@ -53,7 +67,7 @@ pub fn unpack<W: Write>(layer: &mut Layer<'_, W>, root: &Root, entry: &Entry, ta
     let shown = || entry.path.display().to_string();
     layer.directory(target)?;
     let mut last: HashMap<PathBuf, usize> = HashMap::new();
-    let mut archive = tar::Archive::new(codec::decoder(root.read(&entry.path)?)?);
+    let mut archive = tar::Archive::new(plain(root.read(&entry.path)?)?);
     for (index, member) in archive.entries()?.enumerate() {
         let member = member.with_context(shown)?;
         last.insert(inside(&member.path()?).with_context(shown)?, index);
@@ -62,7 +76,7 @@ pub fn unpack<W: Write>(layer: &mut Layer<'_, W>, root: &Root, entry: &Entry, ta
         }
     }
     let mut places: HashMap<PathBuf, PathBuf> = HashMap::new();
-    let mut archive = tar::Archive::new(codec::decoder(root.read(&entry.path)?)?);
+    let mut archive = tar::Archive::new(plain(root.read(&entry.path)?)?);
     for (index, member) in archive.entries()?.enumerate() {
         let mut member = member.with_context(shown)?;
         let own = inside(&member.path()?)?;

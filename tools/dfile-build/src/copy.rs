@@ -4,25 +4,34 @@ use crate::archive;
 use crate::below::{Below, Kind as Place};
 use crate::source::{Entry, Root, Source};
 use anyhow::{Context, bail};
+use dockerfile::Mode;
 use layer_tar::write::TarWriter;
 use layer_tar::{Kind, Meta, Time};
 use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What one COPY or ADD puts into the image.
 #[derive(Debug)]
-pub struct Plan<'a> {
-    pub root: &'a Root,
-    pub sources: &'a [Source],
+pub struct Plan {
+    pub sources: Vec<Taken>,
     /// Here-documents: name and content.
     pub inline: Vec<(String, String)>,
     /// Absolute, without links put in; a trailing slash is kept.
     pub destination: String,
     pub owner: Option<(u32, u32)>,
     /// Of files and copied directories, instead of their own.
-    pub mode: Option<u32>,
+    pub mode: Option<Mode>,
+}
+
+/// One source, and where it is read.
+#[derive(Debug)]
+pub struct Taken {
+    pub root: Arc<Root>,
+    pub source: Source,
+    /// An archive is not copied: what is in it is.
     pub unpack: bool,
 }
 
@@ -38,22 +47,19 @@ pub fn owner(spec: &str, below: &Below) -> anyhow::Result<(u32, u32)> {
     Ok((user.uid, user.gid))
 }
 
-/// The mode of `--chmod`.
-pub fn mode(text: &str) -> anyhow::Result<u32> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if mode <= 0o7777 && !text.starts_with('+') => Ok(mode),
-        _ => bail!("--chmod={text}: want an octal mode up to 7777; symbolic ones are not supported yet"),
-    }
+/// Whether `--chown` means the same in every image.
+pub fn is_number(spec: &str) -> bool {
+    spec.split(':').all(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// Writes the layer of a plan and enters it in `below`. Answers whether it holds anything.
-pub fn write(plan: &Plan<'_>, below: &mut Below, to: impl Write, latest: Option<i64>) -> anyhow::Result<()> {
-    let newest = plan.sources.iter().flat_map(|source| &source.entries).map(|entry| entry.meta.mtime).max();
+/// Writes the layer of a plan and enters it in `below`.
+pub fn write(plan: &Plan, below: &mut Below, to: impl Write, latest: Option<i64>) -> anyhow::Result<()> {
+    let newest = plan.sources.iter().flat_map(|taken| &taken.source.entries).map(|entry| entry.meta.mtime).max();
     let mut layer = Layer {
         tar: TarWriter::new(to, latest),
         below,
         owner: plan.owner,
-        mode: plan.mode,
+        mode: plan.mode.clone(),
         made: newest.unwrap_or(Time::at(latest.unwrap_or(0))),
         written: HashSet::new(),
         shared: HashMap::new(),
@@ -61,9 +67,9 @@ pub fn write(plan: &Plan<'_>, below: &mut Below, to: impl Write, latest: Option<
     let items = places(plan, layer.below)?;
     for (path, item) in &items {
         match item {
-            Item::Entry(entry) => layer.entry(path, entry, plan.root)?,
+            Item::Entry(entry, root) => layer.entry(path, entry, root)?,
             Item::Inline(content) => layer.inline(path, content)?,
-            Item::Archive(entry) => archive::unpack(&mut layer, plan.root, entry, path)?,
+            Item::Archive(entry, root) => archive::unpack(&mut layer, root, entry, path)?,
         }
     }
     layer.tar.finish()?;
@@ -71,44 +77,46 @@ pub fn write(plan: &Plan<'_>, below: &mut Below, to: impl Write, latest: Option<
 }
 
 enum Item<'a> {
-    Entry(&'a Entry),
+    Entry(&'a Entry, &'a Root),
     Inline(&'a str),
-    Archive(&'a Entry),
+    Archive(&'a Entry, &'a Root),
+}
+
+impl Item<'_> {
+    fn is_directory(&self) -> bool {
+        matches!(self, Item::Entry(entry, _) if entry.kind == Kind::Directory)
+    }
 }
 
 /// Where each file goes, each place once: a later source replaces an earlier one, as in docker.
-fn places<'a>(plan: &'a Plan<'_>, below: &Below) -> anyhow::Result<Vec<(PathBuf, Item<'a>)>> {
+fn places<'a>(plan: &'a Plan, below: &Below) -> anyhow::Result<Vec<(PathBuf, Item<'a>)>> {
     let resolved = below.resolve(Path::new(&plan.destination))?;
     let there = below.kind(&resolved);
     let into = plan.destination.ends_with('/') || there == Some(Place::Directory);
-    let files = plan.sources.iter().filter(|source| source.entries[0].kind != Kind::Directory).count();
+    let files = plan.sources.iter().filter(|taken| taken.source.entries[0].kind != Kind::Directory).count();
     if !into && (plan.sources.len() > 1 || files + plan.inline.len() > 1) {
         bail!("several sources: the destination {:?} must end with / or be a directory", plan.destination);
     }
     let mut items = Places::default();
-    for source in plan.sources {
+    for Taken { root, source, unpack } in &plan.sources {
         let first = &source.entries[0];
         let target = if into { resolved.join(&source.name) } else { resolved.clone() };
         if first.kind == Kind::Directory {
             if there == Some(Place::Other) {
                 bail!("{}: is not a directory: cannot copy a directory there", plan.destination);
             }
-            items.put(resolved.clone(), Item::Entry(first))?;
+            items.put(resolved.clone(), Item::Entry(first, root))?;
             for entry in &source.entries[1..] {
                 let path = resolved.join(&entry.below);
                 if entry.kind == Kind::Directory && matches!(below.kind(&path), Some(Place::Link | Place::Other)) {
                     bail!("/{}: is not a directory in the image: cannot copy a directory there", path.display());
                 }
-                items.put(path, Item::Entry(entry))?;
+                items.put(path, Item::Entry(entry, root))?;
             }
-        } else if plan.unpack && first.kind == Kind::File && archive::is_one(plan.root.read(&first.path)?, &first.path)?
-        {
-            if plan.mode.is_some() {
-                bail!("{}: --chmod on an archive that is unpacked is not supported", first.path.display());
-            }
-            items.list.push((resolved.clone(), Item::Archive(first)));
+        } else if *unpack && first.kind == Kind::File && archive::is_one(root.read(&first.path)?)? {
+            items.list.push((resolved.clone(), Item::Archive(first, root)));
         } else {
-            items.put(target, Item::Entry(first))?;
+            items.put(target, Item::Entry(first, root))?;
         }
     }
     for (name, content) in &plan.inline {
@@ -116,9 +124,8 @@ fn places<'a>(plan: &'a Plan<'_>, below: &Below) -> anyhow::Result<Vec<(PathBuf,
         items.put(target, Item::Inline(content))?;
     }
     for (path, item) in &items.list {
-        let is_directory = matches!(item, Item::Entry(entry) if entry.kind == Kind::Directory);
-        let not_archive = !matches!(item, Item::Archive(_));
-        if not_archive && !is_directory && below.kind(path) == Some(Place::Directory) {
+        let not_archive = !matches!(item, Item::Archive(..));
+        if not_archive && !item.is_directory() && below.kind(path) == Some(Place::Directory) {
             bail!("/{}: is a directory in the image: cannot copy a file there", path.display());
         }
     }
@@ -133,9 +140,8 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn put(&mut self, path: PathBuf, item: Item<'a>) -> anyhow::Result<()> {
-        let is_directory = |item: &Item<'_>| matches!(item, Item::Entry(entry) if entry.kind == Kind::Directory);
         match self.index.get(&path) {
-            Some(&at) if is_directory(&self.list[at].1) != is_directory(&item) => {
+            Some(&at) if self.list[at].1.is_directory() != item.is_directory() => {
                 bail!("/{}: one source has a directory there and another a file", path.display());
             }
             Some(&at) => self.list[at].1 = item,
@@ -153,7 +159,7 @@ pub struct Layer<'a, W: Write> {
     pub tar: TarWriter<W>,
     pub below: &'a mut Below,
     pub owner: Option<(u32, u32)>,
-    mode: Option<u32>,
+    mode: Option<Mode>,
     /// The time of directories that no source has.
     made: Time,
     pub written: HashSet<PathBuf>,
@@ -189,8 +195,8 @@ impl<W: Write> Layer<'_, W> {
         if let Some((uid, gid)) = self.owner {
             (meta.uid, meta.gid) = (uid, gid);
         }
-        if let Some(mode) = self.mode {
-            meta.mode = mode;
+        if let Some(mode) = &self.mode {
+            meta.mode = mode.of(meta.mode, entry.kind == Kind::Directory);
         }
         self.written.insert(path.to_owned());
         match entry.kind {
@@ -224,7 +230,13 @@ impl<W: Write> Layer<'_, W> {
             self.directory(parent)?;
         }
         let (uid, gid) = self.owner.unwrap_or((0, 0));
-        let meta = Meta { mode: self.mode.unwrap_or(0o644), uid, gid, mtime: self.made, ..Meta::default() };
+        let meta = Meta {
+            mode: self.mode.as_ref().map_or(0o644, |mode| mode.of(0o644, false)),
+            uid,
+            gid,
+            mtime: self.made,
+            ..Meta::default()
+        };
         self.tar.file(path, &meta, content.len() as u64, content.as_bytes())?;
         self.below.put(path, Place::Other)
     }

@@ -20,6 +20,7 @@ mod cache;
 mod check;
 mod config;
 mod copy;
+mod copying;
 mod progress;
 mod run;
 mod siblings;
@@ -39,6 +40,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use toolkit::{Out, usage};
 use wire::{Descriptor, Image, Platform, Reference, exit};
 
@@ -117,7 +119,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
         let rules: BTreeSet<&str> = findings.iter().map(|finding| finding.rule).collect();
         bail!("{name}: lint violation found for rules: {}", Vec::from_iter(rules).join(", "));
     }
-    let context = Root::open(&args.context, ignore, false)?;
+    let context = Arc::new(Root::open(&args.context, ignore, false)?);
     let layout = Layout::open_or_create(&layout)?;
     let siblings = Siblings::new(root, layout.path().to_owned())?;
     let progress = Progress::new(if args.quiet { Form::Quiet } else { args.progress });
@@ -128,7 +130,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
         &graph,
         &siblings,
         &layout,
-        &context,
+        context,
         &build_args,
         &platform,
         progress,

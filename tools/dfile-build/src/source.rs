@@ -8,13 +8,13 @@ use layer_tar::{Kind, Meta, Time, Xattrs};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use sha2::{Digest as _, Sha256};
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const DEEPEST: usize = 512;
 const MOST_ENTRIES: usize = 4_000_000;
@@ -28,7 +28,7 @@ pub struct Root {
     /// Files of an image keep their owner and attributes; those of the context belong to root.
     keep_owner: bool,
     /// Digests of contents by device, inode, size and change time: no file is read twice for its digest.
-    digests: RefCell<HashMap<Inode, [u8; 32]>>,
+    digests: Mutex<HashMap<Inode, [u8; 32]>>,
 }
 
 /// Device, inode, size, and the time of the last change in two parts.
@@ -60,20 +60,106 @@ pub struct Source {
     pub entries: Vec<Entry>,
 }
 
+/// What an instruction wants of what its words name.
+#[derive(Debug, Default)]
+pub struct Wanted {
+    /// `--exclude`: by paths below the source, or the name of a file that is one.
+    pub exclude: Ignore,
+    /// `--parents`
+    pub parents: bool,
+}
+
+/// The same, for one source; paths are relative to it.
+struct Within<'a> {
+    exclude: &'a Ignore,
+    include: Option<Include>,
+}
+
+struct Include {
+    pattern: Pattern,
+    /// The first components, which are no patterns: other directories need no look inside.
+    fixed: PathBuf,
+}
+
+impl Within<'_> {
+    fn takes(&self, below: &Path) -> bool {
+        let text = below.to_string_lossy();
+        !self.exclude.excludes(&text) && self.include.as_ref().is_none_or(|i| i.pattern.matches_or_above(&text))
+    }
+
+    /// Whether something in a directory that is not wanted itself may be.
+    fn may_take_below(&self, directory: &Path) -> bool {
+        let on_the_way =
+            |include: &Include| directory.starts_with(&include.fixed) || include.fixed.starts_with(directory);
+        let included = self.include.as_ref().is_none_or(on_the_way);
+        let excluded = self.exclude.excludes(&directory.to_string_lossy()) && !self.exclude.may_return_below();
+        included && !excluded
+    }
+}
+
 impl Root {
     pub fn open(path: &Path, ignore: Ignore, keep_owner: bool) -> anyhow::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty()).with_context(|| format!("{}: open", path.display()))?;
         let real = real_path(&fd)?;
-        Ok(Self { fd, real, ignore, keep_owner, digests: RefCell::default() })
+        Ok(Self { fd, real, ignore, keep_owner, digests: Mutex::default() })
     }
 
     /// The sources that a word names: a path, or a pattern for several.
-    pub fn find(&self, word: &str) -> anyhow::Result<Vec<Source>> {
-        let cleaned = dockerfile::ignore::clean(word);
-        if !has_wildcard(&cleaned) {
-            return Ok(vec![self.source(&cleaned, word)?]);
+    pub fn find(&self, word: &str, wanted: &Wanted) -> anyhow::Result<Vec<Source>> {
+        if wanted.parents {
+            return self.find_with_parents(word, wanted);
         }
+        let cleaned = dockerfile::ignore::clean(word);
+        let everything = Within { exclude: &wanted.exclude, include: None };
+        let mut found = Vec::new();
+        if has_wildcard(&cleaned) {
+            for name in self.names(word, &cleaned)? {
+                found.push(self.source(&name, &name, &everything)?);
+            }
+        } else {
+            found.push(self.source(&cleaned, word, &everything)?);
+        }
+        // Of a directory the exclusion has been at work inside; a file is excluded by its own name.
+        found.retain(|source| {
+            source.entries[0].kind == Kind::Directory || !wanted.exclude.excludes(&source.name.to_string_lossy())
+        });
+        Ok(found)
+    }
+
+    /// COPY --parents: what matches comes with the directories between it and the `/./` of the word, or the root.
+    fn find_with_parents(&self, word: &str, wanted: &Wanted) -> anyhow::Result<Vec<Source>> {
+        let (above, text) = word.split_once("/./").unwrap_or(("", word));
+        let (above, text) = (dockerfile::ignore::clean(above), dockerfile::ignore::clean(text));
+        let Some(pattern) = Pattern::new(&text, true) else { bail!("{word}: bad pattern") };
+        let fixed = text.split('/').take_while(|part| !has_wildcard(part) && !part.contains('\\')).collect();
+        let include = (text != ".").then_some(Include { pattern, fixed });
+        let within = Within { exclude: &wanted.exclude, include };
+        let roots = if has_wildcard(&above) { self.names(word, &above)? } else { vec![above.clone()] };
+        let mut found = Vec::new();
+        for root in roots {
+            let source = self.source(&root, word, &within)?;
+            if source.entries[0].kind != Kind::Directory {
+                bail!("{word}: {root} is not a directory");
+            }
+            if within.include.is_none() || source.entries.len() > 1 {
+                found.push(source);
+            }
+        }
+        if found.is_empty() && !has_wildcard(word) && !self.may_be_excluded(&above, &text, wanted) {
+            bail!("{word}: not found in {}", self.real.display());
+        }
+        Ok(found)
+    }
+
+    /// Whether a path is there, and only the exclusions of the instruction keep it from being copied.
+    fn may_be_excluded(&self, above: &str, below: &str, wanted: &Wanted) -> bool {
+        let there = self.at(&Path::new(above).join(below), OFlags::NOFOLLOW).is_ok();
+        there && wanted.exclude.excludes(below)
+    }
+
+    /// The paths that match a pattern (Go's `filepath.Match`, component by component).
+    fn names(&self, word: &str, cleaned: &str) -> anyhow::Result<Vec<String>> {
         let mut names = vec![String::new()];
         for part in cleaned.split('/') {
             let Some(pattern) = Pattern::new(part, false) else { bail!("{word}: bad pattern") };
@@ -92,7 +178,7 @@ impl Root {
             names = next;
         }
         names.retain(|name| !self.ignore.excludes(name));
-        names.iter().map(|name| self.source(name, name)).collect()
+        Ok(names)
     }
 
     fn at(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
@@ -102,7 +188,7 @@ impl Root {
     }
 
     /// Links on the way and at the end are followed, inside the root; what `.dockerignore` leaves out is not there.
-    fn source(&self, path: &str, shown: &str) -> anyhow::Result<Source> {
+    fn source(&self, path: &str, shown: &str, within: &Within<'_>) -> anyhow::Result<Source> {
         let missing = || format!("{shown}: not found in {}", self.real.display());
         let fd = self.at(Path::new(path), OFlags::empty()).with_context(missing)?;
         let real = real_path(&fd)?;
@@ -116,7 +202,7 @@ impl Root {
         let name = Path::new(path).file_name().unwrap_or_default().to_owned();
         let mut entries = vec![self.entry(&fd, PathBuf::new(), real.clone(), &stat)?];
         if is_directory {
-            self.walk(&fd, Path::new(""), &real, &mut entries, 0)?;
+            self.walk(&fd, Path::new(""), &real, &mut entries, within, 0)?;
         }
         Ok(Source { name, entries })
     }
@@ -131,6 +217,7 @@ impl Root {
         below: &Path,
         path: &Path,
         entries: &mut Vec<Entry>,
+        within: &Within<'_>,
         depth: usize,
     ) -> anyhow::Result<()> {
         if depth > DEEPEST || entries.len() > MOST_ENTRIES {
@@ -138,8 +225,9 @@ impl Root {
         }
         for name in list(directory)? {
             let (below, path) = (below.join(&name), path.join(&name));
-            let out = self.left_out(&path);
-            if out && !self.ignore.may_return_below() {
+            let ignored = self.left_out(&path);
+            let out = ignored || !within.takes(&below);
+            if (ignored && !self.ignore.may_return_below()) || (out && !within.may_take_below(&below)) {
                 continue;
             }
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -153,8 +241,8 @@ impl Root {
             let at = entries.len();
             entries.push(self.entry(&fd, below.clone(), path.clone(), &stat)?);
             if kind == FileType::Directory {
-                self.walk(&fd, &below, &path, entries, depth + 1)?;
-                // An excluded directory is there only for what an exception brought back.
+                self.walk(&fd, &below, &path, entries, within, depth + 1)?;
+                // A directory that is not wanted itself is there only for what is wanted below it.
                 if out && entries.len() == at + 1 {
                     entries.pop();
                 }
@@ -237,11 +325,15 @@ impl Root {
         Ok(hex(&hash.finalize()))
     }
 
+    fn known(&self) -> MutexGuard<'_, HashMap<Inode, [u8; 32]>> {
+        self.digests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn content_digest(&self, entry: &Entry) -> anyhow::Result<[u8; 32]> {
         let mut file = self.read(&entry.path)?;
         let stat = rustix::fs::fstat(&file)?;
         let inode = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime, stat.st_ctime_nsec);
-        if let Some(known) = self.digests.borrow().get(&inode) {
+        if let Some(known) = self.known().get(&inode) {
             return Ok(*known);
         }
         let mut hash = Sha256::new();
@@ -250,7 +342,7 @@ impl Root {
             match file.read(&mut buffer) {
                 Ok(0) => {
                     let digest = hash.finalize().into();
-                    self.digests.borrow_mut().insert(inode, digest);
+                    self.known().insert(inode, digest);
                     return Ok(digest);
                 }
                 Ok(count) => hash.update(&buffer[..count]),

@@ -3,15 +3,14 @@
 
 use crate::below::{Below, Kind as Place};
 use crate::cache::{self, Key};
-use crate::config::{Config, absolute};
+use crate::config::Config;
 use crate::copy;
 use crate::progress::Progress;
 use crate::siblings::{self, Siblings};
 use crate::source::Root;
 use anyhow::{Context, bail};
-use dockerfile::Ignore;
 use dockerfile::{Base, Graph, Step};
-use dockerfile::{Copy, Instruction, Network, Security};
+use dockerfile::{Instruction, Network, Security};
 use dockerfile::{at, parse};
 use layer_tar::write::TarWriter;
 use layer_tar::{Meta, Time};
@@ -20,6 +19,7 @@ use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use tempfile::TempDir;
 use wire::{Descriptor, Image, Platform, Record};
 
@@ -43,7 +43,7 @@ pub struct Builder<'a> {
     pub graph: &'a Graph,
     pub siblings: &'a Siblings,
     pub layout: &'a Layout,
-    pub context: &'a Root,
+    pub context: Arc<Root>,
     /// `--build-arg`
     pub args: &'a BTreeMap<String, String>,
     /// TARGET… and BUILD… arguments.
@@ -54,8 +54,8 @@ pub struct Builder<'a> {
     pub latest: Option<i64>,
     built: Vec<Option<State>>,
     below: Below,
-    trees: HashMap<String, Root>,
-    scratch: Option<TempDir>,
+    pub trees: HashMap<String, Arc<Root>>,
+    pub scratch: Option<TempDir>,
     pub used_args: BTreeSet<String>,
 }
 
@@ -63,16 +63,21 @@ pub struct Builder<'a> {
 #[derive(Debug, Clone)]
 pub struct State {
     /// The image so far; none before the first layer of `FROM scratch`.
-    image: Option<Descriptor>,
+    pub image: Option<Descriptor>,
     pub config: Config,
     /// History entries that no image has yet.
-    pending: Vec<Value>,
+    pub pending: Vec<Value>,
     /// ARGs in scope, in the order of their declaration.
     pub args: Vec<(String, Option<String>)>,
-    platform: Option<Platform>,
+    pub platform: Option<Platform>,
 }
 
 impl State {
+    /// Before anything.
+    pub fn nothing() -> Self {
+        Self { image: None, config: Config::default(), pending: Vec::new(), args: Vec::new(), platform: None }
+    }
+
     /// ENV beats ARG of the same name.
     pub fn lookup(&self, name: &str) -> Option<String> {
         let env = self.config.env().into_iter().find(|(own, _)| own == name).map(|(_, value)| value);
@@ -115,13 +120,9 @@ fn refuse_unbuilt(instruction: &Instruction) -> anyhow::Result<()> {
             ("RUN --network", run.network != Network::Default),
             ("RUN --security", run.security != Security::Sandbox),
         ],
-        Instruction::Copy(copy) => vec![
-            ("COPY --link", copy.link),
-            ("COPY --parents", copy.parents),
-            ("COPY --exclude", !copy.exclude.is_empty()),
-            ("ADD --unpack", copy.unpack.is_some()),
-            ("ADD of sources from the network", copy.add && copy.sources.iter().any(|word| is_remote(word))),
-        ],
+        Instruction::Copy(copy) => {
+            vec![("ADD of sources from the network", copy.add && copy.sources.iter().any(|word| is_remote(word)))]
+        }
         _ => Vec::new(),
     };
     match flags.iter().find(|(_, asked)| *asked) {
@@ -140,7 +141,7 @@ impl<'a> Builder<'a> {
         graph: &'a Graph,
         siblings: &'a Siblings,
         layout: &'a Layout,
-        context: &'a Root,
+        context: Arc<Root>,
         args: &'a BTreeMap<String, String>,
         platform_args: &'a BTreeMap<String, String>,
         progress: Progress,
@@ -227,7 +228,7 @@ impl<'a> Builder<'a> {
     }
 
     /// From the store when it is there, else pulled.
-    fn base_image(&self, name: &str, platform: Option<&Platform>) -> anyhow::Result<oci_layout::OpenImage> {
+    pub fn base_image(&self, name: &str, platform: Option<&Platform>) -> anyhow::Result<oci_layout::OpenImage> {
         let stored = self.layout.find(name).and_then(|found| self.layout.open_image(&found, platform));
         if let Ok(image) = stored {
             self.progress.cached();
@@ -358,7 +359,7 @@ impl<'a> Builder<'a> {
     }
 
     /// The image of a built stage: what is pending becomes one more image, without a layer.
-    fn image_of(&mut self, stage: usize) -> anyhow::Result<Descriptor> {
+    pub fn image_of(&mut self, stage: usize) -> anyhow::Result<Descriptor> {
         let mut state = self.built[stage].clone().context("the stage is not built")?;
         let changed = !state.pending.is_empty() || state.image.is_none();
         if changed {
@@ -383,14 +384,14 @@ impl<'a> Builder<'a> {
     }
 
     /// What the image holds, read once and then kept up to date by what is written.
-    fn take_below(&mut self, state: &State) -> anyhow::Result<Below> {
+    pub fn take_below(&mut self, state: &State) -> anyhow::Result<Below> {
         match &state.image {
             None => Ok(Below::default()),
             Some(image) => std::mem::take(&mut self.below).reach(self.layout, &self.layout.open_image(image, None)?),
         }
     }
 
-    fn keep_below(&mut self, state: &State, mut below: Below) -> anyhow::Result<()> {
+    pub fn keep_below(&mut self, state: &State, mut below: Below) -> anyhow::Result<()> {
         if let Some(image) = &state.image {
             below.written(&self.layout.open_image(image, None)?);
             self.below = below;
@@ -444,95 +445,6 @@ impl<'a> Builder<'a> {
         self.progress.done();
         Ok(())
     }
-
-    fn copy(&mut self, state: &mut State, copy: &Copy, stage: usize) -> anyhow::Result<()> {
-        let tree = copy.from.as_ref().map(|from| self.tree(from, stage)).transpose()?;
-
-        self.copy_from(state, copy, tree.as_deref())
-    }
-
-    fn copy_from(&mut self, state: &mut State, copy: &Copy, tree: Option<&str>) -> anyhow::Result<()> {
-        let word = if copy.add { "ADD" } else { "COPY" };
-        // The tree leaves the map while it is read, because the builder is changed meanwhile.
-        let own = tree.and_then(|tree| self.trees.remove(tree));
-        let root = own.as_ref().unwrap_or(self.context);
-        let result = self.copy_root(state, copy, root, word);
-        if let (Some(tree), Some(own)) = (tree, own) {
-            self.trees.insert(tree.into(), own);
-        }
-        result
-    }
-
-    fn copy_root(&mut self, state: &mut State, copy: &Copy, root: &Root, word: &str) -> anyhow::Result<()> {
-        let mut sources = Vec::new();
-        for source in &copy.sources {
-            let found = root.find(source).with_context(|| word.to_owned())?;
-            if found.is_empty() {
-                self.progress.note(&format!("warning: {word} {source}: the pattern matches nothing"));
-            }
-            sources.extend(found);
-        }
-        let destination = directory_kept(state.config.working_dir(), &copy.destination);
-        if sources.len() + copy.inline.len() > 1 && !destination.ends_with('/') && copy.sources.len() > 1 {
-            bail!("{word}: more than one source: the destination {destination:?} must end with /");
-        }
-        let digests = sources.iter().map(|source| root.digest(source)).collect::<anyhow::Result<Vec<_>>>()?;
-        let inline: Vec<_> = copy.inline.iter().map(|d| (d.name.clone(), d.content.clone())).collect();
-        let key = self.key(state, &json!([word, digests, inline, destination, copy.chown, copy.chmod]));
-        if self.take_cached(state, &key) {
-            return Ok(());
-        }
-        let mut below = self.take_below(state)?;
-        let owner = copy.chown.as_deref().map(|spec| copy::owner(spec, &below)).transpose()?;
-        let mode = copy.chmod.as_deref().map(copy::mode).transpose()?;
-        let entry = json!({"created_by": history(copy, word)});
-        let mut command = self.append(state, Some(&entry), &key)?;
-        let plan = copy::Plan { root, sources: &sources, inline, destination, owner, mode, unpack: copy.add };
-        let latest = self.latest;
-        let record = siblings::fed(command.args(["--layer", "-"]), |pipe| copy::write(&plan, &mut below, pipe, latest))
-            .with_context(|| word.to_owned())?;
-        state.advance(record)?;
-        self.keep_below(state, below)?;
-        self.progress.done();
-        Ok(())
-    }
-
-    /// The unpacked tree of a stage or image, for COPY --from.
-    fn tree(&mut self, from: &str, stage: usize) -> anyhow::Result<String> {
-        let descriptor = match self.graph.source(from, stage)? {
-            Base::Stage(earlier) => self.image_of(earlier)?,
-            Base::Image(name) => self.base_image(&name, None)?.descriptor,
-            Base::Scratch => bail!("--from=scratch"),
-            Base::Context(name) => bail!("{name}: named contexts are not supported yet"),
-        };
-        let key = descriptor.digest.to_string();
-        if !self.trees.contains_key(&key) {
-            let number = self.trees.len();
-            let bundle = self.scratch()?.join(number.to_string());
-            let state = State {
-                image: Some(descriptor),
-                config: Config::default(),
-                pending: Vec::new(),
-                args: Vec::new(),
-                platform: None,
-            };
-            let mut command = self.siblings.on_layout("img-unpack");
-            siblings::transform(command.arg("--flat").arg(&bundle), Some(&self.record(&state)?))?;
-            self.trees.insert(key.clone(), Root::open(&bundle.join("rootfs"), Ignore::default(), true)?);
-        }
-        Ok(key)
-    }
-
-    /// A directory of this build, gone at its end.
-    fn scratch(&mut self) -> anyhow::Result<&Path> {
-        if self.scratch.is_none() {
-            let cache = self.siblings.root().join("cache");
-            crate::run::private_dir(&cache)?;
-            let dir = tempfile::Builder::new().prefix("build-").tempdir_in(&cache);
-            self.scratch = Some(dir.with_context(|| format!("{}: mkdtemp", cache.display()))?);
-        }
-        Ok(self.scratch.as_ref().context("no directory")?.path())
-    }
 }
 
 fn make_directories(
@@ -552,31 +464,4 @@ fn make_directories(
     }
     tar.finish()?;
     Ok(())
-}
-
-/// The destination as an absolute path that still ends with a slash when it names a directory.
-fn directory_kept(working_dir: &str, destination: &str) -> String {
-    let path = absolute(working_dir, destination);
-    let is_directory = destination.is_empty()
-        || destination.ends_with('/')
-        || matches!(destination.rsplit('/').next(), Some("." | ".."));
-    if is_directory && path != "/" { format!("{path}/") } else { path }
-}
-
-fn history(copy: &Copy, word: &str) -> String {
-    let mut line = word.to_owned();
-    if let Some(owner) = &copy.chown {
-        line.push_str(" --chown=");
-        line.push_str(owner);
-    }
-    if let Some(mode) = &copy.chmod {
-        line.push_str(" --chmod=");
-        line.push_str(mode);
-    }
-    let inline = copy.inline.iter().map(|document| format!("<<{}", document.name));
-    for source in copy.sources.iter().cloned().chain(inline) {
-        line.push(' ');
-        line.push_str(&source);
-    }
-    format!("{line} {} # buildkit", copy.destination)
 }

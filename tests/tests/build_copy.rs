@@ -1,0 +1,133 @@
+//! COPY and ADD of dfile-build, flag by flag: what the reference says, and what the peers make of it.
+
+use dock_tests::{Room, needs};
+
+/// Builds `ctx` with a Dockerfile and unpacks the image to `box`.
+#[track_caller]
+fn build(room: &Room, dockerfile: &str) {
+    room.write("ctx/Dockerfile", dockerfile);
+    room.sh("dfile-build -q -t it ctx && img-fsck && rm -rf box && img-unpack --flat it box").ok();
+}
+
+/// The image that [`build`] made, one line an entry: mode, owner, group, path, link.
+fn tree(room: &Room) -> String {
+    room.sh("cd box/rootfs && find . -mindepth 1 -printf '%M %U %G %P %l\n' | sed 's/ $//' | sort -k 4").ok()
+}
+
+/// The files of the image, without directories.
+fn files(room: &Room) -> String {
+    room.sh("cd box/rootfs && find . ! -type d -printf '%P\n' | sort | paste -sd ' '").ok()
+}
+
+fn layers(room: &Room, image: &str) -> Vec<String> {
+    let layout = "root/images/blobs/sha256";
+    let manifest = format!("img-ls {image} | jq -r .descriptor.digest | cut -d: -f2");
+    room.sh(&format!("jq -r '.layers[].digest' {layout}/$({manifest})")).ok().lines().map(Into::into).collect()
+}
+
+/// Reference, "COPY --exclude": Go's wildcards as in `.dockerignore`, below each source or on a file's own name.
+#[test]
+fn exclude_leaves_out() {
+    needs!(root);
+    let room = Room::new();
+    for name in ["hom.txt", "home.md", "homely", "d/a.txt", "d/b.md", "d/sub/c.txt", "d/sub/keep.txt", "d/node/x"] {
+        room.write(&format!("ctx/{name}"), name);
+    }
+    for (line, want) in [
+        ("COPY --exclude=*.txt hom* /m/", "m/home.md m/homely"),
+        ("COPY --exclude=*.txt --exclude=*.md hom* /m/", "m/homely"),
+        ("COPY --exclude=*.txt d /", "b.md node/x sub/c.txt sub/keep.txt"),
+        ("COPY --exclude=**/*.txt --exclude=!sub/keep.txt d /", "b.md node/x sub/keep.txt"),
+        ("COPY --exclude=node --exclude=sub d /", "a.txt b.md"),
+        ("ADD --exclude=sub/* d /x/", "x/a.txt x/b.md x/node/x"),
+    ] {
+        build(&room, &format!("FROM scratch\n{line}\n"));
+        assert_eq!(files(&room), want, "{line}");
+    }
+    assert_eq!(room.sh("ls -d box/rootfs/x/sub").ok(), "box/rootfs/x/sub", "only what is in it is excluded");
+    room.write("ctx/Dockerfile", "FROM scratch\nCOPY --exclude=[ d /\n");
+    room.sh("dfile-build -q ctx").fails(1, "Dockerfile:2: --exclude=[: bad pattern");
+}
+
+/// Reference, "COPY --parents": the examples there, and BuildKit's own cases of pivots and wildcards.
+#[test]
+fn parents_come_along() {
+    needs!(root);
+    let room = Room::new();
+    for name in ["b/c/d/foo", "b/c/d/e/bay", "b2/c/d/e/bar", "b/c2/d/e/baz", "b/c2/d/e2/baz"] {
+        room.write(&format!("ctx/test/a/{name}"), name);
+    }
+    room.sh("chmod 700 ctx/test ctx/test/a/b2; mkdir ctx/empty; ln -s b ctx/test/a/blink").ok();
+    for (line, want) in [
+        ("COPY --parents test/a/b/./c/d /out/", "out/c/d/e/bay out/c/d/foo"),
+        ("COPY --parents /test/a/b/c/d/. /", "test/a/b/c/d/e/bay test/a/b/c/d/foo"),
+        ("COPY --parents ./test/a/b/c/d/foo /out/", "out/test/a/b/c/d/foo"),
+        ("COPY --parents /test/a/./b/./c /out/", "out/b/c/d/e/bay out/b/c/d/foo"),
+        ("COPY --parents /test/a/./*/c /out/", "out/b/c/d/e/bay out/b/c/d/foo out/b2/c/d/e/bar"),
+        ("COPY --parents test/a/b*/./c/**/e /out/", "out/c/d/e/bar out/c/d/e/bay"),
+        ("COPY --parents test/a/b/c*/./d/**/baz test/a/b*/./c/**/bar /out/", "out/c/d/e/bar out/d/e/baz out/d/e2/baz"),
+        ("COPY --parents --exclude=**/e2 test/a/b/c2 /", "test/a/b/c2/d/e/baz"),
+        ("COPY --parents **/bay /", "test/a/b/c/d/e/bay"),
+        ("COPY --parents --link empty /", ""),
+    ] {
+        build(&room, &format!("FROM scratch\n{line}\n"));
+        assert_eq!(files(&room), want, "{line}");
+    }
+    assert_eq!(tree(&room), "drwxr-xr-x 0 0 empty");
+    build(&room, "FROM scratch\nCOPY --parents --chown=7:8 test/a/b2/c/d/e/bar /\n");
+    let found = tree(&room);
+    assert!(found.starts_with("drwx------ 7 8 test\n"), "directories keep their mode: {found}");
+    assert!(found.contains("drwx------ 7 8 test/a/b2\n") && !found.contains("test/a/b\n"), "{found}");
+    assert_eq!(room.sh("img-inspect --history it").ok().matches("COPY --parents --chown=7:8 test").count(), 1);
+    room.write("ctx/Dockerfile", "FROM scratch\nCOPY --parents test/nothing/here /\n");
+    room.sh("dfile-build -q ctx").fails(1, "Dockerfile:2: COPY: test/nothing/here: not found");
+}
+
+/// Reference, "COPY --link": the same layer on every base, made once; links of the image are not followed.
+#[test]
+fn a_linked_layer_does_not_know_its_base() {
+    needs!(root, "jq");
+    let room = Room::new();
+    room.write("ctx/f", "content");
+    room.write("ctx/t/real/x", "x");
+    room.sh("cd ctx/t && ln -s real link").ok();
+    room.write("one", "FROM scratch\nCOPY t /\nCOPY --link --chown=3:4 f /link/f\n");
+    room.write("two", "FROM scratch\nCOPY f /other\nCOPY --link --chown=3:4 f /link/f\nCOPY f /after/\n");
+    room.sh("dfile-build -q -f one -t one ctx && dfile-build -q -f two -t two ctx && img-fsck").ok();
+    let (one, two) = (layers(&room, "one"), layers(&room, "two"));
+    assert_eq!((one.len(), two.len()), (2, 3));
+    assert_eq!(one[1], two[1]);
+    room.sh("img-unpack --flat one box").ok();
+    assert_eq!(tree(&room).lines().next().unwrap(), "drwxr-xr-x 3 4 link", "a directory now, no link any more");
+}
+
+/// Reference, "COPY --chmod": symbolic modes as chmod(1) has them, files and directories apart.
+#[test]
+fn symbolic_modes() {
+    needs!(root);
+    let room = Room::new();
+    room.sh("mkdir -p ctx/d/sub && echo x >ctx/d/sub/run && echo y >ctx/d/text && chmod 700 ctx/d/sub/run && chmod 664 ctx/d/text && chmod 2770 ctx/d/sub").ok();
+    build(
+        &room,
+        "FROM scratch\nCOPY --chmod=u=rwX,go=rX d /a/\nCOPY --chmod=+x d/text /b\nCOPY --chmod=u+s,o-r <<E /c\nx\nE\nARG M=go-w\nCOPY --chmod=$M d/text /d\n",
+    );
+    assert_eq!(
+        tree(&room),
+        "drwxr-xr-x 0 0 a\ndrwxr-sr-x 0 0 a/sub\n-rwxr-xr-x 0 0 a/sub/run\n-rw-r--r-- 0 0 a/text\n-rwxrwxr-x 0 0 b\n-rwSr----- 0 0 c\n-rw-r--r-- 0 0 d"
+    );
+}
+
+/// Of an archive the bytes decide, not the name; `--unpack` turns it on for COPY's sister or off.
+#[test]
+fn archives_in_every_compression() {
+    needs!(root, "tar", "gzip", "bzip2", "xz", "zstd");
+    let room = Room::new();
+    room.sh(
+        "mkdir ctx t && echo 1 >t/f && tar -C t -cf a.tar . && cp a.tar ctx/0 && gzip -c a.tar >ctx/1 && bzip2 -c a.tar >ctx/2 \
+         && xz -c a.tar >ctx/3 && zstd -q -c a.tar >ctx/4 && echo no tar | xz -c >ctx/5 && head -c 100 ctx/2 >ctx/6",
+    )
+    .ok();
+    let lines: String = (0..7).map(|n| format!("ADD {n} /{n}\n")).collect();
+    build(&room, &format!("FROM scratch\n{lines}ADD --unpack=false 1 /7\nADD --unpack=true 1 /8\nCOPY 1 /9\n"));
+    assert_eq!(files(&room), "0/f 1/f 2/f 3/f 4/f 5 6 7 8/f 9");
+}
