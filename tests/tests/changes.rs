@@ -169,3 +169,36 @@ fn system_df_and_prune() {
     assert_eq!(dock(&room, "dock volume ls -q").ok(), "kept\nused", "anonymous ones that nobody uses");
     assert_eq!(dock(&room, "dock images -q | wc -l").ok(), "1");
 }
+
+#[test]
+fn events_are_told_by_who_makes_them() {
+    needs!(root, "busybox");
+    let room = room();
+    let _ends = Ends(&room);
+    let script = "ctr-events >live & live=$!; sleep 0.3
+        dock run --name one -l k=v img sh -c 'exit 3'; dock rename one two; dock rm two >/dev/null
+        dock create --name other img >/dev/null; sleep 0.3; kill $live";
+    dock(&room, script);
+    let words = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split(' ').skip(1).take(2).collect::<Vec<_>>().join(" ")).collect()
+    };
+    let want = ["create", "start", "die", "rename", "destroy", "create"].map(|action| format!("container {action}"));
+    assert_eq!(words(&room.sh("cat live").ok()), want, "as they happen");
+    assert_eq!(words(&dock(&room, "dock events --since 10m --until 0s").ok()), want, "and afterwards");
+    let died = dock(&room, "dock events --since 10m --until 0s -f event=die -f label=k=v -f image=img").ok();
+    assert!(died.contains(" container die ") && died.ends_with(" (exitCode=3, image=img, k=v, name=one)"), "{died}");
+    let ids = dock(
+        &room,
+        "dock events --since 10m --until 0s -f container=other --format '{{.Action}} {{.Actor.Attributes.name}}'",
+    );
+    assert_eq!(ids.ok(), "create other");
+    let json = dock(&room, "dock events --since 10m --until 0s -f event=rename --format json").ok();
+    let event: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&event["Type"], &event["Actor"]["Attributes"]["oldName"]), (&"container".into(), &"/one".into()));
+    room.sh("ctr-events --since yesterday").fails(1, "invalid time \"yesterday\"");
+    room.sh("ctr-events --until 0s --filter colour=red").fails(1, "invalid filter 'colour'");
+    // Bounded: the file makes place for a new one.
+    room.sh("head -c 1100000 /dev/zero | tr '\\0' '\\n' >>run/events.json").ok();
+    dock(&room, "dock rm other").ok();
+    assert_eq!(room.sh("wc -l <run/events.json; ls run | grep -c events").ok(), "1\n2");
+}

@@ -2,7 +2,7 @@
 
 use crate::keeper::{self, Health, Keeper};
 use crate::life::{self, Exit, Lock, Started};
-use crate::{Error, Result, Volumes, file, names};
+use crate::{Error, Result, Volumes, events, file, names};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -159,6 +159,7 @@ impl Containers {
         Started::remove(&self.run, &found.meta.id)?;
         crate::remove_tree(&found.dir).map_err(|cause| Error::Io(found.dir.clone(), cause.into()))?;
         drop(lock);
+        events::note(&self.run, "destroy", &found.meta, &[]);
         kept.remove_anonymous(self, &used)
     }
 
@@ -214,7 +215,17 @@ impl Naming<'_> {
 
     /// Writes `container.json`: from here on the container is listed.
     pub fn save(&self, meta: &Meta) -> Result<()> {
-        file::write_json(&self.of.dir.join(&meta.id), "container.json", meta)
+        let dir = self.of.dir.join(&meta.id);
+        let before: Option<Meta> = file::read_json_if_there(&dir, "container.json")?;
+        file::write_json(&dir, "container.json", meta)?;
+        match before {
+            None => events::note(&self.of.run, "create", meta, &[]),
+            Some(before) if before.name != meta.name => {
+                events::note(&self.of.run, "rename", meta, &[("oldName", format!("/{}", before.name))]);
+            }
+            Some(_) => events::note(&self.of.run, "update", meta, &[]),
+        }
+        Ok(())
     }
 
     /// From here on the container is not listed and its name is free; what is left is a directory to remove.

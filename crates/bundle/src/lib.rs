@@ -18,6 +18,7 @@ mod caps;
 pub mod config;
 mod containers;
 pub mod env;
+pub mod events;
 mod file;
 mod init;
 pub mod join;

@@ -42,7 +42,10 @@ impl Kept {
         Exit::remove(&self.dir)?;
         self.started = Some(now());
         match Started::new(&self.id, pid, &self.dir) {
-            Ok(state) => Ok(state.write(&self.run)?),
+            Ok(state) => {
+                state.write(&self.run)?;
+                self.note("start", &[])
+            }
             // It has ended already, and is not reaped yet: there is nothing to be found under its ID.
             Err(_) => Ok(()),
         }
@@ -50,11 +53,24 @@ impl Kept {
 
     /// The process has ended, or was never executed. The container may live again.
     pub fn ended(&mut self, end: &End) -> anyhow::Result<()> {
+        let lived = self.started.is_some();
         let mut exit = Exit::now(end.code.into(), end.signal, self.started.take());
         exit.oom_killed = end.oom_killed;
         exit.rest.clone_from(&end.more);
         exit.write(&self.dir)?;
-        Ok(Started::forget(&self.run, &self.id)?)
+        Started::forget(&self.run, &self.id)?;
+        if end.oom_killed {
+            self.note("oom", &[])?;
+        }
+        if lived { self.note("die", &[("exitCode", end.code.to_string())]) } else { Ok(()) }
+    }
+
+    /// Tells who listens to events.
+    fn note(&self, action: &str, more: &[(&str, String)]) -> anyhow::Result<()> {
+        if let Some(found) = self.containers.read(&self.id)? {
+            bundle::events::note(&self.run, action, &found.meta, more);
+        }
+        Ok(())
     }
 
     /// Nobody will keep it from here on: who waits hears the code, and `remove` takes it away.
