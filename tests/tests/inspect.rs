@@ -199,3 +199,19 @@ fn templates_sizes_and_states() {
     let upper = get("{{.GraphDriver.Data.UpperDir}}", "ended");
     assert_eq!(room.sh(&format!("cat {upper}/new")).ok(), "x");
 }
+
+#[test]
+fn a_container_that_wanted_more_memory_than_it_had_is_seen_as_such() {
+    needs!(root, "busybox");
+    let room = room();
+    let eats =
+        "dock run --name eats -m 16m --memory-swap 16m img /bin/busybox dd if=/dev/zero of=/dev/null bs=64M count=1";
+    let ran = dock(&room, eats);
+    if ran.stderr.contains("memory") && ran.code == 125 {
+        return dock_tests::skip("needs a memory cgroup");
+    }
+    assert_eq!(ran.code, 137, "{ran:#?}");
+    assert_eq!(dock(&room, "dock inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' eats").ok(), "true 137");
+    dock(&room, "dock run --name fine -m 64m img /bin/busybox true").ok();
+    assert_eq!(dock(&room, "dock inspect -f '{{.State.OOMKilled}}' fine").ok(), "false");
+}

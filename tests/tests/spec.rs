@@ -330,7 +330,7 @@ fn containers_are_listed_newest_first_and_by_prefix() {
     assert_eq!(room.sh("ctr-ls -n 1 -q").ok(), b[..12]);
     assert_eq!(room.sh("ctr-ls").ok(), "", "none runs");
     room.sh("ctr-ls nothing").fails(1, "No such container: nothing");
-    room.sh("ctr-ls --filter volume=x").fails(2, "invalid filter 'volume'");
+    room.sh("ctr-ls --filter colour=x").fails(2, "Invalid filter 'colour'");
     // Stale state: its process is gone, or is another one by now.
     let me = std::process::id();
     let state = json!({"ociVersion": "1.0.2", "id": a, "status": "running", "pid": me, "bundle": "/x", "annotations": {"dev.dock.pid.start": "1"}});
@@ -373,4 +373,21 @@ fn an_ordinary_user_removes_his_own() {
     );
     assert_eq!(room.sh(&script).ok(), "mine");
     assert!(!room.path(&format!("root/containers/{id}")).exists());
+}
+
+#[test]
+fn labels_and_variables_of_files() {
+    needs!(root, "busybox");
+    let room = room();
+    room.write("labels", "# no\nfrom=file\nbare\n  k=v w \n");
+    container(&room, "a", "--label-file labels -l from=option --name labelled");
+    let record: Value = serde_json::from_str(&room.sh("ctr-ls labelled").ok()).unwrap();
+    for (name, want) in [("from", "option"), ("bare", ""), ("k", "v w "), ("of.image", "yes")] {
+        assert_eq!(record["labels"][name], want, "{name}");
+    }
+    room.write("latin", b"A=1\nB=\xe9\n");
+    room.sh("ctr-spec --env-file latin box").fails(1, "env file latin contains invalid utf8 bytes at line 2");
+    room.write("mark", "\u{feff}A=marked\r\n");
+    room.sh("ctr-spec --env-file mark box >/dev/null").ok();
+    assert!(config(&room, "box").to_string().contains("\"A=marked\""), "a byte order mark and CRLF do not count");
 }

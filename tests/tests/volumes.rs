@@ -216,6 +216,8 @@ fn dock_volume_in_dockers_words() {
     assert_eq!(dock(&room, "dock volume ls -q -f dangling=0").ok(), "used");
     assert_eq!(dock(&room, "dock volume ls --format '{{.Name}}={{.Driver}}' -f name=one").ok(), "one=local");
     assert_eq!(dock(&room, "dock volume inspect -f '{{.Name}} {{.Labels.k}}' one").ok(), "one v");
+    assert_eq!(dock(&room, "dock inspect -f '{{.Name}} {{.Driver}}' one").ok(), "one local", "as any other object");
+    dock(&room, "dock inspect --type image one").fails(1, "Error: No such image: one");
     let object: Value = serde_json::from_str(&dock(&room, "dock volume inspect one used").ok()).unwrap();
     let members: std::collections::BTreeSet<&str> = object[0].as_object().unwrap().keys().map(String::as_str).collect();
     let want = ["CreatedAt", "Driver", "Labels", "Mountpoint", "Name", "Options", "Scope"];

@@ -9,6 +9,9 @@
 //! mv new config.json
 //! ```
 //!
+//! One thing is done on disk: volumes are made, and an empty one is filled with what the image has at its place,
+//! `cp -a rootfs/data/. volumes/data/_data`, for a container that finds it empty would have to be told why.
+//!
 //! Read capabilities(7), cgroups(7), namespaces(7), getrlimit(2).
 
 #![forbid(unsafe_code)]
