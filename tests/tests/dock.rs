@@ -2,6 +2,8 @@
 
 use dock_tests::{Ran, Room, bin, needs, top};
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 
 const SHELLS: [&str; 2] = ["dash", "busybox sh"];
 
@@ -242,6 +244,50 @@ fn images_are_listed_tagged_saved_loaded_and_removed() {
             ran.stderr.starts_with("\"dock tag\" requires exactly 2 arguments.\nSee 'dock tag --help'.\n"),
             "{ran:#?}"
         );
+    });
+}
+
+/// A web server of files, ended with the value.
+struct Web(std::process::Child);
+
+impl Web {
+    fn start(dir: &std::path::Path) -> (Self, String) {
+        let mut command = std::process::Command::new("python3");
+        command.args(["-u", "-m", "http.server", "-b", "127.0.0.1", "0"]).current_dir(dir);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("python3");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
+        let url = line.split(['(', ')']).nth(1).expect("an address").trim_end_matches('/').to_owned();
+        (Self(child), url)
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// On stdin, packed by anything, a directory, over HTTP: always the same tree.
+#[test]
+fn import_takes_a_tree_from_wherever_it_is() {
+    needs!(root, "busybox", "dash", "curl", "python3", "xz", "bzip2", "zstd");
+    in_both(|dock| {
+        dock.sh("gzip -k t.tar; xz -k t.tar; bzip2 -k t.tar; zstd -q t.tar; mkdir tree; tar -C tree -xf t.tar").ok();
+        let (_web, url) = Web::start(&dock.room.path(""));
+        for from in ["-", "t.tar.gz", "t.tar.xz", "t.tar.bz2", "t.tar.zst", "tree", &format!("{url}/t.tar")] {
+            dock.sh(&format!("dock import {from} mine:3 <t.tar")).ok();
+            dock.sh("img-unpack mine:3 look >/dev/null").ok();
+            assert_eq!(dock.sh("layer-diff --list tree look/rootfs && rm -r look").ok(), "", "{from}");
+        }
+        for (bad, says) in [(format!("{url}/none.tar"), "404"), ("cut.tar".into(), "malformed tar")] {
+            let ran = dock.sh(&format!("head -c 5000 t.tar >cut.tar; dock import {bad} mine:4"));
+            assert!(ran.code == 1 && ran.stdout.is_empty() && ran.stderr.contains(says), "{ran:#?}");
+        }
+        let ran = dock.sh("dock import - mine:4 <cut.tar");
+        assert!(ran.code == 1 && ran.stderr.contains("malformed tar"), "{ran:#?}");
+        assert_eq!(dock.sh("dock images -q mine").ok().lines().count(), 1, "the others before it have no name now");
     });
 }
 

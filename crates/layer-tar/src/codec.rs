@@ -1,7 +1,10 @@
 //! Compression of layers. Reading finds out by itself what it reads; writing gives the same bytes for the
 //! same input, whatever the number of processors.
 
+use bzip2::read::MultiBzDecoder;
 use flate2::bufread::MultiGzDecoder;
+use liblzma::bufread::XzDecoder;
+use liblzma::stream::{CONCATENATED, Stream};
 use std::collections::VecDeque;
 use std::io::{self, BufReader, Cursor, Read, Write};
 use std::num::NonZero;
@@ -33,6 +36,25 @@ impl Compression {
 }
 
 const BUFFER: usize = 256 * 1024;
+/// What a .xz file may make us remember: four times what xz -9 needs.
+const XZ_MEMORY: u64 = 256 << 20;
+
+/// Takes off what no layer may be compressed with, but people's archives are: xz and bzip2, as their first bytes
+/// say. Anything else comes through as it is, for [`decoder`].
+pub fn foreign<'a>(mut from: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+    let mut start = Vec::with_capacity(6);
+    from.by_ref().take(6).read_to_end(&mut start)?;
+    let (xz, bzip2) = (start.starts_with(b"\xfd7zXZ\0"), start.starts_with(b"BZh"));
+    let whole = Cursor::new(start).chain(from);
+    if xz {
+        let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
+        return Ok(Box::new(XzDecoder::new_stream(BufReader::with_capacity(BUFFER, whole), stream)));
+    }
+    if bzip2 {
+        return Ok(Box::new(MultiBzDecoder::new(whole)));
+    }
+    Ok(Box::new(whole))
+}
 
 /// Wraps a stream so that it is read uncompressed, after a look at its first bytes.
 pub fn decoder<'a>(from: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {

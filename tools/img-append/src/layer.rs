@@ -3,7 +3,7 @@
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use layer_tar::codec::{Compression, decoder, encoder};
+use layer_tar::codec::{Compression, decoder, encoder, foreign};
 use oci_layout::{BlobWriter, Hashed, Layout};
 use std::io::{self, Read, Write};
 use wire::{Descriptor, Digest, media_type};
@@ -27,8 +27,9 @@ pub struct Added {
 }
 
 /// Streams a layer into the store. A compressed one keeps its bytes and so its digest, unless another method was
-/// asked for.
-pub fn add(layout: &Layout, mut from: impl Read + Send, wanted: Option<Compress>) -> anyhow::Result<Added> {
+/// asked for; xz and bzip2 are not for layers, and come off.
+pub fn add(layout: &Layout, from: impl Read + Send, wanted: Option<Compress>) -> anyhow::Result<Added> {
+    let mut from = foreign(from).context("read")?;
     let mut start = Vec::with_capacity(4);
     from.by_ref().take(4).read_to_end(&mut start).context("read")?;
     if start.is_empty() {

@@ -18,23 +18,17 @@ mod intake;
 mod reader;
 
 use anyhow::{Context, anyhow, bail};
-use bzip2::read::MultiBzDecoder;
 use clap::Parser;
 use images::{Image, Wanted};
 use layer_tar::codec;
-use liblzma::bufread::XzDecoder;
-use liblzma::stream::{CONCATENATED, Stream};
 use oci_layout::Layout;
 use std::fs::File;
-use std::io::{BufReader, Cursor, IsTerminal, Read, stdin};
+use std::io::{Cursor, IsTerminal, Read, stdin};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toolkit::{Format, Out, WithHint, usage};
 use wire::{Descriptor, Platform, Record, Reference, annotation};
-
-/// What a .xz file may make us remember: four times what xz -9 needs.
-const XZ_MEMORY: u64 = 256 << 20;
 
 /// Load a docker or OCI archive into an image layout
 #[derive(Debug, Parser)]
@@ -171,20 +165,11 @@ fn renamed(mut images: Vec<Image>, names: &[Reference]) -> anyhow::Result<Vec<Im
 /// The tar in whatever it is compressed with: people keep archives as .tar.gz, .tar.xz, .tar.zst.
 fn plain<'a>(mut from: impl Read + Send + 'a) -> anyhow::Result<Box<dyn Read + Send + 'a>> {
     let mut start = Vec::new();
-    from.by_ref().take(6).read_to_end(&mut start)?;
+    from.by_ref().take(1).read_to_end(&mut start)?;
     if start.is_empty() {
         bail!("no archive: it is empty");
     }
-    let (xz, bzip2) = (start.starts_with(b"\xfd7zXZ\0"), start.starts_with(b"BZh"));
-    let whole = Cursor::new(start).chain(from);
-    if xz {
-        let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
-        return Ok(Box::new(XzDecoder::new_stream(BufReader::with_capacity(256 << 10, whole), stream)));
-    }
-    if bzip2 {
-        return Ok(Box::new(MultiBzDecoder::new(whole)));
-    }
-    Ok(codec::decoder(whole)?)
+    Ok(codec::decoder(codec::foreign(Cursor::new(start).chain(from))?)?)
 }
 
 /// Names one image, and says whether blobs of it may be left over. A name that points to another image stays
