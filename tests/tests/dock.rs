@@ -274,7 +274,9 @@ impl Drop for Web {
 fn import_takes_a_tree_from_wherever_it_is() {
     needs!(root, "busybox", "dash", "curl", "python3", "xz", "bzip2", "zstd");
     in_both(|dock| {
-        dock.sh("gzip -k t.tar; xz -k t.tar; bzip2 -k t.tar; zstd -q t.tar; mkdir tree; tar -C tree -xf t.tar").ok();
+        // Not by busybox: its tar gives links the time of today.
+        let packed = "gzip -k t.tar; xz -k t.tar; bzip2 -k t.tar; zstd -q t.tar; mkdir tree; tar -C tree -xf t.tar";
+        dock.room.sh(packed).ok();
         let (_web, url) = Web::start(&dock.room.path(""));
         for from in ["-", "t.tar.gz", "t.tar.xz", "t.tar.bz2", "t.tar.zst", "tree", &format!("{url}/t.tar")] {
             dock.sh(&format!("dock import {from} mine:3 <t.tar")).ok();
