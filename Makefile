@@ -2,6 +2,7 @@
 #
 #   make demo     build, then show the main job: Dockerfile -> image -> archive -> other store -> process
 #   make test     install what the tests need, run all of them, print a summary
+#   make test-vm  cgroup v2 for real, under qemu; part of make test
 #   make bench    side by side with the Debian peers: a table of ratios
 #   make lint     fmt, clippy, shellcheck, mandoc
 #   make fuzz     a minute of libFuzzer for each parser of foreign bytes
@@ -15,7 +16,7 @@ TOOLS  := $(patsubst tools/%/Cargo.toml,%,$(wildcard tools/*/Cargo.toml))
 PAGES  := $(wildcard man/*.[1-8])
 BUILT   = target/$(TARGET)/release
 
-.PHONY: all build compiler demo test bench fuzz lint install deps clean
+.PHONY: all build compiler demo test test-vm bench fuzz lint install deps clean
 
 all: build
 
@@ -38,6 +39,10 @@ demo: build
 
 test: deps build
 	tests/run
+	tests/vm/run
+
+test-vm: deps build
+	tests/vm/run
 
 bench: deps build
 	bench/run
@@ -49,7 +54,7 @@ lint: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps fuzz/run tests/debian bench/corpus
+	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps tests/debian tests/vm/run tests/vm/inside fuzz/run bench/corpus
 	mandoc -T lint -W warning $(PAGES)
 
 # Installs the Debian packages that tests, lint and bench use and that are not there yet.

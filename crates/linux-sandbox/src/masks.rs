@@ -30,18 +30,22 @@ impl Mechanism for Masks {
         let mut empty: Option<OwnedFd> = None;
         for path in &self.paths {
             let Some(target) = there(scene, path)? else { continue };
-            let cover = if kind_of(&target)? == FileType::Directory {
-                let first = match &empty {
-                    Some(fd) => fd,
-                    None => empty.insert(new_empty()?),
-                };
-                clone_of(first)
-            } else {
-                let null = scene.null.as_ref().ok_or_else(|| Error::refused("no /dev/null to mask files with"))?;
-                clone_of(null)
+            let attach = |cover: &OwnedFd| {
+                attach(cover, &target).call(|| format!("move_mount(<mask>, <rootfs>{})", path.display()))
             };
-            let cover = cover.call(|| format!("open_tree(<mask of {}>)", path.display()))?;
-            attach(&cover, &target).call(|| format!("move_mount(<mask>, <rootfs>{})", path.display()))?;
+            let cover = match (&empty, kind_of(&target)? == FileType::Directory) {
+                // The first one is attached itself: before Linux 6.15 there is no copy of a mount that is nowhere.
+                (None, true) => {
+                    attach(empty.insert(new_empty()?))?;
+                    continue;
+                }
+                (Some(first), true) => clone_of(first),
+                (_, false) => {
+                    let null = scene.null.as_ref().ok_or_else(|| Error::refused("no /dev/null to mask files with"))?;
+                    clone_of(null)
+                }
+            };
+            attach(&cover.call(|| format!("open_tree(<mask of {}>)", path.display()))?)?;
         }
         Ok(())
     }

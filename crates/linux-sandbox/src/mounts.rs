@@ -5,7 +5,7 @@ use crate::error::{Call, Error, Result};
 use crate::steps::{Mechanism, Scene, all, in_rootfs, quote};
 use crate::sys;
 use crate::walk::{self, Links};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, open, openat, statat};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -169,6 +169,8 @@ pub struct OverlayRoot {
 
 /// The longest string that fsconfig(2) takes, with its NUL.
 const FSCONFIG_STRING: usize = 256;
+/// The longest text that mount(2) takes: a page, with its NUL.
+const MOUNT_DATA: usize = 4096;
 
 impl OverlayRoot {
     /// Options without a path. What they turn off would write marks into the upper directory that belong to no
@@ -240,23 +242,34 @@ impl OverlayRoot {
         fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, self.attributes.flags()).call(|| "fsmount(overlay)".into())
     }
 
-    /// Before Linux 6.5 there is no `lowerdir+`, and a list in one string is longer than fsconfig takes.
+    /// Before Linux 6.5 there is no `lowerdir+`, and a list in one string is longer than fsconfig takes. mount(2) takes a
+    /// page: what is longer is named by descriptors.
     fn old_api(&self) -> Result<OwnedFd> {
+        let mut dirs = Vec::new();
+        let mut data = self.data(&self.lower);
+        if data.len() >= MOUNT_DATA {
+            for layer in &self.lower {
+                let dir = open(layer, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+                dirs.push(dir.call(|| format!("open({layer:?})"))?);
+            }
+            let names = dirs.iter().map(|dir| format!("/proc/self/fd/{}", dir.as_raw_fd()).into());
+            data = self.data(&names.collect::<Vec<_>>());
+        }
         let flags = [(1, MountFlags::RDONLY), (2, MountFlags::NOSUID), (4, MountFlags::NODEV), (8, MountFlags::NOEXEC)]
             .into_iter()
             .filter(|(bit, _)| self.attributes.0 & bit != 0)
             .fold(MountFlags::empty(), |all, (_, flag)| all | flag);
-        let data = std::ffi::CString::new(self.data()).map_err(|_| Error::refused("overlay: a path contains NUL"))?;
+        let data = std::ffi::CString::new(data).map_err(|_| Error::refused("overlay: a path contains NUL"))?;
         mount("overlay", &self.target, "overlay", flags, Some(data.as_c_str()))
             .call(|| format!("mount(\"overlay\", {:?}, {data:?})", self.target))?;
         open(&self.target, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .call(|| format!("open({:?})", self.target))
     }
 
-    fn data(&self) -> String {
+    fn data(&self, lower: &[PathBuf]) -> String {
         let escape =
             |path: &PathBuf| path.to_string_lossy().replace('\\', r"\\").replace(':', r"\:").replace(',', r"\,");
-        let lower: Vec<String> = self.lower.iter().map(escape).collect();
+        let lower: Vec<String> = lower.iter().map(escape).collect();
         let (upper, work) = (escape(&self.upper), escape(&self.work));
         format!("{},lowerdir={},upperdir={upper},workdir={work}", self.plain().join(","), lower.join(":"))
     }
@@ -267,7 +280,7 @@ impl Mechanism for OverlayRoot {
         let target = quote(&self.target.to_string_lossy());
         let words: Vec<&str> = self.attributes.words().collect();
         let attributes = if words.is_empty() { String::new() } else { format!("{},", words.join(",")) };
-        format!("rootfs={target}; mount -t overlay -o {attributes}{} overlay $rootfs", quote(&self.data()))
+        format!("rootfs={target}; mount -t overlay -o {attributes}{} overlay $rootfs", quote(&self.data(&self.lower)))
     }
 
     fn run(&self, scene: &mut Scene) -> Result<()> {
@@ -277,9 +290,8 @@ impl Mechanism for OverlayRoot {
                 attach_to_path(&fd, &self.target)?;
                 fd
             }
-            Err(Error::Call { call, errno }) if errno == libc::EINVAL && call.contains("lowerdir+") => {
-                self.old_api()?
-            }
+            // An old kernel collects what it does not know, and refuses it in the end.
+            Err(error @ Error::Call { errno: libc::EINVAL, .. }) => self.old_api().map_err(|_| error)?,
             Err(error) => return Err(error),
         };
         scene.root = Some(root);
