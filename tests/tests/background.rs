@@ -171,3 +171,32 @@ fn health_is_probed_and_shown() {
     yard.sh("dock run -d --no-healthcheck --health-cmd true busybox true")
         .fails(125, "--no-healthcheck conflicts with --health-* options");
 }
+
+#[test]
+fn a_paused_container_stands_still_and_can_be_ended() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    let count = "sh -c 'while :; do echo x; sleep 0.02; done & while :; do echo y; sleep 0.02; done'";
+    let id = yard.sh(&format!("dock run -d --name web busybox {count}")).ok();
+    yard.until("dock logs web", "y");
+    assert_eq!(yard.sh("dock pause web").ok(), "web");
+    assert!(yard.sh("dock ps").ok().contains(" (Paused) "));
+    let (before, after) = (yard.sh("dock logs web | wc -l").ok(), yard.sh("sleep 0.2; dock logs web | wc -l").ok());
+    assert_eq!(before, after, "children stand still, too");
+    yard.sh("dock pause web").fails(1, &format!("Container {id} is already paused"));
+    yard.sh("dock rm web").fails(1, "container is paused");
+    yard.sh("dock attach web").fails(1, "You cannot attach to a paused container, unpause it first");
+    assert_eq!(yard.sh("dock unpause web; dock ps --filter status=paused -q").ok(), "web");
+    yard.until("dock logs web | wc -l | grep -vx BEFORE && echo more".replace("BEFORE", &before).as_str(), "more");
+    yard.sh("dock unpause web").fails(1, &format!("Container {id} is not paused"));
+    assert_eq!(yard.sh("dock pause web; dock stop -t 1 web; dock wait web").ok(), "web\nweb\n137", "the stop wakes it");
+    yard.sh("dock pause web").fails(1, &format!("Container {id} is not running"));
+    assert_eq!(yard.sh("dock start web; dock pause web; dock kill web; dock wait web").ok(), "web\nweb\nweb\n137");
+    assert_eq!(yard.sh("dock start web; dock pause web; dock rm -f web").ok(), "web\nweb\nweb");
+    yard.sh(&format!("! ls -d /sys/fs/cgroup/freezer/dock/{id} /sys/fs/cgroup/dock/{id} 2>/dev/null")).ok();
+    // Also with a cgroup of its own, for its limits.
+    yard.sh(
+        "dock run -d -m 64m --name less busybox sleep 60 && dock pause less && dock unpause less && dock rm -f less",
+    )
+    .ok();
+}

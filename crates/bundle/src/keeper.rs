@@ -4,7 +4,8 @@
 //! ```text
 //! $DOCK_RUN/containers/ID/keeper.json   this
 //! $DOCK_RUN/containers/ID/attach.sock   a SOCK_SEQPACKET socket: one message a packet
-//! $DOCK_RUN/containers/ID/paused        the cgroup in which its processes are frozen, while they are
+//! $DOCK_RUN/containers/ID/paused        is there while its processes are frozen
+//! $DOCK_RUN/containers/ID/freezer       the cgroup in which they are, or were
 //! $DOCK_ROOT/containers/ID/stopped      somebody stopped it: its restart policy must not bring it back
 //! ```
 
@@ -129,9 +130,43 @@ pub fn forbid_restart(found: &Found, run: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Where the freezer cgroup's path stands while a container is paused.
+/// Is there while a container is paused.
 pub fn paused_path(run: &Path, id: &str) -> PathBuf {
     state_dir(run, id).join("paused")
+}
+
+/// Remembers the cgroup in which the container is frozen now.
+pub fn set_paused(run: &Path, id: &str, cgroup: &Path) -> Result<()> {
+    let dir = crate::life::make_state_dir(run, id)?;
+    file::write(&dir, "freezer", cgroup.as_os_str().as_encoded_bytes())?;
+    file::write(&dir, "paused", b"")
+}
+
+/// The container goes on. Its processes stay in that cgroup.
+pub fn set_resumed(run: &Path, id: &str) -> Result<()> {
+    crate::life::gone(paused_path(run, id))
+}
+
+/// The cgroup in which the container is, or once was, frozen.
+pub fn freezer(run: &Path, id: &str) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let bytes = file::read_if_there(&state_dir(run, id), "freezer").ok().flatten()?;
+    Some(std::ffi::OsString::from_vec(bytes).into())
+}
+
+/// The container has ended: so has its pause. The kernel takes a moment to empty the cgroup.
+pub fn end_pause(run: &Path, id: &str) -> Result<()> {
+    set_resumed(run, id)?;
+    let Some(cgroup) = freezer(run, id) else { return Ok(()) };
+    for wait in 0..20 {
+        match std::fs::remove_dir(&cgroup) {
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error()) => {
+                std::thread::sleep(std::time::Duration::from_millis(1 + wait));
+            }
+            _ => break,
+        }
+    }
+    crate::life::gone(state_dir(run, id).join("freezer"))
 }
 
 /// Remembers that somebody stopped the container, or forgets it at the next start.

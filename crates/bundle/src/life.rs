@@ -189,7 +189,7 @@ pub fn make_state_dir(run: &Path, id: &str) -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn gone(path: PathBuf) -> Result<()> {
+pub(crate) fn gone(path: PathBuf) -> Result<()> {
     match std::fs::remove_file(&path) {
         Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => Err(Error::Io(path, cause)),
         _ => Ok(()),

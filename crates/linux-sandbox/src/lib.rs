@@ -41,8 +41,8 @@ pub use await_start::{AwaitStart, start};
 pub use background::{Stdio, close_inherited, fork_into_background};
 pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
 pub use cgroups::{
-    CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, Throttle, oom_killed,
-    remove_cgroup,
+    CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, Throttle, freeze,
+    oom_killed, processes_of, remove_cgroup, thaw,
 };
 pub use devices::{Device, DeviceKind, Devices};
 pub use enter::{Enter, EnterCgroups, FirstStderr, NullStdio, Outlive, Target};

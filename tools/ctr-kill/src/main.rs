@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod ending;
+mod pausing;
 
 use anyhow::{Context, bail};
 use bundle::{Containers, Found, keeper};
@@ -46,6 +47,14 @@ struct Args {
     #[arg(short, long, value_name = "SECONDS", requires = "stop", allow_hyphen_values = true)]
     time: Option<i64>,
 
+    /// Freeze all of their processes
+    #[arg(long, conflicts_with_all = ["signal", "stop", "resume"])]
+    pause: bool,
+
+    /// Let them go on
+    #[arg(long, conflicts_with_all = ["signal", "stop"])]
+    resume: bool,
+
     /// Where images, volumes and containers are kept [default: /var/lib/dock]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -67,8 +76,11 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let mut asked = Vec::new();
     // Everybody is asked before anybody is waited for.
     for operand in toolkit::containers(&args.containers)? {
-        let begun = containers.find(&operand).map_err(anyhow::Error::from).and_then(|found| {
-            if args.stop { ask_to_end(&found, &run, args.time) } else { send(&found, &run, &operand, signal) }
+        let begun = containers.find(&operand).map_err(anyhow::Error::from).and_then(|found| match &args {
+            Args { pause: true, .. } => pausing::pause(&found, &run).map(|()| None),
+            Args { resume: true, .. } => pausing::resume(&found, &run).map(|()| None),
+            Args { stop: true, .. } => ask_to_end(&found, &run, args.time),
+            _ => send(&found, &run, &operand, signal),
         });
         match begun {
             Ok(ending) => asked.push((operand, ending)),
@@ -105,6 +117,10 @@ fn send(found: &Found, run: &Path, operand: &str, signal: i32) -> anyhow::Result
     if !linux_sandbox::send_signal(&process, signal)? {
         bail!(not_running());
     }
+    if ends {
+        // Who is frozen hears of it when it moves again.
+        pausing::wake(found, run)?;
+    }
     Ok((signal == KILL).then(|| Ending::new(found, Some(process), Some(PATIENCE))))
 }
 
@@ -126,6 +142,7 @@ fn ask_to_end(found: &Found, run: &Path, time: Option<i64>) -> anyhow::Result<Op
     };
     if let Some(process) = &process {
         linux_sandbox::send_signal(process, signal)?;
+        pausing::wake(found, run)?;
     }
     Ok(Some(Ending::new(found, process, u64::try_from(seconds).ok().map(Duration::from_secs))))
 }

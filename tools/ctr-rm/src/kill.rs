@@ -1,24 +1,29 @@
 //! Ending a container's first process; the kernel then ends everything in its PID namespace.
 
 use anyhow::{Context, bail};
-use bundle::Found;
 use bundle::life::{self, Lock};
+use bundle::{Found, keeper};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::path::Path;
 use std::time::{Duration, Instant};
+use wire::Status;
 
 /// How long a killed process may take: as long as its file systems do.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Sends SIGKILL and waits for the end.
-pub fn kill(found: &Found) -> anyhow::Result<()> {
+pub fn kill(found: &Found, run: &Path) -> anyhow::Result<()> {
     let Some(started) = &found.started else { return Ok(()) };
     let name = || format!("could not kill container: {}", found.meta.id);
     let Some(process) = started.open().with_context(name)? else { return Ok(()) };
     match pidfd_send_signal(&process, Signal::KILL) {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         sent => sent.with_context(name)?,
+    }
+    // Who is frozen cannot even die.
+    if let Some(cgroup) = keeper::freezer(run, &found.meta.id).filter(|_| found.status == Status::Paused) {
+        linux_sandbox::thaw(&cgroup)?;
     }
     let patience = Timespec { tv_sec: i64::try_from(PATIENCE.as_secs())?, tv_nsec: 0 };
     let mut ends = [PollFd::new(&process, PollFlags::IN)];

@@ -91,7 +91,7 @@ fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args:
             );
         }
         keeper::forbid_restart(&found, run)?;
-        kill::kill(&found)?;
+        kill::kill(&found, run)?;
     }
     let lock = life::lock(&found.dir).or_else(|error| match error {
         // Its keeper has not seen the end yet, or the container has been started again since.

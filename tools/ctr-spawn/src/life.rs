@@ -32,6 +32,7 @@ impl Kept {
         let keeping = containers.read(id)?.map(|found| found.meta.keeping()).unwrap_or_default();
         Exit::remove(dir)?;
         // What a killed keeper left, and a stop that was meant for the last life.
+        keeper::end_pause(&run, id)?;
         Started::remove(&run, id)?;
         keeper::set_stopped(dir, false)?;
         Ok(Some(Self { dir: dir.into(), run, id: id.into(), keeping, containers, started: None, lock }))
@@ -58,6 +59,7 @@ impl Kept {
         exit.oom_killed = end.oom_killed;
         exit.rest.clone_from(&end.more);
         exit.write(&self.dir)?;
+        keeper::end_pause(&self.run, &self.id)?;
         Started::forget(&self.run, &self.id)?;
         if end.oom_killed {
             self.note("oom", &[])?;

@@ -2,11 +2,14 @@
 //! for each controller of version 1, or both at once: then each limit goes where its controller is.
 
 mod devices;
+mod freezer;
 mod more;
 mod v1;
 mod v2;
 
 pub use more::{Files, Throttle};
+
+pub use freezer::{freeze, processes_of, thaw};
 
 use crate::error::{Call, Error, Result};
 use crate::mounts::{Attributes, attach, clone_of, new_filesystem, set_attributes};
