@@ -200,3 +200,31 @@ fn a_paused_container_stands_still_and_can_be_ended() {
     )
     .ok();
 }
+
+#[test]
+fn after_a_boot_come_those_whose_policy_says_so() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    let run = |name: &str, policy: &str| {
+        yard.sh(&format!("dock run -d --name {name} --restart {policy} busybox sleep 60")).ok()
+    };
+    let (one, two) = (run("one", "always"), run("two", "unless-stopped"));
+    run("three", "unless-stopped");
+    run("four", "on-failure");
+    yard.sh("dock stop -t 0 one three").ok();
+    // What a machine that loses its power leaves: nobody ends as he should, and the run directory is empty.
+    yard.sh("for k in run/containers/*/keeper.json; do kill -9 $(sed -n 's/.*\"pid\": \\([0-9]*\\).*/\\1/p' $k); done")
+        .ok();
+    yard.until("dock ps -q; echo =", "=\n");
+    yard.until("[ -z \"$(dock ps -q)\" ] && rm -rf run && echo off", "off");
+    let mut started: Vec<_> = yard.sh("dock boot").ok().lines().map(str::to_owned).collect();
+    started.sort();
+    let mut want = [one, two];
+    want.sort();
+    assert_eq!(started, want, "not the one that was stopped, and not those without such a policy");
+    assert_eq!(yard.sh("dock boot; dock ps -q | wc -l").ok(), "2");
+    let unit = yard.sh("dock boot --unit").ok();
+    assert!(
+        unit.contains("\nExecStart=/") && unit.contains("/dock boot\n") && unit.contains("WantedBy=multi-user.target")
+    );
+}

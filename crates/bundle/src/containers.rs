@@ -120,7 +120,7 @@ impl Containers {
         let Some(meta) = file::read_json_if_there::<Meta>(&dir, "container.json")? else { return Ok(None) };
         let recorded = Started::read(&self.run, id)?;
         let exit = Exit::read(&dir)?;
-        let ever = recorded.is_some() || exit.is_some();
+        let ever = recorded.is_some() || exit.is_some() || life::was_started(&dir);
         let started = recorded.filter(Started::lives);
         let keeper = Keeper::read(&self.run, id)?;
         let paused = || keeper::paused_path(&self.run, id).exists();
@@ -262,6 +262,16 @@ impl Found {
             exit_code: self.exit.as_ref().map(|exit| exit.exit_code),
             rest,
         }
+    }
+
+    /// Whether its restart policy starts it after a boot: docker's rules for a daemon that starts.
+    pub fn comes_back(&self) -> bool {
+        self.status == Status::Exited
+            && match self.meta.keeping().restart.name.as_str() {
+                "always" => true,
+                "unless-stopped" => !keeper::was_stopped(&self.dir),
+                _ => false,
+            }
     }
 
     /// Whether it should have gone with its end.

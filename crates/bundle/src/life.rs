@@ -33,12 +33,27 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// Leaves the word that the process was executed: after a loss of power it is all that tells of that.
+    pub fn begin(&mut self) {
+        self.write("started");
+    }
+
     /// Leaves the exit code in the file, for those who wait for the lock: they may be the last who know of the
     /// container.
     pub fn leave(&mut self, code: u8) {
-        // A code that cannot be written is one that nobody knows.
-        let _ = self.file.set_len(0).and_then(|()| self.file.write_all(code.to_string().as_bytes()));
+        self.write(&code.to_string());
     }
+
+    /// A code that cannot be written is one that nobody knows.
+    fn write(&mut self, text: &str) {
+        let write = |file: &mut File| file.set_len(0).and_then(|()| file.rewind());
+        let _ = write(&mut self.file).and_then(|()| self.file.write_all(text.as_bytes()));
+    }
+}
+
+/// Whether the process of a bundle was ever executed, as far as its lock tells.
+pub fn was_started(bundle: &Path) -> bool {
+    std::fs::metadata(bundle.join("lock")).is_ok_and(|found| found.len() > 0)
 }
 
 /// Waits until nobody holds a bundle's lock and gives the code that was left there.

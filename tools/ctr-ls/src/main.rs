@@ -79,6 +79,10 @@ struct Args {
     #[arg(long)]
     inspect: bool,
 
+    /// Only those that do not run and that their restart policy starts after a boot
+    #[arg(long)]
+    to_boot: bool,
+
     /// Where images, volumes and containers are kept [default: /var/lib/dock]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -145,8 +149,10 @@ fn image_id(found: &Found) -> anyhow::Result<String> {
 
 /// Exactly those, in the order given.
 fn named(containers: &Containers, args: &Args) -> anyhow::Result<Vec<Found>> {
-    if args.all || args.latest || args.last.is_some() || !args.filter.is_empty() {
-        bail!(toolkit::usage("CONTAINER operands name exactly what is listed: no --all, --latest, --last, --filter"));
+    if args.all || args.latest || args.last.is_some() || args.to_boot || !args.filter.is_empty() {
+        bail!(toolkit::usage(
+            "CONTAINER operands name exactly what is listed: no --all, --latest, --last, --filter, --to-boot"
+        ));
     }
     Ok(args.containers.iter().map(|operand| containers.find(operand)).collect::<Result<_, _>>()?)
 }
@@ -155,13 +161,14 @@ fn named(containers: &Containers, args: &Args) -> anyhow::Result<Vec<Found>> {
 fn select(containers: &Containers, args: &Args) -> anyhow::Result<Vec<Found>> {
     let last = if args.latest { Some(1) } else { args.last.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0) };
     let filters = args.filter.iter().map(|filter| Filter::parse(filter, containers)).collect::<Result<Vec<_>, _>>()?;
-    let all = args.all || last.is_some() || filters.iter().any(Filter::asks_for_status);
+    let all = args.all || args.to_boot || last.is_some() || filters.iter().any(Filter::asks_for_status);
     let mut listed = containers.list()?;
     if listed.iter().any(Found::is_left_over) {
         containers.sweep()?;
         listed = containers.list()?;
     }
     listed.retain(|found| all || matches!(found.status, Status::Running | Status::Paused | Status::Restarting));
+    listed.retain(|found| !args.to_boot || found.comes_back());
     listed.retain(|found| filter::all_hold(&filters, found));
     listed.truncate(last.unwrap_or(usize::MAX));
     Ok(listed)

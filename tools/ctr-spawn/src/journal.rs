@@ -25,7 +25,7 @@ pub enum Stream {
 struct Entry<'a> {
     log: &'a str,
     stream: &'a str,
-    time: String,
+    time: &'a str,
 }
 
 /// The files, and the lines that have not come to their end.
@@ -38,6 +38,8 @@ pub struct Journal {
     files: u32,
     /// Of stdout, of stderr.
     begun: [Vec<u8>; 2],
+    /// Entries that are not written yet: what comes together is written together.
+    ready: Vec<u8>,
 }
 
 impl Journal {
@@ -51,7 +53,7 @@ impl Journal {
         let kept = config.is_none_or(|config| config.kind != "none");
         let file = if kept { Some(append(&path)?) } else { None };
         let size = file.as_ref().map_or(Ok(0), |file| file.metadata().map(|found| found.len()))?;
-        Ok(Self { path, file, size, largest, files, begun: [Vec::new(), Vec::new()] })
+        Ok(Self { path, file, size, largest, files, begun: [Vec::new(), Vec::new()], ready: Vec::new() })
     }
 
     /// Takes bytes as they come and writes the lines that are whole.
@@ -59,34 +61,39 @@ impl Journal {
         if self.file.is_none() {
             return;
         }
+        let time = bundle::life::now();
         while let Some(at) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(at + 1);
-            self.add(stream, line);
-            self.flush(stream);
+            self.add(stream, line, &time);
+            self.enter(stream, &time);
             bytes = rest;
         }
-        self.add(stream, bytes);
+        self.add(stream, bytes, &time);
+        self.write();
     }
 
-    fn add(&mut self, stream: Stream, mut bytes: &[u8]) {
+    fn add(&mut self, stream: Stream, mut bytes: &[u8], time: &str) {
         while !bytes.is_empty() {
             let begun = &mut self.begun[stream as usize];
             let (part, rest) = bytes.split_at(bytes.len().min(LONGEST - begun.len()));
             begun.extend_from_slice(part);
             bytes = rest;
             if begun.len() == LONGEST {
-                self.flush(stream);
+                self.enter(stream, time);
             }
         }
     }
 
     /// The end of the output: what has no line feed is a line, too.
     pub fn finish(&mut self) {
-        self.flush(Stream::Stdout);
-        self.flush(Stream::Stderr);
+        let time = bundle::life::now();
+        self.enter(Stream::Stdout, &time);
+        self.enter(Stream::Stderr, &time);
+        self.write();
     }
 
-    fn flush(&mut self, stream: Stream) {
+    /// What has begun becomes an entry.
+    fn enter(&mut self, stream: Stream, time: &str) {
         let bytes = std::mem::take(&mut self.begun[stream as usize]);
         if bytes.is_empty() {
             return;
@@ -96,18 +103,28 @@ impl Journal {
             Stream::Stderr => "stderr",
         };
         let log = String::from_utf8_lossy(&bytes);
-        let entry = Entry { log: &log, stream: name, time: bundle::life::now() };
-        let Ok(mut line) = serde_json::to_vec(&entry) else { return };
-        line.push(b'\n');
-        if self.size > 0 && self.size.saturating_add(line.len() as u64) > self.largest {
+        let entry = Entry { log: &log, stream: name, time };
+        let Ok(line) = serde_json::to_vec(&entry) else { return };
+        let size = self.size + self.ready.len() as u64;
+        if size > 0 && size.saturating_add(line.len() as u64 + 1) > self.largest {
+            self.write();
             self.rotate();
         }
-        // A full disk costs the line; the container goes on.
-        if let Some(file) = &mut self.file
-            && file.write_all(&line).is_ok()
-        {
-            self.size += line.len() as u64;
+        self.ready.extend_from_slice(&line);
+        self.ready.push(b'\n');
+        if self.ready.len() > LONGEST {
+            self.write();
         }
+    }
+
+    /// A full disk costs the lines; the container goes on.
+    fn write(&mut self) {
+        if let Some(file) = &mut self.file
+            && file.write_all(&self.ready).is_ok()
+        {
+            self.size += self.ready.len() as u64;
+        }
+        self.ready.clear();
     }
 
     /// `log.json` becomes `log.json.1`, that `log.json.2`, and the last one goes.

@@ -41,6 +41,7 @@ impl Kept {
     /// The process runs.
     pub fn started(&mut self, pid: i32) -> anyhow::Result<()> {
         Exit::remove(&self.dir)?;
+        self.lock.begin();
         self.started = Some(now());
         match Started::new(&self.id, pid, &self.dir) {
             Ok(state) => {
