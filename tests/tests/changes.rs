@@ -175,6 +175,13 @@ fn events_are_told_by_who_makes_them() {
     needs!(root, "busybox");
     let room = room();
     let _ends = Ends(&room);
+    dock(&room, "dock create --name before img && dock rm before").ok();
+    assert_eq!(
+        room.sh("stat -c %a run run/events.json").ok(),
+        "700\n600",
+        "made by the first who has something to tell"
+    );
+    room.sh("rm run/events.json").ok();
     let script = "ctr-events >live & live=$!; sleep 0.3
         dock run --name one -l k=v img sh -c 'exit 3'; dock rename one two; dock rm two >/dev/null
         dock create --name other img >/dev/null; sleep 0.3; kill $live";

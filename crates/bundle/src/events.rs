@@ -3,9 +3,9 @@
 
 use crate::Meta;
 use serde_json::{Map, Value, json};
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Bytes after which a new file is begun; the one before is kept beside it.
@@ -14,6 +14,11 @@ const LARGEST: u64 = 1 << 20;
 /// The file, and the older one.
 pub fn files(run: &Path) -> [PathBuf; 2] {
     [run.join("events.json"), run.join("events.json.1")]
+}
+
+/// Makes the directory where none is yet, for its owner alone.
+pub fn make_dir(run: &Path) -> std::io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(run)
 }
 
 /// Writes down what happened to a container. An event that cannot be written is lost: that is no reason for the
@@ -37,6 +42,7 @@ pub fn note(run: &Path, action: &str, meta: &Meta, more: &[(&str, String)]) {
         "timeNano": i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX),
     });
     let [file, older] = files(run);
+    let _ = make_dir(run);
     if std::fs::metadata(&file).is_ok_and(|found| found.len() > LARGEST) {
         let _ = std::fs::rename(&file, older);
     }

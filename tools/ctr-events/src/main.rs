@@ -14,6 +14,7 @@
 mod filter;
 mod time;
 
+use anyhow::Context;
 use bundle::events;
 use clap::Parser;
 use filter::Filters;
@@ -76,7 +77,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         Wish { since: at(&args.since)?, until: at(&args.until)?, filters: Filters::parse(&args.filter)?, template };
     let dir = toolkit::run_dir();
     // The watch comes first: what is written behind it wakes us.
-    std::fs::create_dir_all(&dir)?;
+    events::make_dir(&dir).with_context(|| dir.display().to_string())?;
     let watch = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
     add_watch(&watch, &dir, WatchFlags::MODIFY | WatchFlags::CREATE | WatchFlags::MOVED_TO)?;
     let mut log = Log::open(&dir, wish.since.is_some());

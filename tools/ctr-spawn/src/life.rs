@@ -43,14 +43,11 @@ impl Kept {
         Exit::remove(&self.dir)?;
         self.lock.begin();
         self.started = Some(now());
-        match Started::new(&self.id, pid, &self.dir) {
-            Ok(state) => {
-                state.write(&self.run)?;
-                self.note("start", &[])
-            }
-            // It has ended already, and is not reaped yet: there is nothing to be found under its ID.
-            Err(_) => Ok(()),
+        // One that has ended already, and is not reaped yet: there is nothing to be found under its ID.
+        if let Ok(state) = Started::new(&self.id, pid, &self.dir) {
+            state.write(&self.run)?;
         }
+        self.note("start", &[])
     }
 
     /// The process has ended, or was never executed. The container may live again.
