@@ -94,15 +94,17 @@ impl Target {
         Ok(others)
     }
 
-    /// Directories of its cgroups in which this process is not.
-    pub fn cgroups(&self) -> std::result::Result<Vec<PathBuf>, Error> {
+    /// Directories of its cgroups in which this process is not: that of version 2, and those of version 1.
+    pub fn cgroups(&self) -> std::result::Result<(Option<PathBuf>, Vec<PathBuf>), Error> {
         let read = |path: String| fs::read_to_string(&path).call(|| format!("read({path:?})"));
         let mounts = read("/proc/self/mountinfo".into())?;
         let theirs = Hierarchies::parse(&mounts, &read(format!("/proc/{}/cgroup", self.pid))?);
         let ours = Hierarchies::parse(&mounts, &read("/proc/self/cgroup".into())?);
         self.must_live()?;
-        let pairs = theirs.0.into_iter().zip(ours.0);
-        Ok(pairs.filter(|(theirs, ours)| theirs.own != ours.own).map(|(tree, _)| tree.mount.join(tree.own)).collect())
+        let others = theirs.0.into_iter().zip(ours.0).filter(|(theirs, ours)| theirs.own != ours.own);
+        let (unified, trees): (Vec<_>, Vec<_>) = others.map(|(tree, _)| tree).partition(|tree| tree.unified);
+        let path = |tree: crate::Hierarchy| tree.mount.join(tree.own);
+        Ok((unified.into_iter().next().map(path), trees.into_iter().map(path).collect()))
     }
 
     /// Whether its user namespace has given up `setgroups(2)`.
@@ -176,8 +178,29 @@ impl Mechanism for Enter {
     }
 }
 
-/// Moves the process that waits into the container's cgroups: its limits hold for both.
+/// Makes the process in the container's cgroup of version 2, by `CLONE_INTO_CGROUP`.
 #[derive(Debug, Serialize)]
+pub struct BornIn {
+    /// The directory.
+    pub path: PathBuf,
+}
+
+impl Mechanism for BornIn {
+    fn shell(&self) -> String {
+        format!("echo $$ >{}/cgroup.procs", quote(&self.path.to_string_lossy()))
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        scene.cgroup = Some(open(&self.path, flags, Mode::empty()).call(|| format!("open({:?})", self.path))?);
+        Ok(())
+    }
+}
+
+/// Goes into the container's cgroups of version 1: its limits hold for both. The process moves itself and only
+/// itself: moving another, or a whole process, stops the forks and exits of the machine for milliseconds.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct EnterCgroups {
     /// The directories.
     pub paths: Vec<PathBuf>,
@@ -188,13 +211,12 @@ pub struct EnterCgroups {
 
 impl Mechanism for EnterCgroups {
     fn shell(&self) -> String {
-        all(self.paths.iter().map(|path| format!("echo $pid >{}/cgroup.procs", quote(&path.to_string_lossy()))))
+        all(self.paths.iter().map(|path| format!("echo 0 >{}/tasks", quote(&path.to_string_lossy()))))
     }
 
     fn run(&self, scene: &mut Scene) -> Result<()> {
-        let pid = scene.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
         for path in &self.paths {
-            match write(&path.join("cgroup.procs"), &pid.to_string()) {
+            match write(&path.join("tasks"), "0") {
                 Err(Error::Call { errno: libc::EACCES | libc::EPERM | libc::ENOENT, .. }) if self.if_allowed => {
                     scene.note(&format!("{}: this user may not enter it: its limits do not hold here", path.display()));
                 }

@@ -45,7 +45,7 @@ pub use cgroups::{
     oom_killed, processes_of, remove_cgroup, thaw,
 };
 pub use devices::{Device, DeviceKind, Devices};
-pub use enter::{Enter, EnterCgroups, FirstStderr, NullStdio, Outlive, Target};
+pub use enter::{BornIn, Enter, EnterCgroups, FirstStderr, NullStdio, Outlive, Target};
 pub use error::Error;
 pub use exec::{Exec, Look, MakeWorkDir, WorkDir};
 pub use hooks::{Hook, Hooks, Moment, State};

@@ -6,7 +6,7 @@ use crate::exec::own_file;
 use crate::pidfd::{Running, undo};
 use crate::steps::{Place, Scene, Step};
 use crate::{sys, terminal};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::{Errno, read, write};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -56,7 +56,7 @@ fn start(plan: &Plan, scene: &mut Scene, signals: OwnedFd) -> Result<Running> {
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .call(|| "socketpair()".into())?;
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).call(|| "pipe2()".into())?;
-    let Some((pid, pidfd)) = sys::clone3(flags, None).call(|| clone_line(plan))? else {
+    let Some((pid, pidfd)) = clone(flags, scene).call(|| clone_line(plan))? else {
         drop((ours, errors, signals));
         scene.socket = Some(theirs);
         scene.report = Some(report);
@@ -75,6 +75,17 @@ fn start(plan: &Plan, scene: &mut Scene, signals: OwnedFd) -> Result<Running> {
         run(plan, step, scene)?;
     }
     Ok(running)
+}
+
+/// An ordinary user may start in a cgroup that is not his as little as he may go there.
+fn clone(flags: u64, scene: &Scene) -> rustix::io::Result<Option<(rustix::process::Pid, OwnedFd)>> {
+    match sys::clone3(flags, scene.cgroup.as_ref().map(AsFd::as_fd)) {
+        Err(Errno::ACCESS | Errno::PERM) if scene.cgroup.is_some() && !rustix::process::geteuid().is_root() => {
+            scene.note("this user may not enter the container's cgroup: its limits do not hold here");
+            sys::clone3(flags, None)
+        }
+        other => other,
+    }
 }
 
 /// The steps that need the host's view of the process. It waits at each row of them, and may go on behind it.

@@ -1,6 +1,6 @@
 use crate::error::Result;
 use crate::{
-    AwaitStart, Bind, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter, EnterCgroups, Error, Exec,
+    AwaitStart, Bind, BornIn, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter, EnterCgroups, Error, Exec,
     Filesystem, FirstStderr, Hooks, Hostname, IdMap, IoPriority, Join, JoinCgroups, Label, Listener, Look, Loopback,
     MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio, OomScore, Outlive, OverlayRoot, Personality, Pivot,
     PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault, Sysctls, TreeRoot,
@@ -24,6 +24,7 @@ pub enum Step {
     JoinCgroups(JoinCgroups),
     OomScore(OomScore),
     EnterCgroups(EnterCgroups),
+    BornIn(BornIn),
     Outlive(Outlive),
     FirstStderr(FirstStderr),
     Enter(Enter),
@@ -112,6 +113,8 @@ pub struct Scene {
     pub(crate) notes: Option<OwnedFd>,
     /// Held while a cgroup of ours has no process yet.
     pub(crate) locks: Vec<OwnedFd>,
+    /// The cgroup of version 2 in which the process is born.
+    pub(crate) cgroup: Option<OwnedFd>,
     /// Takes an error to the parent; closed, it says that there is none.
     pub(crate) report: Option<OwnedFd>,
     /// The process does not end with its parent.
@@ -148,6 +151,7 @@ impl Step {
             Self::Cgroups(step) => step,
             Self::EnterPid(step) | Self::Enter(step) => step,
             Self::EnterCgroups(step) => step,
+            Self::BornIn(step) => step,
             Self::Outlive(step) => step,
             Self::FirstStderr(step) => step,
             Self::NullStdio(step) => step,
@@ -201,10 +205,8 @@ impl Step {
     /// Who runs it.
     pub fn place(&self) -> Place {
         match self {
-            Self::Cgroups(_) | Self::EnterPid(_) | Self::Clone(_) => Place::Before,
-            Self::IdMap(_) | Self::JoinCgroups(_) | Self::EnterCgroups(_) | Self::OomScore(_) | Self::Listener(_) => {
-                Place::Beside
-            }
+            Self::Cgroups(_) | Self::BornIn(_) | Self::EnterPid(_) | Self::Clone(_) => Place::Before,
+            Self::IdMap(_) | Self::JoinCgroups(_) | Self::OomScore(_) | Self::Listener(_) => Place::Beside,
             Self::Hooks(step) => step.moment.place(),
             _ => Place::Inside,
         }
@@ -213,7 +215,11 @@ impl Step {
     /// Its name in messages.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Cgroups(_) | Self::JoinCgroups(_) | Self::EnterCgroups(_) | Self::UnshareCgroup(_) => "cgroup",
+            Self::Cgroups(_)
+            | Self::JoinCgroups(_)
+            | Self::EnterCgroups(_)
+            | Self::BornIn(_)
+            | Self::UnshareCgroup(_) => "cgroup",
             Self::EnterPid(_) | Self::Enter(_) | Self::Clone(_) | Self::Join(_) => "namespaces",
             Self::Outlive(_) => "background",
             Self::FirstStderr(_) | Self::NullStdio(_) => "standard input and output",

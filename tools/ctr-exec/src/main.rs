@@ -7,7 +7,7 @@
 //!
 //! ```sh
 //! pid=$(ctr-ls --filter name=web | sed 's/.*"pid":\([0-9]*\).*/\1/')
-//! for dir in $(sed 's,.*:\([^:]*\):/\(.*\),/sys/fs/cgroup/\1/\2,' /proc/$pid/cgroup); do echo $$ >$dir/cgroup.procs; done
+//! for dir in $(sed 's,.*:\([^:]*\):/\(.*\),/sys/fs/cgroup/\1/\2,' /proc/$pid/cgroup); do echo 0 >$dir/tasks; done
 //! exec nsenter --target $pid --pid --mount --uts --ipc --net --cgroup \
 //!     setpriv --reuid 0 --regid 0 --clear-groups --bounding-set -all,+chown --inh-caps=-all env -i PATH=/bin sh
 //! ```
@@ -22,7 +22,7 @@ mod target;
 
 use anyhow::Context;
 use clap::Parser;
-use linux_sandbox::{FirstStderr, Plan, Step, Terminal};
+use linux_sandbox::{FirstStderr, Place, Plan, Step, Terminal};
 use plan::Around;
 use process::Process;
 use rustix::fd::OwnedFd;
@@ -146,7 +146,8 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     let terminal = open_terminal(args, &process);
     let around = around(args, terminal.as_ref());
     let mut steps = plan::steps(&container, &process, &around)?;
-    steps.splice(2..2, stderr.map(Step::FirstStderr));
+    let inside = steps.iter().position(|step| step.place() == Place::Inside).unwrap_or(steps.len());
+    steps.splice(inside..inside, stderr.map(Step::FirstStderr));
     if args.plan {
         return print_plan(out, &steps);
     }

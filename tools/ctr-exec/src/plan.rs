@@ -4,8 +4,8 @@ use crate::process::Process;
 use crate::target::Container;
 use anyhow::Context;
 use linux_sandbox::{
-    Capabilities, Clone, Console, EnterCgroups, Exec, Namespace, NamespaceRoot, NoNewPrivileges, NullStdio, OomScore,
-    Outlive, Profile, Rlimits, Seccomp, SignalsToDefault, Step, User, WorkDir,
+    BornIn, Capabilities, Clone, Console, EnterCgroups, Exec, Namespace, NamespaceRoot, NoNewPrivileges, NullStdio,
+    OomScore, Outlive, Profile, Rlimits, Seccomp, SignalsToDefault, Step, User, WorkDir,
 };
 use serde_json::Value;
 
@@ -29,11 +29,16 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
     let first = &container.first;
     let namespaces = first.namespaces()?;
     let (parent, inside) = first.enter(&namespaces, around.root);
-    let mut steps = vec![Step::EnterPid(parent), Step::Clone(Clone { namespaces: Vec::new() })];
-    steps.push(Step::EnterCgroups(EnterCgroups { paths: first.cgroups()?, if_allowed: !around.root }));
+    let (unified, trees) = first.cgroups()?;
+    let mut steps = vec![Step::EnterPid(parent)];
+    steps.extend(unified.map(|path| Step::BornIn(BornIn { path })));
+    steps.push(Step::Clone(Clone { namespaces: Vec::new() }));
     steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
     if around.detach {
         steps.push(Step::Outlive(Outlive {}));
+    }
+    if !trees.is_empty() {
+        steps.push(Step::EnterCgroups(EnterCgroups { paths: trees, if_allowed: !around.root }));
     }
     steps.push(Step::Enter(inside));
     let sets_groups = !first.denies_setgroups();
