@@ -209,3 +209,27 @@ fn events_are_told_by_who_makes_them() {
     dock(&room, "dock rm other").ok();
     assert_eq!(room.sh("wc -l <run/events.json; ls run | grep -c events").ok(), "1\n2");
 }
+
+#[test]
+fn commit_stops_the_container_while_it_reads() {
+    needs!(root, "busybox");
+    let room = room();
+    let _ends = Ends(&room);
+    // Two files that are written one after the other, all the time: in no image may the first be ahead by two.
+    let writes = "i=0; while :; do i=$((i+1)); for f in b a; do echo $i >/t; busybox mv /t /$f; done; done";
+    dock(&room, &format!("dock run -d --name writes img sh -c '{writes}' >/dev/null; while ! dock exec writes cat /a >/dev/null 2>&1; do sleep 0.05; done")).ok();
+    let traced = dock(&room, "dock --trace commit -a me -m word -c 'CMD [\"/bin/sh\"]' writes frozen");
+    let lines: Vec<&str> = traced.stderr.lines().map(|line| line.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!((traced.code, lines), (0, vec!["ctr-kill", "layer-diff"]), "{traced:#?}");
+    assert_eq!(dock(&room, "dock inspect -f '{{.State.Status}}' writes").ok(), "running", "and lets it go on");
+    let numbers = dock(&room, "dock run --rm frozen sh -c 'echo $(cat /a) $(cat /b)'").ok();
+    let numbers: Vec<i64> = numbers.split(' ').map(|number| number.parse().unwrap_or(-1)).collect();
+    assert!(matches!(numbers[..], [a, b] if (0..=1).contains(&(b - a))), "{numbers:?}");
+    let traced = dock(&room, "dock --trace commit --pause=false writes moving");
+    assert!(traced.code == 0 && !traced.stderr.contains("ctr-kill"), "{traced:#?}");
+    // A failure lets it go on, too.
+    assert_ne!(dock(&room, "dock commit -c 'NOSUCH x' writes bad").code, 0);
+    assert_eq!(dock(&room, "dock inspect -f '{{.State.Status}}' writes").ok(), "running");
+    let ran = dock(&room, "dock commit nobody");
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, "Error response from daemon: No such container: nobody\n"));
+}
