@@ -301,6 +301,9 @@ fn rm_says_dockers_words_and_keeps_shared_blobs() {
     assert_eq!(ran.stderr, "img-rm: No such image: nosuch:latest\nimg-rm: No such image: neither:latest\n");
     assert!(blobs(&room).is_empty());
     sound(&room);
+    // Whoever forces it has what he wants; as docker's rmi -f.
+    let ran = room.sh("img-rm -f nosuch");
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, "img-rm: No such image: nosuch:latest\n"), "{ran:?}");
 }
 
 #[test]

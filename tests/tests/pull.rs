@@ -242,6 +242,16 @@ fn all_platforms_are_the_index_as_it_stands() {
     room.sh(&offline).fails(1, &statement);
     room.sh(&format!("img-pull --all-platforms --layout l {host}/multi:1")).ok();
     whole(&room);
+    // An index is mended as it was pulled; one platform of it from where the index is.
+    room.sh(&format!("rm l/blobs/sha256/{} && img-fsck --repair --from {host}/multi:1 l", &statement[7..])).ok();
+    whole(&room);
+    room.sh(&format!("img-pull --platform linux/arm64 --layout foreign {host}/multi:1")).ok();
+    for from in [format!("{host}/multi:1"), "l.tar".into()] {
+        let config = room.sh("img-inspect --layout foreign --format '{{.Id}}' $(img-ls --layout foreign -q)").ok();
+        room.sh(&format!("echo x >foreign/blobs/sha256/{} && img-fsck --repair --from {from} foreign", &config[7..]))
+            .ok();
+        room.sh("img-fsck --strict foreign").ok();
+    }
     for id in room.sh("img-ls --layout l -q --no-trunc").ok().lines() {
         room.sh(&format!("img-rm -f --layout l {id}"));
     }

@@ -74,6 +74,18 @@ fn the_lines_of_docker_push_and_what_is_there_is_not_sent() {
     assert!(bare.starts_with("Using default tag: latest\nThe push refers to repository ["), "{bare}");
 }
 
+/// A layout of somebody else's, or on a read-only medium: who pushes writes nothing.
+#[test]
+fn a_layout_that_may_only_be_read_is_pushed() {
+    needs!(root, "docker-registry");
+    let (room, registry) = (Room::new(), Registry::start());
+    let host = registry.host();
+    image(&room, &host, "app:1");
+    let reader = "setpriv --reuid 65534 --regid 65534 --clear-groups";
+    room.sh(&format!("chmod -R a+rX . && {reader} img-push --layout l --to {host}/copy:1 {host}/app:1")).ok();
+    room.sh(&format!("img-pull --layout copy {host}/copy:1 && img-fsck --strict copy")).ok();
+}
+
 #[test]
 fn all_tags_and_names_that_are_not_there() {
     needs!("docker-registry", "skopeo", "umoci");

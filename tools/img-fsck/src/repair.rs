@@ -3,7 +3,7 @@
 
 use anyhow::{Context, bail};
 use oci_layout::{Class, Finding, Layout};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,10 +43,10 @@ impl Source {
     /// What the source has, as a layout. Blobs that are sound here are linked there before: then only the others
     /// are fetched.
     pub fn open(&self, damaged: &Layout, wanted: &HashSet<Digest>) -> anyhow::Result<Opened> {
-        let (tool, operands) = match self {
+        let (tool, operand) = match self {
             Self::Layout(path) => return Ok(Opened { layout: Layout::open(path)?, _temporary: None }),
-            Self::Archive(path) => ("img-load", vec!["--input".to_owned(), path.display().to_string()]),
-            Self::Registry(reference) => ("img-pull", vec!["--quiet".into(), reference.to_string()]),
+            Self::Archive(path) => ("img-load", format!("--input={}", path.display())),
+            Self::Registry(reference) => ("img-pull", reference.to_string()),
         };
         let beside = damaged.path().join(".dock");
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&beside)?;
@@ -60,18 +60,47 @@ impl Source {
                 let _ = std::fs::hard_link(damaged.blob_path(&blob.digest), layout.blob_path(&blob.digest));
             }
         }
-        run(tool, layout.path(), &operands)?;
+        // One of them may not be had there, as another platform of an image for one.
+        let mut failed = None;
+        let mut any = false;
+        for platform in platforms(damaged, wanted) {
+            match run(tool, layout.path(), &platform, &operand) {
+                Ok(()) => any = true,
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed.filter(|_| !any) {
+            return Err(error);
+        }
         Ok(Opened { layout, _temporary: Some(temporary) })
     }
 }
 
+/// How a sibling is asked for the images that lack something: an index that is here was fetched whole, so that only
+/// what is bad of it is fetched again; another image for its platform.
+fn platforms(damaged: &Layout, wanted: &HashSet<Digest>) -> BTreeSet<Vec<String>> {
+    let lacks = |entry: &Descriptor| {
+        // What cannot be read may lead to anything.
+        let below = damaged.below(entry);
+        below.map_or(true, |below| below.iter().any(|blob| wanted.contains(&blob.digest)))
+    };
+    let option = |entry: Descriptor| match entry.platform() {
+        _ if entry.is_index() => vec!["--all-platforms".to_owned()],
+        Some(platform) => vec!["--platform".into(), platform.to_string()],
+        None => Vec::new(),
+    };
+    let entries = damaged.index().unwrap_or_default().into_iter();
+    let options: BTreeSet<_> = entries.filter(lacks).map(option).collect();
+    if options.is_empty() { BTreeSet::from([Vec::new()]) } else { options }
+}
+
 /// Runs a sibling, from the directory of our own executable. Its record is of no use, its messages are.
-fn run(tool: &str, layout: &Path, operands: &[String]) -> anyhow::Result<()> {
+fn run(tool: &str, layout: &Path, platform: &[String], operand: &str) -> anyhow::Result<()> {
     let own = std::env::current_exe().context("/proc/self/exe: readlink")?;
     let mut command = Command::new(own.with_file_name(tool));
-    command.arg("--layout").arg(layout).args(operands).stdout(Stdio::null());
+    command.arg("--layout").arg(layout).args(platform).arg(operand).stdout(Stdio::null());
     if !command.status().with_context(|| tool.to_owned())?.success() {
-        bail!("{tool} {} failed", operands.last().map_or("", String::as_str));
+        bail!("{tool} {operand} failed");
     }
     Ok(())
 }

@@ -118,7 +118,7 @@ fn push(image: &Chosen, args: &Args, settings: &Settings, out: &mut Out) -> anyh
     }
     let client = settings.client(image.to.host(), |warning| eprintln!("img-push: {warning}"))?;
     // While this is held, no collector takes what is still to be sent.
-    let _hold = image.layout.hold()?;
+    let _hold = image.layout.hold_to_read()?;
     let width = toolkit::terminal_width().filter(|_| !args.quiet);
     let pushed = send::image(&client, image, args.chunk_size, width)?;
     report(image, &pushed, args, out)

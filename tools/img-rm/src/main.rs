@@ -38,7 +38,7 @@ struct Args {
     /// Where containers are looked for that use the image [default: /var/lib/dock]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// Remove an image that has several names, or that a stopped container uses
+    /// Remove an image that has several names, or that a stopped container uses; one that is not there is no failure
     #[arg(short, long)]
     force: bool,
     /// Remove every image without a name that no container uses, too, and say what that frees
@@ -71,10 +71,11 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let mut failed = None;
     for operand in operands(&args)? {
         // One that cannot be removed does not keep the others.
-        if let Err(error) = remove(&layout, &users, &operand, args.force, out)
-            && let Some(earlier) = failed.replace(error)
-        {
-            eprint(&earlier);
+        match remove(&layout, &users, &operand, args.force, out) {
+            Ok(()) => {}
+            // What is to be gone by all means, and is gone, is told and no failure: as docker has it.
+            Err(error) if args.force && is_not_found(&error) => eprint(&error),
+            Err(error) => failed.replace(error).iter().for_each(eprint),
         }
     }
     if args.prune {
@@ -85,6 +86,10 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         out.text(&format!("Total reclaimed space: {}\n", table::size(freed)))?;
     }
     failed.map_or(Ok(()), Err)
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(oci_layout::Error::NotFound(_)))
 }
 
 /// `--root` moves the images with the containers.
