@@ -228,3 +228,15 @@ fn after_a_boot_come_those_whose_policy_says_so() {
         unit.contains("\nExecStart=/") && unit.contains("/dock boot\n") && unit.contains("WantedBy=multi-user.target")
     );
 }
+
+#[test]
+fn prune_removes_those_that_do_not_run() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    let id = yard.sh("dock create --name made busybox true").ok();
+    yard.sh("dock run --name done busybox true; dock run -d --name busy busybox sleep 60").ok();
+    assert_eq!(yard.sh("echo n | dock container prune | grep -c WARNING; dock ps -aq | wc -l").ok(), "1\n3");
+    let pruned = yard.sh("dock container prune -f").ok();
+    assert!(pruned.starts_with("Deleted Containers:\n") && pruned.contains(&id), "{pruned}");
+    assert_eq!(yard.sh("dock ps -a --format '{{.Names}}'; dock container prune -f").ok(), "busy");
+}
