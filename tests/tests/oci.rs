@@ -225,6 +225,10 @@ fn a_made_container_may_go_without_a_start() {
     oci.sh("mkdir state/$id && $oci list -q").ok();
     oci.sh("$oci state $id").fails(1, "container does not exist");
     oci.sh("$oci delete -f $id && test ! -e state/$id").ok();
+    // The state of another runtime is not ours to remove.
+    oci.with("runc", "$oci create -b box $id </dev/null >/dev/null 2>&1").ok();
+    assert_eq!(oci.sh("$oci delete -f $id").code, 1);
+    oci.with("runc", "$oci delete -f $id").ok();
 }
 
 /// Without a PID namespace the end of the first process is not the end of the others.

@@ -25,8 +25,12 @@ pub fn verb(store: &Store, log: &Log, options: &Options) -> anyhow::Result<()> {
     let container = match store.find(&options.id) {
         Ok(container) => container,
         // Also what a creation that was broken off has left.
-        Err(_) if options.force => {
+        // A state that cannot be read may be another runtime's: then its processes are not ours to forget.
+        Err(error) if options.force => {
             let dir = store.dir(&options.id)?;
+            if dir.join("state.json").exists() {
+                return Err(error);
+            }
             return if dir.exists() {
                 fs::remove_dir_all(&dir).with_context(|| dir.display().to_string())
             } else {
