@@ -31,7 +31,7 @@ pub struct IdMap {
     pub deny_setgroups: bool,
 }
 
-fn text(map: &[IdRange]) -> String {
+pub(crate) fn text(map: &[IdRange]) -> String {
     map.iter().fold(String::new(), |mut text, range| {
         let _ = writeln!(text, "{} {} {}", range.inside, range.outside, range.count);
         text

@@ -1,12 +1,16 @@
 //! `mount_namespaces(7)` through the mount API of Linux 5.2: a mount is made first and put in its place by
 //! descriptor afterwards, so that no path is looked up twice.
 
+use crate::copy_up;
 use crate::error::{Call, Error, Result};
 use crate::steps::{Mechanism, Scene, all, in_rootfs, quote};
 use crate::sys;
 use crate::walk::{self, Links};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, fstatfs, open, openat, statat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, StatxAttributes, StatxFlags, fstatfs, open, openat, statat,
+    statx,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
@@ -42,10 +46,25 @@ impl Attributes {
         ("nosymfollow", 0x20_0000),
     ];
 
+    const OPPOSITES: [(&'static str, u64); 7] = [
+        ("rw", 1),
+        ("suid", 2),
+        ("dev", 4),
+        ("exec", 8),
+        ("atime", 0x10),
+        ("diratime", 0x80),
+        ("symfollow", 0x20_0000),
+    ];
+
     /// Both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_empty(&self) -> bool {
+        self.0 == 0
     }
 
     fn flags(self) -> MountAttrFlags {
@@ -56,6 +75,31 @@ impl Attributes {
         Self::WORDS.iter().filter(move |(_, bit)| self.0 & bit != 0).map(|(word, _)| *word)
     }
 }
+
+/// Options that say what is so anyhow, or what only remounting knows.
+const USUAL: [&str; 21] = [
+    "defaults",
+    "suid",
+    "dev",
+    "exec",
+    "atime",
+    "diratime",
+    "relatime",
+    "async",
+    "symfollow",
+    "nostrictatime",
+    "norelatime",
+    "silent",
+    "loud",
+    "iversion",
+    "noiversion",
+    "acl",
+    "noacl",
+    "nomand",
+    "nolazytime",
+    "remount",
+    "rrelatime",
+];
 
 /// Whether mounts and unmounts are passed to and from other mount namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -72,7 +116,7 @@ pub enum Propagation {
 }
 
 impl Propagation {
-    fn flag(self) -> u64 {
+    pub(crate) fn flag(self) -> u64 {
         match self {
             Self::Private => libc::MS_PRIVATE,
             Self::Slave => libc::MS_SLAVE,
@@ -81,7 +125,7 @@ impl Propagation {
         }
     }
 
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Private => "private",
             Self::Slave => "slave",
@@ -100,8 +144,16 @@ pub struct Mount {
     pub recursive: bool,
     /// The attributes of the mount.
     pub attributes: Attributes,
+    /// `rro`, `rnosuid`, …: attributes of this mount and of those below it.
+    pub recursive_attributes: Attributes,
+    /// `rrw`, `rsuid`, …: the same taken away.
+    pub recursive_clear: Attributes,
     /// `rprivate`, `rslave`, …
     pub propagation: Option<Propagation>,
+    /// `tmpcopyup`: a tmpfs starts with what the image has there.
+    pub copy_up: bool,
+    /// `idmap` (false) or `ridmap` (true).
+    pub idmap: Option<bool>,
     /// What is left for the file system: `size=64m`, `gid=5`.
     pub options: Vec<String>,
 }
@@ -114,17 +166,30 @@ impl Mount {
             match word {
                 "bind" => mount.bind = true,
                 "rbind" => (mount.bind, mount.recursive) = (true, true),
-                "rro" => mount.attributes.0 |= 1,
+                "tmpcopyup" => mount.copy_up = true,
+                "idmap" => mount.idmap = Some(false),
+                "ridmap" => mount.idmap = Some(true),
                 "private" | "rprivate" => mount.propagation = Some(Propagation::Private),
                 "slave" | "rslave" => mount.propagation = Some(Propagation::Slave),
                 "shared" | "rshared" => mount.propagation = Some(Propagation::Shared),
                 "unbindable" | "runbindable" => mount.propagation = Some(Propagation::Unbindable),
                 "rw" => mount.attributes.0 &= !1,
-                "defaults" | "suid" | "dev" | "exec" | "atime" | "diratime" | "relatime" | "async" => {}
-                word => match Attributes::WORDS.iter().find(|(known, _)| *known == word) {
-                    Some((_, bit)) => mount.attributes.0 |= bit,
-                    None => mount.options.push(word.to_owned()),
-                },
+                word if USUAL.contains(&word) => {}
+                word => {
+                    let bit = |word: &str, list: &[(&str, u64)]| Some(list.iter().find(|(known, _)| *known == word)?.1);
+                    let below = word.strip_prefix('r').unwrap_or_default();
+                    if let Some(bit) = bit(word, &Attributes::WORDS) {
+                        mount.attributes.0 |= bit;
+                    } else if let Some(bit) = bit(below, &Attributes::WORDS) {
+                        mount.recursive_attributes.0 |= bit;
+                        mount.recursive_clear.0 &= !bit;
+                    } else if let Some(bit) = bit(below, &Attributes::OPPOSITES) {
+                        mount.recursive_clear.0 |= bit;
+                        mount.recursive_attributes.0 &= !bit;
+                    } else {
+                        mount.options.push(word.to_owned());
+                    }
+                }
             }
         }
         mount
@@ -136,14 +201,42 @@ impl Mount {
 pub struct PropagationStep {
     /// `Private`, unless a bind mount shall still hear of the host's mounts.
     pub propagation: Propagation,
+    /// The root directory. When mounts shall reach the host, too, it must be the one place where they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub except: Option<PathBuf>,
+}
+
+/// The mount in which a directory lies.
+fn mount_of(dir: &Path) -> Result<OwnedFd> {
+    let dir = std::fs::canonicalize(dir).call(|| format!("realpath({dir:?})"))?;
+    for above in dir.ancestors() {
+        let line = || format!("statx({above:?})");
+        let fd = open(above, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call(line)?;
+        let found = statx(&fd, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).call(line)?;
+        if found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+            return Ok(fd);
+        }
+    }
+    Err(Error::refused(format!("{}: lies in no mount", dir.display())))
 }
 
 impl Mechanism for PropagationStep {
     fn shell(&self) -> String {
-        format!("mount --make-r{} /", self.propagation.word())
+        match &self.except {
+            Some(dir) => {
+                format!("mount --make-private \"$(findmnt -n -o TARGET -T {})\"", quote(&dir.to_string_lossy()))
+            }
+            None => format!("mount --make-r{} /", self.propagation.word()),
+        }
     }
 
-    fn run(&self, _: &mut Scene) -> Result<()> {
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        if let Some(dir) = &self.except {
+            scene.shared = true;
+            let mount = mount_of(dir)?;
+            return sys::mount_setattr(&mount, false, 0, libc::MS_PRIVATE)
+                .call(|| format!("mount_setattr(<mount of {dir:?}>, private)"));
+        }
         let root = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call(|| "open(\"/\")".into())?;
         sys::mount_setattr(&root, true, 0, self.propagation.flag()).call(|| "mount_setattr(\"/\", propagation)".into())
     }
@@ -330,6 +423,9 @@ impl Mechanism for TreeRoot {
         if self.attributes != Attributes::default() {
             sys::mount_setattr(&fd, false, self.attributes.0, 0).call(|| "mount_setattr(<rootfs>)".into())?;
         }
+        if scene.shared {
+            sys::mount_setattr(&fd, true, 0, libc::MS_PRIVATE).call(|| "mount_setattr(<rootfs>, private)".into())?;
+        }
         attach_to_path(&fd, &self.path)?;
         scene.root = Some(fd);
         Ok(())
@@ -349,6 +445,9 @@ pub struct Filesystem {
     pub options: Vec<String>,
     /// Attributes of the mount.
     pub attributes: Attributes,
+    /// It starts with what the image has there.
+    #[serde(rename = "copyUp", skip_serializing_if = "std::ops::Not::not")]
+    pub copy_up: bool,
 }
 
 impl Filesystem {
@@ -365,12 +464,19 @@ impl Mechanism for Filesystem {
         let words: Vec<&str> = self.attributes.words().chain(self.options.iter().map(String::as_str)).collect();
         let options = if words.is_empty() { String::new() } else { format!(" -o {}", quote(&words.join(","))) };
         let target = in_rootfs(&self.target);
-        format!("mkdir -p {target} && mount -t {}{options} {} {target}", self.kind, quote(&self.source))
+        let mount = format!("mkdir -p {target} && mount -t {}{options} {} {target}", self.kind, quote(&self.source));
+        if !self.copy_up {
+            return mount;
+        }
+        format!("cp -a {target} $rootfs.copy && {mount} && cp -a $rootfs.copy/. {target} && rm -r $rootfs.copy")
     }
 
     fn run(&self, scene: &mut Scene) -> Result<()> {
         let fd = new_filesystem(&self.kind, &self.source, &self.options, self.attributes)?;
         let target = walk::make_dirs(scene.root()?, &self.target, self.links())?;
+        if self.copy_up {
+            copy_up::copy(&target, &fd)?;
+        }
         attach(&fd, &target).call(|| format!("move_mount(<{}>, <rootfs>{})", self.kind, self.target.display()))?;
         if self.kind == "proc" {
             scene.procfs = Some(fd);
@@ -380,7 +486,7 @@ impl Mechanism for Filesystem {
 }
 
 /// Something of the host's at a place in the container.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Bind {
     /// On the host.
     pub source: PathBuf,
@@ -390,20 +496,34 @@ pub struct Bind {
     pub recursive: bool,
     /// Attributes of the mount.
     pub attributes: Attributes,
+    /// Attributes of the mount and of those below it.
+    #[serde(rename = "recursiveAttributes", skip_serializing_if = "Attributes::is_empty")]
+    pub recursive_attributes: Attributes,
+    /// The same taken away.
+    #[serde(rename = "recursiveClear", skip_serializing_if = "Attributes::is_empty")]
+    pub recursive_clear: Attributes,
     /// When it shall not be private.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub propagation: Option<Propagation>,
+    /// Which of the [`crate::IdmappedSources`] it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idmapped: Option<usize>,
 }
 
 impl Mechanism for Bind {
     fn shell(&self) -> String {
-        let (source, target) = (quote(&self.source.to_string_lossy()), in_rootfs(&self.target));
+        let target = in_rootfs(&self.target);
+        let source = self.idmapped.map_or_else(|| quote(&self.source.to_string_lossy()), |at| format!("idmapped{at}"));
         let how = if self.recursive { "--rbind" } else { "--bind" };
         let make = if self.source.is_dir() { "mkdir -p" } else { "touch" };
         let mut lines = vec![format!("{make} {target}"), format!("mount {how} {source} {target}")];
         let words: Vec<&str> = self.attributes.words().collect();
         if !words.is_empty() {
             lines.push(format!("mount -o remount,bind,{} {target}", words.join(",")));
+        }
+        let below: Vec<String> = self.recursive_attributes.words().map(|word| format!("{word}=recursive")).collect();
+        if !below.is_empty() {
+            lines.push(format!("mount -o remount,bind,{} {target}", below.join(",")));
         }
         lines.extend(self.propagation.map(|kind| format!("mount --make-r{} {target}", kind.word())));
         all(lines)
@@ -414,11 +534,25 @@ impl Mechanism for Bind {
         if self.recursive {
             flags |= OpenTreeFlags::AT_RECURSIVE;
         }
-        let fd = open_tree(CWD, &self.source, flags).call(|| format!("open_tree({:?})", self.source))?;
+        let fd = match self.idmapped {
+            Some(at) => {
+                let mount = scene.idmapped.get(at).ok_or_else(|| Error::refused("no such idmapped source"))?;
+                mount.try_clone().call(|| "dup(<idmapped mount>)".into())?
+            }
+            None => open_tree(CWD, &self.source, flags).call(|| format!("open_tree({:?})", self.source))?,
+        };
+        if scene.shared && !matches!(self.propagation, Some(Propagation::Shared | Propagation::Slave)) {
+            sys::mount_setattr(&fd, true, 0, libc::MS_PRIVATE).call(|| format!("mount_setattr({:?})", self.source))?;
+        }
         let propagation = self.propagation.map_or(0, Propagation::flag);
         if self.attributes != Attributes::default() || propagation != 0 {
             sys::mount_setattr(&fd, self.recursive, self.attributes.0, propagation)
                 .call(|| format!("mount_setattr({:?})", self.source))?;
+        }
+        let (below, clear) = (self.recursive_attributes.0, self.recursive_clear.0);
+        if below | clear != 0 {
+            sys::mount_change(&fd, true, below, clear, 0)
+                .call(|| format!("mount_setattr({:?}, AT_RECURSIVE)", self.source))?;
         }
         let root = scene.root()?;
         let target = if kind_of(&fd)? == FileType::Directory {

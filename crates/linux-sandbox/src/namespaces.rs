@@ -1,7 +1,7 @@
 //! namespaces(7): the new ones in the one `clone3` that makes the process, existing ones by `setns(2)`.
 
 use crate::error::{Call, Result};
-use crate::steps::{Mechanism, Scene, quote};
+use crate::steps::{Mechanism, Place, Scene, quote};
 use crate::sys;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -27,6 +27,8 @@ pub enum Namespace {
     Network,
     /// The root of the cgroup tree.
     Cgroup,
+    /// Clocks since the start of the machine.
+    Time,
 }
 
 impl Namespace {
@@ -43,6 +45,7 @@ impl Namespace {
             Self::Ipc => LinkNameSpaceType::InterProcessCommunication,
             Self::Network => LinkNameSpaceType::Network,
             Self::Cgroup => LinkNameSpaceType::ControlGroup,
+            Self::Time => LinkNameSpaceType::Time,
         }
     }
 
@@ -56,6 +59,7 @@ impl Namespace {
             Self::Ipc => "--ipc",
             Self::Network => "--net",
             Self::Cgroup => "--cgroup",
+            Self::Time => "--time",
         }
     }
 }
@@ -66,6 +70,9 @@ impl Namespace {
 pub struct Clone {
     /// The new ones.
     pub namespaces: Vec<Namespace>,
+    /// The user namespace in which that happens, when it exists already: the new ones are to belong to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inside: Option<PathBuf>,
 }
 
 impl Clone {
@@ -80,8 +87,10 @@ impl Mechanism for Clone {
         if options.is_empty() {
             return "sh & pid=$!  # what follows is typed into this shell".into();
         }
+        let enter = self.inside.as_ref();
+        let enter = enter.map_or(String::new(), |path| format!("nsenter --user={} ", quote(&path.to_string_lossy())));
         format!(
-            "unshare {} --fork --kill-child sh & pid=$!  # what follows is typed into this shell",
+            "{enter}unshare {} --fork --kill-child sh & pid=$!  # what follows is typed into this shell",
             options.join(" ")
         )
     }
@@ -100,12 +109,33 @@ pub struct Join {
     pub path: PathBuf,
 }
 
+impl Join {
+    /// Of PIDs and clocks a process cannot change its own, only those of its children: the parent goes there, and
+    /// comes back when the child is made.
+    pub(crate) fn place(&self) -> Place {
+        if matches!(self.namespace, Namespace::Pid | Namespace::Time) { Place::Before } else { Place::Inside }
+    }
+}
+
+/// Notes a namespace of ours, to be entered again behind the clone.
+pub(crate) fn come_back_to(scene: &mut Scene, name: &str, kind: LinkNameSpaceType) -> Result<()> {
+    let path = format!("/proc/self/ns/{name}");
+    let ours = open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open({path:?})"))?;
+    scene.come_back.push((ours, kind));
+    Ok(())
+}
+
 impl Mechanism for Join {
     fn shell(&self) -> String {
         format!("nsenter {}={} sh", self.namespace.option(), quote(&self.path.to_string_lossy()))
     }
 
-    fn run(&self, _: &mut Scene) -> Result<()> {
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        match self.namespace {
+            Namespace::Pid => come_back_to(scene, "pid", LinkNameSpaceType::ProcessID)?,
+            Namespace::Time => come_back_to(scene, "time", LinkNameSpaceType::Time)?,
+            _ => {}
+        }
         let file = open(&self.path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .call(|| format!("open({:?})", self.path))?;
         move_into_link_name_space(file.as_fd(), Some(self.namespace.link()))

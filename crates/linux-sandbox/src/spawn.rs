@@ -7,6 +7,7 @@ use crate::pidfd::{Running, undo};
 use crate::steps::{Place, Scene, Step};
 use crate::{sys, terminal};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, read, write};
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -14,6 +15,7 @@ use rustix::process::{
     DumpableBehavior, PidfdGetfdFlags, Signal, pidfd_getfd, set_dumpable_behavior, set_parent_process_death_signal,
     setsid,
 };
+use rustix::thread::move_into_link_name_space;
 use std::fmt::Write as _;
 
 /// The list of steps, and how it is read.
@@ -46,17 +48,28 @@ pub fn spawn_with(plan: &Plan, stdio: Option<crate::Stdio>) -> std::result::Resu
 }
 
 fn start(plan: &Plan, scene: &mut Scene, signals: OwnedFd) -> Result<Running> {
-    let mut flags = 0;
+    let (mut flags, mut inside) = (0, None);
     for step in plan.steps.iter().filter(|step| step.place() == Place::Before) {
         run(plan, step, scene)?;
         if let Step::Clone(step) = step {
             flags = step.flags();
+            inside = step.inside.as_deref();
         }
     }
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .call(|| "socketpair()".into())?;
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).call(|| "pipe2()".into())?;
-    let Some((pid, pidfd)) = clone(flags, scene).call(|| clone_line(plan))? else {
+    let made = match inside {
+        None => clone(flags, scene).call(|| clone_line(plan)),
+        Some(path) => open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .call(|| format!("open({path:?})"))
+            .and_then(|namespace| sys::clone3_inside(namespace.as_fd(), flags).call(|| clone_line(plan))),
+    };
+    let is_child = matches!(made, Ok(None));
+    for (namespace, kind) in scene.come_back.drain(..).filter(|_| !is_child) {
+        move_into_link_name_space(namespace.as_fd(), Some(kind)).call(|| format!("setns(<own>, {kind:?})"))?;
+    }
+    let Some((pid, pidfd)) = made? else {
         drop((ours, errors, signals));
         scene.socket = Some(theirs);
         scene.report = Some(report);

@@ -1,13 +1,14 @@
 use crate::error::Result;
 use crate::{
     AwaitStart, Bind, BornIn, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter, EnterCgroups, Error, Exec,
-    Filesystem, FirstStderr, Hooks, Hostname, IdMap, IoPriority, Join, JoinCgroups, Label, Listener, Look, Loopback,
-    MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio, OomScore, Outlive, OverlayRoot, Personality, Pivot,
-    PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault, Sysctls, TreeRoot,
-    UnshareCgroup, User, WorkDir,
+    Filesystem, FirstStderr, Hooks, Hostname, IdMap, IdmappedSources, IoPriority, Join, JoinCgroups, Label, Listener,
+    Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio, OomScore, Outlive, OverlayRoot,
+    Personality, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault,
+    Sysctls, TimeNamespace, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
+use rustix::thread::LinkNameSpaceType;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -18,6 +19,8 @@ use std::path::Path;
 #[expect(missing_docs, reason = "each names the type that says it all")]
 pub enum Step {
     Cgroups(Cgroups),
+    TimeNamespace(TimeNamespace),
+    IdmappedSources(IdmappedSources),
     EnterPid(Enter),
     Clone(crate::Clone),
     IdMap(IdMap),
@@ -105,6 +108,12 @@ pub struct Scene {
     pub(crate) listener_number: Option<i32>,
     /// See there.
     pub(crate) listener: Option<OwnedFd>,
+    /// Namespaces that the parent goes back to when it has left a child in others.
+    pub(crate) come_back: Vec<(OwnedFd, LinkNameSpaceType)>,
+    /// Mounts of [`IdmappedSources`], in their order.
+    pub(crate) idmapped: Vec<OwnedFd>,
+    /// Mounts are still passed on to the host unless each is made private.
+    pub(crate) shared: bool,
     /// Takes the terminal's master to the parent.
     pub(crate) socket: Option<OwnedFd>,
     /// What the process gets as 0, 1 and 2; without it, ours.
@@ -188,6 +197,8 @@ impl Step {
             Self::Seccomp(step) => step,
             Self::Listener(step) => step,
             Self::Hooks(step) => step,
+            Self::TimeNamespace(step) => step,
+            Self::IdmappedSources(step) => step,
             Self::Label(step) => step,
             Self::Scheduler(step) => step,
             Self::IoPriority(step) => step,
@@ -205,9 +216,15 @@ impl Step {
     /// Who runs it.
     pub fn place(&self) -> Place {
         match self {
-            Self::Cgroups(_) | Self::BornIn(_) | Self::EnterPid(_) | Self::Clone(_) => Place::Before,
+            Self::Cgroups(_)
+            | Self::TimeNamespace(_)
+            | Self::IdmappedSources(_)
+            | Self::BornIn(_)
+            | Self::EnterPid(_)
+            | Self::Clone(_) => Place::Before,
             Self::IdMap(_) | Self::JoinCgroups(_) | Self::OomScore(_) | Self::Listener(_) => Place::Beside,
             Self::Hooks(step) => step.moment.place(),
+            Self::Join(step) => step.place(),
             _ => Place::Inside,
         }
     }
@@ -220,7 +237,9 @@ impl Step {
             | Self::EnterCgroups(_)
             | Self::BornIn(_)
             | Self::UnshareCgroup(_) => "cgroup",
-            Self::EnterPid(_) | Self::Enter(_) | Self::Clone(_) | Self::Join(_) => "namespaces",
+            Self::TimeNamespace(_) | Self::EnterPid(_) | Self::Enter(_) | Self::Clone(_) | Self::Join(_) => {
+                "namespaces"
+            }
             Self::Outlive(_) => "background",
             Self::FirstStderr(_) | Self::NullStdio(_) => "standard input and output",
             Self::IdMap(_) | Self::NamespaceRoot(_) => "user namespace",
@@ -245,6 +264,7 @@ impl Step {
             Self::Signals(_) => "signals",
             Self::Seccomp(_) | Self::Listener(_) => "seccomp",
             Self::Hooks(_) => "hooks",
+            Self::IdmappedSources(_) => "idmapped mount",
             Self::Label(_) => "security module",
             Self::Scheduler(_) => "scheduler",
             Self::IoPriority(_) => "io priority",

@@ -51,9 +51,25 @@ struct MountAttr {
 
 /// `mount_setattr(2)` on the mount at `fd`.
 pub(crate) fn mount_setattr(fd: impl AsFd, recursive: bool, set: u64, propagation: u64) -> Result<()> {
+    mount_change(fd, recursive, set, 0, propagation)
+}
+
+/// [`mount_setattr`] with attributes that are taken away.
+pub(crate) fn mount_change(fd: impl AsFd, recursive: bool, set: u64, clear: u64, propagation: u64) -> Result<()> {
     // The kinds of atime are one field: setting one means clearing the field first.
-    let clear = if set & 0x70 != 0 || set & 1 << 30 != 0 { 0x70 } else { 0 };
+    let clear = clear | if set & 0x70 != 0 || set & 1 << 30 != 0 { 0x70 } else { 0 };
     let attr = MountAttr { set: set & !(1 << 30), clear, propagation, userns_fd: 0 };
+    set_mount(fd, recursive, &attr)
+}
+
+/// Shows the mount's files with the owners that the user namespace maps them to.
+pub(crate) fn mount_idmap(fd: impl AsFd, recursive: bool, namespace: impl AsFd) -> Result<()> {
+    const IDMAP: u64 = 0x0010_0000;
+    let userns_fd = namespace.as_fd().as_raw_fd().cast_unsigned().into();
+    set_mount(fd, recursive, &MountAttr { set: IDMAP, clear: 0, propagation: 0, userns_fd })
+}
+
+fn set_mount(fd: impl AsFd, recursive: bool, attr: &MountAttr) -> Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a NUL-terminated literal, attr outlives the call and its size is given.
     check(unsafe {
@@ -62,7 +78,7 @@ pub(crate) fn mount_setattr(fd: impl AsFd, recursive: bool, set: u64, propagatio
             fd.as_fd().as_raw_fd(),
             c"".as_ptr(),
             flags,
-            std::ptr::from_ref(&attr),
+            std::ptr::from_ref(attr),
             std::mem::size_of::<MountAttr>(),
         )
     })
@@ -336,4 +352,55 @@ pub(crate) fn bpf_attach_device(group: impl AsFd, program: impl AsFd) -> Result<
     // SAFETY: the kernel reads the sixteen bytes that are given.
     check(unsafe { libc::syscall(libc::SYS_bpf, ATTACH, attributes.as_ptr(), std::mem::size_of_val(&attributes)) })
         .map(drop)
+}
+
+/// A new time namespace for the children of this process.
+pub(crate) fn unshare_time() -> Result<()> {
+    // SAFETY: the flag concerns the time namespace only.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWTIME) }
+}
+
+/// `clone3(2)` in a user namespace that exists: a helper enters it and makes the process as a child of its own
+/// parent. As [`clone3`] to whoever calls.
+pub(crate) fn clone3_inside(namespace: BorrowedFd<'_>, flags: u64) -> Result<Option<(Pid, OwnedFd)>> {
+    use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
+    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+    let (answer, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let Some((_, helper)) = clone3(0, None)? else {
+        drop(answer);
+        let made =
+            move_into_link_name_space(namespace, Some(LinkNameSpaceType::User)).and_then(|()| clone_beside(flags));
+        let word = match made {
+            Ok(None) => return Ok(None),
+            Ok(Some(pid)) => pid,
+            Err(errno) => -errno.raw_os_error(),
+        };
+        let _ = rustix::io::write(&tell, &word.to_ne_bytes());
+        exit_now(0);
+    };
+    drop(tell);
+    let mut word = [0; 4];
+    let length = rustix::io::read(&answer, &mut word)?;
+    let _ = waitid(WaitId::PidFd(helper.as_fd()), WaitIdOptions::EXITED);
+    match (length, i32::from_ne_bytes(word)) {
+        (4, pid) if pid > 0 => {
+            // Our own child, which nobody else can reap: the number is still its.
+            let pid = Pid::from_raw(pid).ok_or(Errno::SRCH)?;
+            Ok(Some((pid, pidfd_open(pid, PidfdFlags::empty())?)))
+        }
+        (4, errno) if errno < 0 => Err(Errno::from_raw_os_error(-errno)),
+        _ => Err(Errno::SRCH),
+    }
+}
+
+/// A process with the same parent as this one.
+fn clone_beside(flags: u64) -> Result<Option<i32>> {
+    // SAFETY: clone_args is plain integers; zero is "absent" for each of them, and the exit signal is the helper's.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags | u64::from(libc::CLONE_PARENT.cast_unsigned());
+    // SAFETY: without CLONE_VM the child runs on a copy of this stack; args outlives the call.
+    let pid = check(unsafe {
+        libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), std::mem::size_of::<libc::clone_args>())
+    })?;
+    Ok(i32::try_from(pid).ok().filter(|pid| *pid > 0))
 }

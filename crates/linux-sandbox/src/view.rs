@@ -21,7 +21,7 @@ pub fn view(steps: &[Step]) -> std::result::Result<OwnedFd, Error> {
         let map = IdMap { users: one(uid.as_raw()), groups: one(gid.as_raw()), deny_setgroups: true };
         map.run(&mut scene)?;
     }
-    PropagationStep { propagation: Propagation::Private }.run(&mut scene)?;
+    PropagationStep { propagation: Propagation::Private, except: None }.run(&mut scene)?;
     steps.iter().try_for_each(|step| -> Result<()> { step.mechanism().run(&mut scene) })?;
     scene.root.ok_or_else(|| Error::refused("the steps mount nothing as the root"))
 }

@@ -103,6 +103,7 @@ fn steps(dir: &Path, config: &Value) -> anyhow::Result<Vec<Step>> {
             recursive: parsed.recursive,
             attributes: parsed.attributes,
             propagation: None,
+            ..Bind::default()
         }));
     }
     Ok(steps)

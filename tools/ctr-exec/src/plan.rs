@@ -32,7 +32,7 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
     let (unified, trees) = first.cgroups()?;
     let mut steps = vec![Step::EnterPid(parent)];
     steps.extend(unified.map(|path| Step::BornIn(BornIn { path })));
-    steps.push(Step::Clone(Clone { namespaces: Vec::new() }));
+    steps.push(Step::Clone(Clone { namespaces: Vec::new(), inside: None }));
     steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
     if around.detach {
         steps.push(Step::Outlive(Outlive {}));

@@ -137,6 +137,10 @@ pub struct Mount {
     pub source: Option<PathBuf>,
     #[serde(default)]
     pub options: Vec<String>,
+    #[serde(default, rename = "uidMappings")]
+    pub uid_mappings: Vec<IdMapping>,
+    #[serde(default, rename = "gidMappings")]
+    pub gid_mappings: Vec<IdMapping>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -160,6 +164,8 @@ pub struct Linux {
     pub readonly_paths: Vec<PathBuf>,
     pub rootfs_propagation: Option<String>,
     pub mount_label: Option<String>,
+    #[serde(default)]
+    pub time_offsets: BTreeMap<String, TimeOffset>,
     pub personality: Option<Personality>,
     pub intel_rdt: Option<Value>,
     pub seccomp: Option<linux_sandbox::Profile>,
@@ -177,6 +183,14 @@ pub struct Namespace {
     #[serde(rename = "type")]
     pub kind: String,
     pub path: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct TimeOffset {
+    #[serde(default)]
+    pub secs: i64,
+    #[serde(default)]
+    pub nanosecs: u32,
 }
 
 #[derive(Debug, Deserialize)]

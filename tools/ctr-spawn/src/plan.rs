@@ -4,11 +4,13 @@ use crate::config::{Config, DeviceRule, Mount as Wanted, Process, Resources};
 use anyhow::{Context, bail};
 use linux_sandbox::{
     Attributes, Bind, Capabilities, CgroupMounts, Cgroups, Clone, Console, Device, DeviceKind, Devices, Exec,
-    Filesystem, Hierarchies, Hostname, IdMap, IdRange, IoPriority, Join, JoinCgroups, Label, Limit, Limits, Listener,
-    Loopback, MakeWorkDir, Masks, Module, Moment, Mount, Namespace, NamespaceRoot, NoNewPrivileges, OomScore,
-    OverlayRoot, Personality, Pivot, Propagation, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Scheduler,
-    Seccomp, SignalsToDefault, State, Step, Sysctls, Throttle, TreeRoot, UnshareCgroup, User, WorkDir,
+    Filesystem, Hierarchies, Hostname, IdMap, IdRange, IdmappedSource, IdmappedSources, IoPriority, Join, JoinCgroups,
+    Label, Limit, Limits, Listener, Loopback, MakeWorkDir, Masks, Module, Moment, Mount, Namespace, NamespaceRoot,
+    NoNewPrivileges, OomScore, OverlayRoot, Personality, Pivot, Place, Propagation, PropagationStep, ReadOnlyPaths,
+    ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault, State, Step, Sysctls, Throttle, TimeNamespace,
+    TreeRoot, UnshareCgroup, User, WorkDir,
 };
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use wire::Bundle;
 
@@ -45,22 +47,24 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     let trees = cgroups.as_ref().map(cgroup_trees).unwrap_or_default();
 
     steps.extend(cgroups.map(Step::Cgroups));
-    steps.push(Step::Clone(Clone {
-        namespaces: facts.new.iter().copied().filter(|n| *n != Namespace::Cgroup).collect(),
-    }));
+    steps.extend(clone(bundle, &facts)?);
     steps.extend(id_map(&facts).map(Step::IdMap));
     steps.extend(join.map(Step::JoinCgroups));
     steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
-    if id_map(&facts).is_some_and(|map| !map.deny_setgroups) {
+    if facts.joins(Namespace::User).is_some() || id_map(&facts).is_some_and(|map| !map.deny_setgroups) {
         steps.push(Step::NamespaceRoot(NamespaceRoot {}));
     }
-    for (namespace, path) in &facts.joined {
-        steps.push(Step::Join(Join { namespace: *namespace, path: path.to_path_buf() }));
-    }
+    let (_, inside) = joins(&facts);
+    steps.extend(inside);
     if facts.has_own(Namespace::Cgroup) {
         steps.push(Step::UnshareCgroup(UnshareCgroup {}));
     }
-    steps.push(Step::Propagation(PropagationStep { propagation: propagation(config)? }));
+    let rootfs = bundle.path.as_path().join(&config.root.path);
+    if facts.has_own(Namespace::Mount) {
+        let propagation = propagation(config)?;
+        let except = (propagation == Propagation::Shared).then(|| rootfs.clone());
+        steps.push(Step::Propagation(PropagationStep { propagation, except }));
+    }
     steps.push(root(bundle, &facts));
     for mount in &config.mounts {
         steps.push(mount_step(mount, bundle, &facts, &trees)?);
@@ -80,14 +84,13 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     }
     let state = state(bundle, config, around);
     let hooks = |moment, directory: &Path| crate::hooks::of(moment, config, &state, directory);
-    let rootfs = bundle.path.as_path().join(&config.root.path);
     steps.extend(hooks(Moment::Prestart, bundle.path.as_path())?);
     steps.extend(hooks(Moment::CreateRuntime, bundle.path.as_path())?);
     steps.extend(hooks(Moment::CreateContainer, &rootfs)?);
     if config.root.readonly {
         steps.push(Step::ReadOnlyRoot(ReadOnlyRoot {}));
     }
-    steps.push(Step::Pivot(Pivot {}));
+    steps.push(Step::Pivot(pivot(config)));
     steps.extend(hostname(&facts).map(Step::Hostname));
     if facts.has_own(Namespace::Network) {
         steps.push(Step::Loopback(Loopback {}));
@@ -133,26 +136,38 @@ fn facts<'a>(config: &'a Config, process: &'a Process, around: &'a Around) -> an
             "ipc" => Namespace::Ipc,
             "network" => Namespace::Network,
             "cgroup" => Namespace::Cgroup,
-            other => bail!("config.json: linux.namespaces: {other}: not in this release"),
+            "time" => Namespace::Time,
+            other => bail!("config.json: linux.namespaces: {other}: no such namespace"),
         };
         match namespace.path.as_deref().filter(|path| !path.as_os_str().is_empty()) {
             None => new.push(kind),
-            Some(_) if matches!(kind, Namespace::User | Namespace::Mount | Namespace::Pid) => {
-                bail!("config.json: linux.namespaces: {}: joining one is not in this release", namespace.kind)
+            Some(path) if kind == Namespace::Mount && is_our_own("mnt", path) => {
+                bail!("config.json: linux.namespaces: mount: {}: is the host's", path.display())
             }
             Some(path) => joined.push((kind, path)),
         }
     }
-    if !new.contains(&Namespace::Mount) {
+    // Once the mounts are others', the paths of the other namespaces lead elsewhere.
+    joined.sort_by_key(|(kind, _)| *kind == Namespace::Mount);
+    if !new.contains(&Namespace::Mount) && joined.iter().all(|(kind, _)| *kind != Namespace::Mount) {
         bail!("config.json: linux.namespaces: no mount namespace: its mounts would be the host's");
     }
     let rootless = around.uid != 0;
-    if rootless && !new.contains(&Namespace::User) {
+    if rootless && !new.contains(&Namespace::User) && joined.iter().all(|(kind, _)| *kind != Namespace::User) {
         new.push(Namespace::User);
+    }
+    if rootless && new.contains(&Namespace::Time) {
+        bail!("config.json: linux.namespaces: time: its clocks are set by root only");
     }
     new.sort_unstable();
     new.dedup();
     Ok(Facts { config, process, around, new, joined, rootless })
+}
+
+/// Whether a file stands for the namespace in which we are.
+fn is_our_own(name: &str, path: &Path) -> bool {
+    let which = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    which(path).is_some() && which(path) == which(&Path::new("/proc/self/ns").join(name))
 }
 
 impl Facts<'_> {
@@ -167,7 +182,12 @@ impl Facts<'_> {
     }
 
     fn in_user_namespace(&self) -> bool {
-        self.has_own(Namespace::User)
+        self.is_own(Namespace::User)
+    }
+
+    /// The file of a namespace that exists.
+    fn joins(&self, namespace: Namespace) -> Option<&Path> {
+        self.joined.iter().find(|(joined, _)| *joined == namespace).map(|(_, path)| *path)
     }
 
     /// Whether the container knows a group of this number.
@@ -184,7 +204,7 @@ impl Facts<'_> {
 /// As root what the configuration says. Without root the kernel lets us map one ID: our own, to the user that
 /// the process shall be.
 fn id_map(facts: &Facts) -> Option<IdMap> {
-    if !facts.in_user_namespace() {
+    if !facts.has_own(Namespace::User) {
         return None;
     }
     let (linux, user) = (&facts.config.linux, &facts.process.user);
@@ -212,12 +232,107 @@ fn propagation(config: &Config) -> anyhow::Result<Propagation> {
         .mounts
         .iter()
         .any(|mount| mount.options.iter().any(|word| word.ends_with("slave") || word.ends_with("shared")));
-    match wanted.strip_prefix('r').unwrap_or(wanted) {
-        "" | "private" | "unbindable" if !follows => Ok(Propagation::Private),
-        // Shared would carry our own mounts out to the host; a bind mount that asks for it gets it on its own.
-        "" | "private" | "slave" | "shared" | "unbindable" => Ok(Propagation::Slave),
-        _ => bail!("config.json: linux.rootfsPropagation: {wanted}: no such propagation"),
+    let shares = config.mounts.iter().any(|mount| mount.options.iter().any(|word| word.ends_with("shared")));
+    match kind_of_propagation(wanted) {
+        None => bail!("config.json: linux.rootfsPropagation: {wanted}: no such propagation"),
+        // A mount below a bind of this kind shall reach the host: then the copies of its mounts stay connected.
+        _ if shares => Ok(Propagation::Shared),
+        Some(Propagation::Private | Propagation::Unbindable) if !follows => Ok(Propagation::Private),
+        _ => Ok(Propagation::Slave),
     }
+}
+
+/// `rshared` and `shared` are of one kind; nothing is private.
+fn kind_of_propagation(word: &str) -> Option<Propagation> {
+    Some(match word.strip_prefix('r').unwrap_or(word) {
+        "" | "private" => Propagation::Private,
+        "slave" => Propagation::Slave,
+        "shared" => Propagation::Shared,
+        "unbindable" => Propagation::Unbindable,
+        _ => return None,
+    })
+}
+
+/// What mounts of the container's own are to others that come out of it.
+fn pivot(config: &Config) -> Pivot {
+    let wanted = config.linux.rootfs_propagation.as_deref().unwrap_or_default();
+    let kind = kind_of_propagation(wanted).filter(|kind| *kind != Propagation::Private);
+    Pivot { propagation: kind, recursive: kind.is_some() && wanted.starts_with('r') }
+}
+
+/// The process, and what must be ready before there is one.
+fn clone(bundle: &Bundle, facts: &Facts) -> anyhow::Result<Vec<Step>> {
+    let linux = &facts.config.linux;
+    let mut steps = Vec::new();
+    let idmapped = idmapped(bundle, facts)?;
+    if !idmapped.sources.is_empty() {
+        steps.push(Step::IdmappedSources(idmapped));
+    }
+    if facts.has_own(Namespace::Time) {
+        steps.push(Step::TimeNamespace(TimeNamespace { offsets: time_offsets(facts.config)? }));
+    } else if !linux.time_offsets.is_empty() {
+        bail!("config.json: linux.timeOffsets: without a time namespace of its own");
+    }
+    steps.extend(joins(facts).0);
+    // The root of a cgroup namespace is where the process stands when it is made, and clocks are set before.
+    let made_otherwise = [Namespace::Cgroup, Namespace::Time];
+    steps.push(Step::Clone(Clone {
+        namespaces: facts.new.iter().copied().filter(|kind| !made_otherwise.contains(kind)).collect(),
+        inside: facts.joins(Namespace::User).map(Into::into),
+    }));
+    Ok(steps)
+}
+
+/// The namespaces that exist: those that the parent enters for the child, and those that it enters itself. The
+/// user namespace is where it is made.
+fn joins(facts: &Facts) -> (Vec<Step>, Vec<Step>) {
+    let step = |(kind, path): &(Namespace, &Path)| Step::Join(Join { namespace: *kind, path: path.to_path_buf() });
+    let joined = facts.joined.iter().filter(|(kind, _)| *kind != Namespace::User).map(step);
+    joined.partition(|step| step.place() == Place::Before)
+}
+
+/// Clocks and what is added to them.
+fn time_offsets(config: &Config) -> anyhow::Result<Vec<(String, i64, u32)>> {
+    let one = |(clock, offset): (&String, &crate::config::TimeOffset)| match clock.as_str() {
+        "monotonic" | "boottime" => Ok((clock.clone(), offset.secs, offset.nanosecs)),
+        _ => bail!("config.json: linux.timeOffsets: {clock}: want monotonic or boottime"),
+    };
+    config.linux.time_offsets.iter().map(one).collect()
+}
+
+/// A mount whose owners are mapped: by its own maps, or with `idmap` by those of the container.
+fn maps_owners(mount: &Wanted) -> bool {
+    !mount.uid_mappings.is_empty() || mount.options.iter().any(|word| word == "idmap" || word == "ridmap")
+}
+
+/// The sources of such mounts, in their order.
+fn idmapped(bundle: &Bundle, facts: &Facts) -> anyhow::Result<IdmappedSources> {
+    let mut sources = Vec::new();
+    for mount in facts.config.mounts.iter().filter(|mount| maps_owners(mount)) {
+        let target = mount.destination.display();
+        let parsed = Mount::parse(mount.options.iter().map(String::as_str));
+        if !parsed.bind && mount.kind.as_deref() != Some("bind") {
+            bail!("config.json: mounts: {target}: only a bind mount can map owners");
+        }
+        let linux = &facts.config.linux;
+        let own = !mount.uid_mappings.is_empty();
+        let users = if own { &mount.uid_mappings } else { &linux.uid_mappings };
+        let groups = if own { &mount.gid_mappings } else { &linux.gid_mappings };
+        if users.is_empty() || groups.is_empty() {
+            bail!("config.json: mounts: {target}: to map owners takes uidMappings and gidMappings");
+        }
+        let ranges = |list: &[crate::config::IdMapping]| {
+            list.iter().map(|m| IdRange { inside: m.container_id, outside: m.host_id, count: m.size }).collect()
+        };
+        sources.push(IdmappedSource {
+            path: bundle.path.as_path().join(mount.source.clone().unwrap_or_default()),
+            recursive: parsed.recursive,
+            recursive_map: parsed.idmap == Some(true),
+            users: ranges(users),
+            groups: ranges(groups),
+        });
+    }
+    Ok(IdmappedSources { sources })
 }
 
 fn root(bundle: &Bundle, facts: &Facts) -> Step {
@@ -270,7 +385,12 @@ fn mount_step(
             // In a user namespace a mount must keep what the host has mounted below it.
             recursive: parsed.recursive || sysfs_of_host || facts.in_user_namespace(),
             attributes: parsed.attributes,
+            recursive_attributes: parsed.recursive_attributes,
+            recursive_clear: parsed.recursive_clear,
             propagation: parsed.propagation.filter(|kind| *kind != Propagation::Private),
+            idmapped: maps_owners(mount)
+                .then(|| facts.config.mounts.iter().filter(|m| maps_owners(m)).position(|m| std::ptr::eq(m, mount)))
+                .flatten(),
         }));
     }
     if kind == "cgroup" || kind == "cgroup2" {
@@ -291,7 +411,8 @@ fn mount_step(
         source: source.to_string_lossy().into_owned(),
         target,
         options: parsed.options.into_iter().filter(known).collect(),
-        attributes: parsed.attributes,
+        attributes: parsed.attributes.and(parsed.recursive_attributes),
+        copy_up: parsed.copy_up,
     }))
 }
 
