@@ -672,3 +672,36 @@ fn a_parent_that_is_gone_already_is_noticed() {
     configure(&room, &config(&["true"]));
     room.sh("ctr-spawn --die-with-parent 1 box").fails(125, "no longer, the process that started this one");
 }
+
+/// Without root more than one ID is mapped by the set-user-ID helpers, from the ranges of subuid(5).
+#[test]
+fn an_ordinary_user_with_a_range_of_ids() {
+    needs!(root, "busybox", "setpriv", "newuidmap", "unshare");
+    let room = room();
+    room.write("ranges", "nobody:300000:65536\n");
+    let mut config = config(&[
+        "sh",
+        "-c",
+        "id -u; id -G; cat /proc/self/uid_map | tr -s ' '; touch /tmp/made; stat -c '%u %g' /tmp/made",
+    ]);
+    config["process"]["user"] = json!({"uid": 70, "gid": 71, "additionalGids": [72]});
+    config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    let map =
+        json!([{"containerID": 0, "hostID": 65534, "size": 1}, {"containerID": 1, "hostID": 300_000, "size": 65535}]);
+    config["linux"]["uidMappings"] = map.clone();
+    config["linux"]["gidMappings"] = map;
+    configure(&room, &config);
+    room.sh("chmod 755 . && chown -R 65534:65534 box && chmod 777 box/rootfs/tmp").ok();
+    let as_nobody = |ranges: &str| {
+        room.sh(&format!(
+            "unshare -m sh -c 'mount --bind {ranges} /etc/subuid && mount --bind {ranges} /etc/subgid && exec setpriv --reuid 65534 --regid 65534 --clear-groups ctr-spawn box'"
+        ))
+    };
+    room.write("none", "");
+    let text = as_nobody("ranges").ok();
+    assert_eq!(text, "70\n71 72\n 0 65534 1\n 1 300000 65535\n70 71");
+    assert_eq!(room.sh("stat -c '%u %g' box/rootfs/tmp/made").ok(), "300069 300070");
+    let ran = as_nobody("none");
+    assert_eq!(ran.code, 125, "{ran:#?}");
+    assert!(ran.stderr.starts_with("ctr-spawn: user namespace: newuidmap "), "{ran:#?}");
+}

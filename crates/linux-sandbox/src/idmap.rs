@@ -1,6 +1,6 @@
 //! `user_namespaces(7)`: which user outside is which user inside.
 
-use crate::error::{Call, Result};
+use crate::error::{Call, Error, Result};
 use crate::steps::{Mechanism, Scene};
 use rustix::fs::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -29,6 +29,10 @@ pub struct IdMap {
     pub groups: Vec<IdRange>,
     /// Writes `deny` to `/proc/PID/setgroups` first.
     pub deny_setgroups: bool,
+    /// More than one ID without root: newuidmap(1) and newgidmap(1) write the maps, from the ranges that
+    /// subuid(5) and subgid(5) give to this user.
+    #[serde(rename = "byHelpers", skip_serializing_if = "std::ops::Not::not")]
+    pub by_helpers: bool,
 }
 
 pub(crate) fn text(map: &[IdRange]) -> String {
@@ -36,6 +40,27 @@ pub(crate) fn text(map: &[IdRange]) -> String {
         let _ = writeln!(text, "{} {} {}", range.inside, range.outside, range.count);
         text
     })
+}
+
+fn words(map: &[IdRange]) -> Vec<String> {
+    map.iter().flat_map(|range| [range.inside, range.outside, range.count]).map(|number| number.to_string()).collect()
+}
+
+/// A set-user-ID program of the host's that checks what this user may map.
+fn help(name: &str, pid: i32, map: &[IdRange]) -> Result<()> {
+    let line = || format!("{name} {pid} {}", words(map).join(" "));
+    let output = std::process::Command::new(name).arg(pid.to_string()).args(words(map)).output();
+    let output = match output {
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::refused(format!("{name}: not on this host: it comes with the package uidmap")));
+        }
+        other => other.call(line)?,
+    };
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(Error::refused(format!("{}: {}", line(), said.lines().next().unwrap_or("failed"))))
 }
 
 impl IdMap {
@@ -47,11 +72,18 @@ impl IdMap {
 
 impl Mechanism for IdMap {
     fn shell(&self) -> String {
+        if self.by_helpers {
+            let line = |name: &str, map: &[IdRange]| format!("{name} $pid {}", words(map).join(" "));
+            return crate::steps::all([line("newuidmap", &self.users), line("newgidmap", &self.groups)]);
+        }
         crate::steps::all(self.files().map(|(file, text)| format!("echo '{}' >/proc/$pid/{file}", text.trim_end())))
     }
 
     fn run(&self, scene: &mut Scene) -> Result<()> {
         let pid = scene.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        if self.by_helpers {
+            return help("newuidmap", pid, &self.users).and_then(|()| help("newgidmap", pid, &self.groups));
+        }
         for (file, text) in self.files() {
             let path = format!("/proc/{pid}/{file}");
             std::fs::write(&path, &text).call(|| format!("write({path:?}, {:?})", text.trim_end()))?;

@@ -18,7 +18,8 @@ pub fn view(steps: &[Step]) -> std::result::Result<OwnedFd, Error> {
     let mut scene = Scene { pid: Some(getpid()), ..Scene::default() };
     if rootless {
         let one = |id: u32| vec![IdRange { inside: 0, outside: id, count: 1 }];
-        let map = IdMap { users: one(uid.as_raw()), groups: one(gid.as_raw()), deny_setgroups: true };
+        let map =
+            IdMap { users: one(uid.as_raw()), groups: one(gid.as_raw()), deny_setgroups: true, by_helpers: false };
         map.run(&mut scene)?;
     }
     PropagationStep { propagation: Propagation::Private, except: None }.run(&mut scene)?;

@@ -201,14 +201,16 @@ impl Facts<'_> {
     }
 }
 
-/// As root what the configuration says. Without root the kernel lets us map one ID: our own, to the user that
-/// the process shall be.
+/// What the configuration says. When it says nothing, the kernel lets us map one ID without root: our own, to the
+/// user that the process shall be.
 fn id_map(facts: &Facts) -> Option<IdMap> {
     if !facts.has_own(Namespace::User) {
         return None;
     }
     let (linux, user) = (&facts.config.linux, &facts.process.user);
-    if !facts.rootless && !linux.uid_mappings.is_empty() {
+    let own = |list: &[crate::config::IdMapping], id: u32| matches!(list, [one] if one.host_id == id && one.size == 1);
+    let single = own(&linux.uid_mappings, facts.around.uid) && own(&linux.gid_mappings, facts.around.gid);
+    if !(linux.uid_mappings.is_empty() || facts.rootless && single) {
         let ranges = |list: &[crate::config::IdMapping]| {
             list.iter().map(|m| IdRange { inside: m.container_id, outside: m.host_id, count: m.size }).collect()
         };
@@ -216,6 +218,7 @@ fn id_map(facts: &Facts) -> Option<IdMap> {
             users: ranges(&linux.uid_mappings),
             groups: ranges(&linux.gid_mappings),
             deny_setgroups: false,
+            by_helpers: facts.rootless,
         });
     }
     let one = |inside, outside| vec![IdRange { inside, outside, count: 1 }];
@@ -223,6 +226,7 @@ fn id_map(facts: &Facts) -> Option<IdMap> {
         users: one(user.uid, facts.around.uid),
         groups: one(user.gid, facts.around.gid),
         deny_setgroups: true,
+        by_helpers: false,
     })
 }
 
