@@ -348,6 +348,31 @@ fn prune_takes_what_has_no_name_and_the_cache_keeps_what_is_pinned() {
     sound(&room);
 }
 
+/// A pull that filled the disk leaves what it had for the next one; who wants the room has it, though there is none
+/// for an index without the pruned image.
+#[test]
+fn prune_takes_what_pulls_left_in_part() {
+    needs!(root);
+    let room = room();
+    room.sh(
+        "mkdir -p root/images/.dock/partial && cd root/images/.dock/partial && head -c 2000 /dev/zero >x; echo y >y",
+    )
+    .ok();
+    let said = room.sh("flock root/images/.dock/partial/y img-rm --prune").ok();
+    assert_eq!(said, "Total reclaimed space: 2kB");
+    assert_eq!(room.sh("ls root/images/.dock/partial").ok(), "y", "somebody is writing it");
+    room.write(
+        "full.sh",
+        "mount -t tmpfs -o size=1m tmpfs full && export DOCK_ROOT=$PWD/full/root || exit 9
+        img-append --base scratch --layer tree.tar >/dev/null && mkdir full/root/images/.dock/partial || exit 9
+        head -c 9000000 /dev/zero >full/root/images/.dock/partial/x 2>/dev/null && exit 9
+        img-tag \"$(img-ls -q)\" y 2>/dev/null && exit 9
+        img-rm --prune && img-fsck --strict -q && img-ls | wc -l",
+    );
+    let said = room.sh("mkdir full && unshare -m --propagation private sh full.sh").ok();
+    assert!(said.starts_with("Deleted Images:\ndeleted: sha256:") && said.ends_with("\n0"), "{said}");
+}
+
 #[test]
 fn nothing_is_collected_while_somebody_writes() {
     let room = room();

@@ -44,28 +44,40 @@ impl Layout {
         Ok(self.writer_on(Temp::kept(file, path), hasher, count))
     }
 
+    /// Removes every blob that is there in part and that nobody is writing now, for who wants the room more than the
+    /// head start. Gives the bytes.
+    pub fn discard_partial(&self) -> Result<u64> {
+        self.remove_partial(Duration::ZERO)
+    }
+
     /// Removes what nobody came back for.
     pub(crate) fn sweep_partial(&self) -> Result<()> {
+        self.remove_partial(LONGEST_KEPT).map(drop)
+    }
+
+    fn remove_partial(&self, older: Duration) -> Result<u64> {
+        let mut freed = 0;
         let dir = self.private("partial");
         let entries = match fs::read_dir(&dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             other => other.at(&dir, "list")?,
         };
         for entry in entries {
             let path = entry.at(&dir, "list")?.path();
             let age = fs::symlink_metadata(&path).and_then(|found| found.modified()).map(|time| time.elapsed());
             // A clock that went back makes nothing old.
-            if !matches!(age, Ok(Ok(age)) if age > LONGEST_KEPT) {
+            if older > Duration::ZERO && !matches!(age, Ok(Ok(age)) if age > older) {
                 continue;
             }
             let mut options = OpenOptions::new();
             options.read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
             let Ok(file) = options.open(&path) else { continue };
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() && is_still(&file, &path)? {
-                let _ = fs::remove_file(&path);
+                let size = file.metadata().map_or(0, |found| found.len());
+                freed += fs::remove_file(&path).map_or(0, |()| size);
             }
         }
-        Ok(())
+        Ok(freed)
     }
 }
 

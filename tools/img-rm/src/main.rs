@@ -78,10 +78,12 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
             Err(error) => failed.replace(error).iter().for_each(eprint),
         }
     }
+    // First of all: on a full disk even the index has no room to be written.
+    let mut freed = if args.prune { layout.discard_partial()? } else { 0 };
     if args.prune {
         prune::prune(&layout, &users, args.all, &args.filter, out)?;
     }
-    let freed = collect(&layout)? + collect_layers(&layout, &root)?;
+    freed += collect(&layout)? + collect_layers(&layout, &root)?;
     if args.prune {
         out.text(&format!("Total reclaimed space: {}\n", table::size(freed)))?;
     }
