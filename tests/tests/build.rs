@@ -159,7 +159,7 @@ fn mistakes_name_file_line_and_cause() {
         ("FROM scratch\nCOPY nope /\n", "Dockerfile:2: COPY: nope: not found"),
         ("FROM scratch\nCOPY f d/g /x\n", "Dockerfile:2: COPY has more than one source"),
         ("FROM scratch\nCOPY --chmod=u+y f /\n", "Dockerfile:2: --chmod=u+y: want octal digits, or changes like"),
-        ("FROM scratch\nRUN --mount=type=tmpfs,target=/x y\n", "Dockerfile:2: RUN --mount is not supported yet"),
+        ("FROM scratch\nRUN --mount=type=tmpfs y\n", "Dockerfile:2: --mount=type=tmpfs: needs target=PATH"),
         ("FROM scratch\nRUN x\n", "Dockerfile:2: FROM scratch has nothing that could run"),
         ("FROM scratch\nENV a=${b\n", "Dockerfile:2: "),
         ("FROM scratch\nCOPY f /f\nCOPY d /f\n", "Dockerfile:3: COPY: "),

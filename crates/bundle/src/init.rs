@@ -6,8 +6,9 @@ use crate::{Error, Result};
 use rustix::fs::{Gid, Uid};
 use rustix::fs::{Mode, OFlags, Timespec, Timestamps, fchmod, fchown, fstat, futimens, mkdirat, open, openat};
 use rustix::io::Errno;
+use rustix::path::Arg;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wire::Bundle;
 
 const DIRECTORIES: [&str; 3] = ["dev", "proc", "sys"];
@@ -15,8 +16,23 @@ const DIRECTORIES: [&str; 3] = ["dev", "proc", "sys"];
 const FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
 const NAME: &str = "init";
 
+/// One more place to mount on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stub {
+    /// Absolute, in the container.
+    pub path: PathBuf,
+    /// A directory, else an empty file.
+    pub directory: bool,
+}
+
 /// Adds the layer to an overlay bundle that has none and needs one, and writes its record anew.
 pub fn add(record: &mut Bundle) -> Result<()> {
+    add_with(record, &[])
+}
+
+/// The same with more places, so that mounting there leaves nothing in the upper directory. Links on the way are
+/// followed within the image.
+pub fn add_with(record: &mut Bundle, stubs: &[Stub]) -> Result<()> {
     let dir = record.path.as_path().to_owned();
     let init = dir.join(NAME);
     let has_it = |record: &Bundle| {
@@ -30,7 +46,7 @@ pub fn add(record: &mut Bundle) -> Result<()> {
         let io = |cause: Errno| Error::Io(init.clone(), cause.into());
         // Of one who was killed here.
         crate::remove_tree(&init).map_err(io)?;
-        if !make(&init, &rootfs::roots(record)?).map_err(io)? {
+        if !make(&init, &rootfs::roots(record)?, stubs).map_err(io)? {
             return Ok(());
         }
     }
@@ -41,7 +57,7 @@ pub fn add(record: &mut Bundle) -> Result<()> {
 }
 
 /// Makes what the merged directories have not; says whether that was anything.
-fn make(init: &Path, root: &[OwnedFd]) -> rustix::io::Result<bool> {
+fn make(init: &Path, root: &[OwnedFd], stubs: &[Stub]) -> rustix::io::Result<bool> {
     let missing = |dir: &[OwnedFd], names: &[&'static str]| {
         let mut missing = Vec::new();
         for name in names {
@@ -57,7 +73,11 @@ fn make(init: &Path, root: &[OwnedFd]) -> rustix::io::Result<bool> {
         // Where etc is a link, or no directory at all, the image means it.
         Some(_) => Vec::new(),
     };
-    if directories.is_empty() && files.is_empty() {
+    let mut places = Vec::new();
+    for stub in stubs {
+        places.extend(rootfs::missing(root, &stub.path)?.map(|place| (place, stub.directory)));
+    }
+    if directories.is_empty() && files.is_empty() && places.is_empty() {
         return Ok(false);
     }
     let mode = Mode::from_raw_mode(0o755);
@@ -78,6 +98,9 @@ fn make(init: &Path, root: &[OwnedFd]) -> rustix::io::Result<bool> {
             _ => finish(&dir, mode)?,
         }
     }
+    for (place, is_directory) in &places {
+        put(top.as_fd(), &place.there, &place.missing, *is_directory)?;
+    }
     // The upper directory, which comes first, looks like the topmost layer already.
     match root.get(1) {
         Some(below) => look_like(&top, below)?,
@@ -86,8 +109,38 @@ fn make(init: &Path, root: &[OwnedFd]) -> rustix::io::Result<bool> {
     Ok(true)
 }
 
-fn directory(parent: BorrowedFd<'_>, name: &str) -> rustix::io::Result<OwnedFd> {
-    mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+/// Makes `missing` below directories that are `there`; these look as the image has them.
+fn put(
+    at: BorrowedFd<'_>,
+    there: &[(Vec<u8>, rootfs::Merged)],
+    missing: &[Vec<u8>],
+    is_directory: bool,
+) -> rustix::io::Result<()> {
+    if let Some(((name, below), deeper)) = there.split_first() {
+        let dir = directory(at, name.as_slice())?;
+        put(dir.as_fd(), deeper, missing, is_directory)?;
+        return look_like(&dir, &below[0]);
+    }
+    let mode = Mode::from_raw_mode(0o755);
+    match missing {
+        [] => Ok(()),
+        [name] if !is_directory => {
+            let mode = Mode::from_raw_mode(0o644);
+            finish(&openat(at, name.as_slice(), OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC, mode)?, mode)
+        }
+        [name, deeper @ ..] => {
+            let dir = directory(at, name.as_slice())?;
+            put(dir.as_fd(), &[], deeper, is_directory)?;
+            finish(&dir, mode)
+        }
+    }
+}
+
+fn directory(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> rustix::io::Result<OwnedFd> {
+    match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(error) => return Err(error),
+    }
     openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 

@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -58,6 +59,52 @@ pub fn read_file(bundle: &wire::Bundle, path: &str) -> Result<Option<Vec<u8>>> {
         }
     }
     Err(Error::Rootfs(path.into(), "a directory"))
+}
+
+/// What is not there of a path.
+pub(crate) struct Missing {
+    /// The directories above it, each with its name.
+    pub there: Vec<(Vec<u8>, Merged)>,
+    /// The names that are not there, in order; at least one.
+    pub missing: Vec<Vec<u8>>,
+}
+
+/// Walks a path as [`read_file`] does and says what is missing of it; `None` when it is there, or cannot be.
+pub(crate) fn missing(roots: &[OwnedFd], path: &Path) -> rustix::io::Result<Option<Missing>> {
+    let again = roots.iter().map(OwnedFd::try_clone).collect::<std::io::Result<Vec<_>>>();
+    let again = again.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+    let mut there: Vec<(Vec<u8>, Merged)> = vec![(Vec::new(), Rc::new(again))];
+    let mut names = split(path.as_os_str().as_bytes());
+    let mut links = 0;
+    while let Some(name) = names.pop() {
+        if name == b".." {
+            there.truncate(there.len().saturating_sub(1).max(1));
+            continue;
+        }
+        let Some((_, here)) = there.last() else { return Ok(None) };
+        match look_up(here, &name)? {
+            Some(Entry::Directory(directory)) => there.push((name, directory)),
+            Some(Entry::Link(target)) => {
+                links += 1;
+                if links > MOST_LINKS {
+                    return Ok(None);
+                }
+                if target.starts_with(b"/") {
+                    there.truncate(1);
+                }
+                names.extend(split(&target));
+            }
+            Some(Entry::Other(_)) => return Ok(None),
+            None => {
+                names.push(name);
+                names.reverse();
+                there.remove(0);
+                let plain = !names.iter().any(|name| name == b"..");
+                return Ok(plain.then_some(Missing { there, missing: names }));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The components, the first one last.

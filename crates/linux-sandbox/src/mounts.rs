@@ -8,8 +8,8 @@ use crate::sys;
 use crate::walk::{self, Links};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, StatxAttributes, StatxFlags, fstatfs, open, openat, statat,
-    statx,
+    AtFlags, CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, StatxAttributes, StatxFlags, fstat, fstatfs,
+    open, openat, openat2, readlinkat, statat, statx,
 };
 use rustix::io::Errno;
 use rustix::mount::{
@@ -510,6 +510,33 @@ pub struct Bind {
     pub idmapped: Option<usize>,
 }
 
+fn clone_from(source: &Path, flags: OpenTreeFlags) -> Result<OwnedFd> {
+    let line = || format!("open_tree({source:?})");
+    match open_tree(CWD, source, flags) {
+        Err(Errno::INVAL) => {
+            here(source).and_then(|fd| open_tree(fd, "", flags | OpenTreeFlags::AT_EMPTY_PATH).call(line))
+        }
+        other => other.call(line),
+    }
+}
+
+/// The source is a descriptor of the process that asks (`/proc/PID/fd/N`), and so a mount of its namespace, which
+/// cannot be cloned into ours. Its path leads to the same thing here, or to an error: nobody can put something else
+/// in its place meanwhile.
+fn here(source: &Path) -> Result<OwnedFd> {
+    let line = || format!("open({source:?})");
+    let theirs = open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call(line)?;
+    let path = readlinkat(CWD, source, Vec::new()).call(|| format!("readlink({source:?})"))?;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let ours = openat2(CWD, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+        .call(|| format!("openat2({path:?})"))?;
+    let (one, other) = (fstat(&theirs).call(line)?, fstat(&ours).call(line)?);
+    if (one.st_dev, one.st_ino) != (other.st_dev, other.st_ino) {
+        return Err(Error::refused(format!("{path:?}: is not what {source:?} shows any more")));
+    }
+    Ok(ours)
+}
+
 impl Mechanism for Bind {
     fn shell(&self) -> String {
         let target = in_rootfs(&self.target);
@@ -539,7 +566,7 @@ impl Mechanism for Bind {
                 let mount = scene.idmapped.get(at).ok_or_else(|| Error::refused("no such idmapped source"))?;
                 mount.try_clone().call(|| "dup(<idmapped mount>)".into())?
             }
-            None => open_tree(CWD, &self.source, flags).call(|| format!("open_tree({:?})", self.source))?,
+            None => clone_from(&self.source, flags)?,
         };
         if scene.shared && !matches!(self.propagation, Some(Propagation::Shared | Propagation::Slave)) {
             sys::mount_setattr(&fd, true, 0, libc::MS_PRIVATE).call(|| format!("mount_setattr({:?})", self.source))?;

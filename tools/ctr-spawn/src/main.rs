@@ -78,6 +78,10 @@ struct Args {
     #[arg(long, value_name = "PID")]
     die_with_parent: Option<i32>,
 
+    /// Give the process a variable with the value of ctr-spawn's own VARIABLE, so that no file holds it
+    #[arg(long, value_name = "NAME=VARIABLE")]
+    env_from: Vec<String>,
+
     #[command(flatten)]
     create: create::Options,
 
@@ -112,7 +116,8 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     }
     let dir = bundle.path.as_path();
     // What is joined stays open as long as it may be joined once more.
-    let (config, _joined) = read_config(dir)?;
+    let (mut config, _joined) = read_config(dir)?;
+    add_variables(&mut config, &args.env_from)?;
     let id = container_id(args, dir)?;
     let terminal = open_terminal(args, &config);
     let mut steps = make_steps(args, &bundle, &config, &id, terminal.as_ref())?;
@@ -198,6 +203,21 @@ fn read_config(dir: &Path) -> anyhow::Result<(Config, Vec<File>)> {
     };
     let config = serde_json::from_value(config).with_context(|| dir.join("config.json").display().to_string())?;
     Ok((config, joined))
+}
+
+/// A secret that is written down in config.json would outlive its use.
+fn add_variables(config: &mut Config, wishes: &[String]) -> anyhow::Result<()> {
+    for wish in wishes {
+        let Some((name, variable)) = wish.split_once('=').filter(|(name, _)| !name.is_empty()) else {
+            return Err(toolkit::usage(format!("--env-from {wish}: want NAME=VARIABLE")));
+        };
+        let value = std::env::var(variable).with_context(|| format!("--env-from {wish}: {variable}"))?;
+        if let Some(process) = &mut config.process {
+            process.env.retain(|old| old.split('=').next() != Some(name));
+            process.env.push(format!("{name}={value}"));
+        }
+    }
+    Ok(())
 }
 
 fn containers() -> Containers {

@@ -102,7 +102,7 @@ impl Builder<'_> {
     }
 
     /// The tree of a stage, an image or a named context.
-    fn tree(&mut self, from: &str, stage: usize) -> anyhow::Result<Arc<Root>> {
+    pub(crate) fn tree(&mut self, from: &str, stage: usize) -> anyhow::Result<Arc<Root>> {
         let descriptor = match self.graph.source(from, stage)? {
             Base::Stage(earlier) => self.image_of(earlier)?,
             Base::Image(name) => self.base_image(&name, None)?.descriptor,

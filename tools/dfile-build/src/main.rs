@@ -17,21 +17,27 @@
 mod archive;
 mod below;
 mod cache;
+mod caches;
 mod check;
 mod config;
 mod copy;
 mod copying;
+mod mounts;
 mod progress;
 mod run;
+mod running;
+mod shelf;
 mod siblings;
 mod source;
 mod step;
+mod take;
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use dockerfile::{Base, Graph, Ignore};
 use oci_layout::Layout;
 use progress::{Form, Progress};
+use running::Running;
 use serde_json::json;
 use siblings::Siblings;
 use source::Root;
@@ -61,6 +67,8 @@ struct Args {
     /// Stop after this stage, by name or number
     #[arg(long, value_name = "STAGE")]
     target: Option<String>,
+    #[command(flatten)]
+    running: running::Options,
     /// Run every step again
     #[arg(long)]
     no_cache: bool,
@@ -97,6 +105,7 @@ fn main() -> ExitCode {
 fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
     names_are_tags(&args.tag)?;
     let build_args = build_args(&args.build_arg)?;
+    let running = Running::new(&args.running)?;
     let platform = platform_args();
     let (name, text) = read_dockerfile(&args)?;
     let file = dockerfile::parse(&text, &name).or_else(|error| named(error, &name))?;
@@ -133,6 +142,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
         context,
         &build_args,
         &platform,
+        &running,
         progress,
         args.no_cache,
         latest,

@@ -5,11 +5,12 @@
 //! layer-diff --layout L <box/bundle.json | img-append --base IMAGE --layers-from -
 //! ```
 
+use crate::mounts::Made;
 use crate::progress;
 use crate::siblings;
 use crate::step::{Builder, State};
 use anyhow::{Context, bail};
-use dockerfile::Run;
+use dockerfile::{Run, Security};
 use rustix::fs::FlockOperation;
 use serde_json::json;
 use std::fs::{self, File};
@@ -21,19 +22,27 @@ use std::process::Stdio;
 use toolkit::WithHint;
 use wire::Record;
 
+/// BuildKit's: the same on every machine, so that it changes no layer.
+const HOSTNAME: &str = "buildkitsandbox";
+
 impl Builder<'_> {
-    pub(crate) fn run(&mut self, state: &mut State, run: &Run, original: &str) -> anyhow::Result<()> {
+    pub(crate) fn run(&mut self, state: &mut State, run: &Run, original: &str, stage: usize) -> anyhow::Result<()> {
         let argv = state.config.argv(&run.command);
         let args = state.visible_args();
-        let key = self.key(state, &json!(["run", argv, run.script, args]));
+        let (planned, mounts) = self.plan_mounts(state, run, stage)?;
+        let insecure = run.security == Security::Insecure;
+        let key = self.key(state, &json!(["run", argv, run.script, args, mounts, insecure]));
         if self.take_cached(state, &key) {
             return Ok(());
         }
         let image = self.record(state).context("FROM scratch has nothing that could run")?;
         let mut workshop = Workshop::open(self.siblings.root(), key.short())?;
         let bundle = self.unpack(&image, &workshop)?;
-        let bundle = self.specify(state, run, &argv, &args, &bundle, &workshop)?;
-        self.spawn(&bundle, original, &mut workshop)?;
+        let made = self.make_mounts(&planned, &workshop)?;
+        let bundle = self.specify(state, run, &argv, &args, &bundle, &workshop, &made)?;
+        let bundle = add_stubs(bundle, &made)?;
+        self.spawn(original, &mut workshop, &made)?;
+        drop(made);
         let mut diff = self.siblings.on_layout("layer-diff");
         let layer = siblings::transform(&mut diff, Some(&bundle))?;
         let entry = json!({"created_by": history(&args, &argv)});
@@ -50,6 +59,7 @@ impl Builder<'_> {
         siblings::transform(&mut command, Some(image))
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is one part of the command")]
     /// The environment is what the image says and the ARGs in scope, and nothing of ours (CVE-2021-3602).
     fn specify(
         &mut self,
@@ -59,9 +69,12 @@ impl Builder<'_> {
         args: &[(String, String)],
         bundle: &Record,
         workshop: &Workshop,
+        made: &Made,
     ) -> anyhow::Result<Record> {
         let mut command = self.siblings.command("ctr-spec");
-        command.args(["--entrypoint", "", "--workdir", state.config.working_dir()]);
+        command.args(["--entrypoint", "", "--workdir", state.config.working_dir(), "--hostname", HOSTNAME]);
+        self.running.specify(&mut command, run.network, run.security)?;
+        made.specify(&mut command);
         for (name, value) in self.proxies().iter().chain(args).chain(&state.config.env()) {
             command.arg("--env").arg(format!("{name}={value}"));
         }
@@ -77,28 +90,36 @@ impl Builder<'_> {
         siblings::transform(command.arg("--").args(argv), Some(bundle))
     }
 
-    fn spawn(&self, bundle: &Record, original: &str, workshop: &mut Workshop) -> anyhow::Result<()> {
+    fn spawn(&self, original: &str, workshop: &mut Workshop, made: &Made) -> anyhow::Result<()> {
         let (reader, writer) = io::pipe().context("pipe2")?;
         let mut command = self.siblings.command("ctr-spawn");
         // A build that is stopped or killed leaves no RUN behind.
         command.arg("--die-with-parent").arg(std::process::id().to_string());
+        made.give_variables(&mut command);
         command.arg(workshop.bundle()).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         let mut child = command.spawn().context("ctr-spawn: execve")?;
         // The pipe ends when nobody writes any more, so our own ends go.
         drop(command);
         let kept = self.progress.copy(reader);
         let status = child.wait()?;
-        debug_assert!(matches!(bundle, Record::Bundle(_)));
         if status.success() {
             return Ok(());
         }
         progress::print(&kept);
+        made.keep(workshop)?;
         workshop.keep();
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         let line = original.lines().next().unwrap_or_default();
         let enter = format!("the state is kept; enter it with: ctr-spawn -t {} -- sh", workshop.bundle().display());
         Err(anyhow::anyhow!("{line}: exit code {code}")).hint(|| enter)
     }
+}
+
+/// Places to mount on are there before the command starts, and no change of it.
+fn add_stubs(bundle: Record, made: &Made) -> anyhow::Result<Record> {
+    let Record::Bundle(mut bundle) = bundle else { bail!("ctr-spec: not a bundle record") };
+    bundle::add_init_layer_with(&mut bundle, &made.stubs)?;
+    Ok(Record::Bundle(bundle))
 }
 
 /// BuildKit's words: arguments in front, then the command as it is executed.
@@ -115,7 +136,7 @@ fn history(args: &[(String, String)], argv: &[String]) -> String {
 /// The directory in which one RUN happens, below `cache/failed`. It goes with the value; the state of a RUN
 /// that failed stays until another RUN starts. A lock tells what is in use from what somebody left behind.
 #[derive(Debug)]
-struct Workshop {
+pub struct Workshop {
     path: PathBuf,
     kept: bool,
     _lock: File,
@@ -138,11 +159,11 @@ impl Workshop {
         Ok(Self { path, kept: false, _lock: lock })
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
-    fn bundle(&self) -> PathBuf {
+    pub fn bundle(&self) -> PathBuf {
         self.path.join("box")
     }
 
@@ -160,7 +181,7 @@ impl Drop for Workshop {
 }
 
 /// Removes what no living build has locked.
-fn sweep(failed: &Path) {
+pub fn sweep(failed: &Path) {
     let Ok(entries) = fs::read_dir(failed) else { return };
     for entry in entries.flatten() {
         let Ok(dir) = File::open(entry.path()) else { continue };

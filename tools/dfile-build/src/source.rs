@@ -181,6 +181,26 @@ impl Root {
         Ok(names)
     }
 
+    /// The source at a path, without patterns.
+    pub fn one(&self, path: &str) -> anyhow::Result<Source> {
+        let cleaned = dockerfile::ignore::clean(path);
+        let nothing = Ignore::default();
+        let everything = Within { exclude: &nothing, include: None };
+        self.source(if cleaned == "." { "" } else { &cleaned }, if path.is_empty() { "/" } else { path }, &everything)
+    }
+
+    /// What stands at a path, by descriptor; a link there leads to a place in the tree or nowhere.
+    pub fn open_at(&self, path: &str) -> anyhow::Result<OwnedFd> {
+        let cleaned = dockerfile::ignore::clean(path);
+        self.at(Path::new(if cleaned == "." { "" } else { &cleaned }), OFlags::empty())
+            .with_context(|| format!("{path}: not found in {}", self.real.display()))
+    }
+
+    /// Where the tree is.
+    pub fn path(&self) -> &Path {
+        &self.real
+    }
+
     fn at(&self, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;

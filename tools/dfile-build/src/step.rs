@@ -6,11 +6,12 @@ use crate::cache::{self, Key};
 use crate::config::Config;
 use crate::copy;
 use crate::progress::Progress;
+use crate::running::Running;
 use crate::siblings::{self, Siblings};
 use crate::source::Root;
 use anyhow::{Context, bail};
+use dockerfile::Instruction;
 use dockerfile::{Base, Graph, Step};
-use dockerfile::{Instruction, Network, Security};
 use dockerfile::{at, parse};
 use layer_tar::write::TarWriter;
 use layer_tar::{Meta, Time};
@@ -48,6 +49,7 @@ pub struct Builder<'a> {
     pub args: &'a BTreeMap<String, String>,
     /// TARGET… and BUILD… arguments.
     pub platform_args: &'a BTreeMap<String, String>,
+    pub running: &'a Running,
     pub progress: Progress,
     pub no_cache: bool,
     /// `SOURCE_DATE_EPOCH`
@@ -115,11 +117,6 @@ impl State {
 /// What the language has and this builder has not yet is an error with its line, never skipped.
 fn refuse_unbuilt(instruction: &Instruction) -> anyhow::Result<()> {
     let flags = match instruction {
-        Instruction::Run(run) => vec![
-            ("RUN --mount", !run.mounts.is_empty()),
-            ("RUN --network", run.network != Network::Default),
-            ("RUN --security", run.security != Security::Sandbox),
-        ],
         Instruction::Copy(copy) => {
             vec![("ADD of sources from the network", copy.add && copy.sources.iter().any(|word| is_remote(word)))]
         }
@@ -144,6 +141,7 @@ impl<'a> Builder<'a> {
         context: Arc<Root>,
         args: &'a BTreeMap<String, String>,
         platform_args: &'a BTreeMap<String, String>,
+        running: &'a Running,
         progress: Progress,
         no_cache: bool,
         latest: Option<i64>,
@@ -157,6 +155,7 @@ impl<'a> Builder<'a> {
             context,
             args,
             platform_args,
+            running,
             progress,
             no_cache,
             latest,
@@ -218,7 +217,13 @@ impl<'a> Builder<'a> {
                 self.progress.cached();
             }
             Base::Image(name) => {
+                let was_there = self.layout.find(name).is_ok();
                 let image = self.base_image(name, state.platform.as_ref())?;
+                if was_there {
+                    self.progress.cached();
+                } else {
+                    self.progress.done();
+                }
                 state.config = Config::of_image(&image.config);
                 state.image = Some(image.descriptor);
             }
@@ -231,7 +236,6 @@ impl<'a> Builder<'a> {
     pub fn base_image(&self, name: &str, platform: Option<&Platform>) -> anyhow::Result<oci_layout::OpenImage> {
         let stored = self.layout.find(name).and_then(|found| self.layout.open_image(&found, platform));
         if let Ok(image) = stored {
-            self.progress.cached();
             return Ok(image);
         }
         let mut command = self.siblings.on_layout("img-pull");
@@ -241,7 +245,6 @@ impl<'a> Builder<'a> {
         let Record::Image(image) = siblings::transform(command.arg("--").arg(name), None)? else {
             bail!("img-pull: not an image record");
         };
-        self.progress.done();
         Ok(self.layout.open_image(&image.descriptor, platform)?)
     }
 
@@ -270,7 +273,7 @@ impl<'a> Builder<'a> {
                 }
                 Ok(())
             }
-            Instruction::Run(run) => self.run(state, run, &step.original),
+            Instruction::Run(run) => self.run(state, run, &step.original, stage),
             Instruction::Copy(copy) => self.copy(state, copy, stage),
             Instruction::Workdir(_) => self.workdir(state, &instruction),
             other => {

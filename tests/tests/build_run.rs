@@ -1,0 +1,309 @@
+//! RUN of dfile-build: what a command sees beside the image, and that nothing of it stays.
+
+use dock_tests::{Room, needs};
+use std::process::{Command, Stdio};
+
+/// A context `ctx`, and an image `base` with busybox.
+fn room() -> Room {
+    let room = Room::new();
+    room.sh("mkdir ctx b && cp $(command -v busybox) b/busybox").ok();
+    room.write(
+        "base/Dockerfile",
+        "FROM scratch\nCOPY busybox /bin/\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\nENV PATH=/bin\n\
+         COPY <<E /etc/passwd\nroot:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/:/bin/sh\nE\nCOPY <<E /data/of-base\nb\nE\n",
+    );
+    room.sh("dfile-build -q -f base/Dockerfile -t base b").ok();
+    room
+}
+
+/// Builds and gives what the steps printed.
+#[track_caller]
+fn build(room: &Room, dockerfile: &str, options: &str) -> String {
+    room.write("ctx/Dockerfile", dockerfile);
+    let ran = room.sh(&format!("dfile-build -t it {options} ctx"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    room.sh("img-fsck").ok();
+    ran.stderr
+}
+
+#[track_caller]
+fn fails(room: &Room, dockerfile: &str, options: &str, part: &str) {
+    room.write("ctx/Dockerfile", dockerfile);
+    room.sh(&format!("dfile-build -q -t never {options} ctx")).fails(1, part);
+}
+
+/// The paths of the topmost layer of `it`.
+fn last_layer(room: &Room) -> String {
+    room.sh("img-unpack --overlay it top >/dev/null && d=$(jq -r '.overlay.lower[0]' top/bundle.json) && cd $d && find . -mindepth 1 -printf '%P\\n' | sort; rm -rf \"$OLDPWD/top\"").ok()
+}
+
+#[test]
+fn a_bind_mount_shows_the_context_and_takes_nothing_back() {
+    needs!(root, "busybox");
+    let room = room();
+    room.write("ctx/src/a", "one");
+    room.write("ctx/src/ignored", "secret");
+    room.write("ctx/.dockerignore", "src/ignored\n");
+    room.sh("chown 5:6 ctx/src/a && chmod 640 ctx/src/a").ok();
+    let out = build(
+        &room,
+        "FROM base\nWORKDIR /w\n\
+         RUN --mount=source=src,target=/new/deep/dir --mount=type=bind,source=src/a,dst=rel stat -c 'at %U %a %n' /new/deep/dir/* /w/rel; touch /new/deep/dir/x || echo read-only\n\
+         RUN --mount=source=src,target=/m,rw echo changed >/m/a && touch /m/new && cat /m/a && touch /made\n",
+        "",
+    );
+    assert!(out.contains("at root 640 /new/deep/dir/a") && out.contains("at root 640 /w/rel"), "{out}");
+    assert!(!out.contains("ignored ") && out.contains("read-only") && out.contains("changed"), "{out}");
+    assert_eq!(room.sh("cat ctx/src/a; ls ctx/src").ok(), "onea\nignored");
+    assert_eq!(last_layer(&room), "made");
+    room.sh("rm -rf box && img-unpack --flat it box").ok();
+    assert_eq!(room.sh("ls box/rootfs").ok(), "bin\ndata\netc\nmade\nw", "no place to mount on is left");
+    // What the step reads is its input.
+    room.write("ctx/other", "x");
+    let out = build(&room, &std::fs::read_to_string(room.path("ctx/Dockerfile")).unwrap(), "");
+    assert_eq!(out.matches("CACHED").count(), 4, "{out}");
+    room.write("ctx/src/a", "two");
+    let out = build(&room, &std::fs::read_to_string(room.path("ctx/Dockerfile")).unwrap(), "");
+    assert_eq!(out.matches("CACHED").count(), 2, "{out}");
+}
+
+#[test]
+fn a_bind_mount_from_a_stage_or_an_image() {
+    needs!(root, "busybox");
+    let room = room();
+    let out = build(
+        &room,
+        "FROM base AS made\nRUN mkdir /out && echo stage >/out/f && chown 7:8 /out/f\n\
+         FROM base\nRUN --mount=from=made,source=/out,target=/o --mount=from=base,target=/i cat /o/f /i/data/of-base; stat -c 'owner %u:%g' /o/f; rm /o/f || echo kept\n\
+         RUN --mount=from=made,source=/out,target=/o,rw rm /o/f && echo removed\n\
+         RUN --mount=from=made,source=/out,target=/o cat /o/f >/still\n",
+        "",
+    );
+    for part in [" stage\n", " b\n", " owner 7:8\n", " kept\n", " removed\n"] {
+        assert!(out.contains(part), "no {part:?} in {out}");
+    }
+    assert_eq!(last_layer(&room), "still");
+    fails(&room, "FROM base\nRUN --mount=source=nope,target=/x true\n", "", "nope: not found");
+    fails(&room, "FROM base\nRUN --mount=from=base,source=/nope,target=/x true\n", "", "not found");
+    fails(&room, "FROM base\nRUN --mount=target=/ true\n", "", "invalid mount target");
+}
+
+#[test]
+fn cve_2024_1753_and_9675_a_source_of_a_mount_never_leaves_its_tree() {
+    needs!(root, "busybox");
+    let room = room();
+    let outside = room.path("outside");
+    room.write("outside/canary", "of the host");
+    std::os::unix::fs::symlink(&outside, room.path("ctx/link")).unwrap();
+    fails(&room, "FROM base\nRUN --mount=source=link,target=/x cat /x/canary\n", "", "not found");
+    fails(&room, "FROM base\nRUN --mount=source=../outside,target=/x cat /x/canary\n", "", "not found");
+    let from = format!(
+        "FROM base AS evil\nRUN ln -s {} /link && ln -s / /up\nFROM base\nRUN --mount=from=evil,source=/link,target=/x cat /x/canary\n",
+        outside.display()
+    );
+    fails(&room, &from, "", "not found");
+    // A link to the root is the tree's own root.
+    let up = from.replace("source=/link,target=/x cat /x/canary", "source=/up,target=/x ls /x");
+    assert!(build(&room, &up, "").contains("link"));
+    // CVE-2024-23651: a step leaves a link in a cache, the next one asks for what is below it.
+    let cache = format!(
+        "FROM base\nRUN --mount=type=cache,id=c,target=/c ln -s {} /c/sub\nRUN --mount=type=cache,id=c,source=sub,target=/x cat /x/canary\n",
+        outside.display()
+    );
+    fails(&room, &cache, "", "sub: not found");
+    assert_eq!(room.sh("cat outside/canary").ok(), "of the host");
+}
+
+#[test]
+fn cve_2024_23652_places_to_mount_on_follow_links_inside_only() {
+    needs!(root, "busybox");
+    let room = room();
+    let outside = room.path("outside");
+    room.write("outside/keep", "k");
+    let text = format!(
+        "FROM base\nRUN mkdir -p /real && ln -s /real /var && ln -s {} /evil\n\
+         RUN --mount=type=tmpfs,target=/var/t --mount=type=tmpfs,target=/evil/t rm -rf /var/gone; ls -d /real/t && touch /z\n",
+        outside.display()
+    );
+    assert!(build(&room, &text, "").contains("/real/t"));
+    assert_eq!(last_layer(&room), "z");
+    assert_eq!(room.sh("ls outside").ok(), "keep");
+}
+
+#[test]
+fn a_cache_mount_is_a_plain_directory() {
+    needs!(root, "busybox", "tar");
+    let room = room();
+    let text = "FROM base\nARG N\nRUN --mount=type=cache,id=my/cache,target=/root/.cache echo $N >>/root/.cache/log; cat /root/.cache/log >/seen; stat -c 'mode %a %u' /root/.cache\n\
+         USER app\nRUN --mount=type=cache,target=/own,uid=1000,mode=0700 touch /own/$N && stat -c 'mode %a %u' /own\n";
+    let out = build(&room, text, "--build-arg N=1");
+    assert!(out.contains("mode 755 0") && out.contains("mode 700 1000"), "{out}");
+    assert_eq!(room.sh("cat root/cache/mounts/my%2Fcache/log").ok(), "1");
+    room.sh("tar -C root/cache -cf saved.tar mounts && rm -rf root/cache/mounts && tar -C root/cache -xf saved.tar")
+        .ok();
+    build(&room, text, "--build-arg N=2");
+    room.sh("rm -rf box && img-unpack --flat it box").ok();
+    assert_eq!(room.sh("cat box/rootfs/seen; ls -A box/rootfs/root 2>/dev/null").code, 2, "no /root in the image");
+    assert_eq!(room.sh("cat box/rootfs/seen").ok(), "1\n2");
+    assert_eq!(room.sh("ls -A root/cache/mounts/%2Fown").ok(), "1\n2");
+    let seeded = "FROM base AS seed\nRUN mkdir /s && echo seed >/s/f && chown 3:4 /s\nFROM base\nRUN --mount=type=cache,id=seeded,from=seed,source=/s,target=/c cat /c/f; stat -c 'own %u' /c; echo more >>/c/f\n";
+    let out = build(&room, seeded, "");
+    assert!(out.contains(" seed\n") && out.contains("own 3"), "{out}");
+    let out = build(&room, seeded, "--no-cache");
+    assert!(out.contains(" more\n"), "it is filled only once: {out}");
+}
+
+/// Two builds at the same time, with the three ways to share.
+#[test]
+fn who_shares_a_cache_with_whom() {
+    needs!(root, "busybox");
+    let room = room();
+    for (sharing, want, tries, end) in
+        [("shared", "met", 60, "true"), ("locked", "alone", 4, "rm -f"), ("private", "alone", 4, "rm -f")]
+    {
+        room.write(
+            "ctx/Dockerfile",
+            format!("FROM base\nARG N\nRUN --mount=type=cache,id={sharing},target=/c,sharing={sharing} touch /c/in$N; for i in $(seq {tries}); do [ $(ls /c | wc -l) = 2 ] && echo met >/r && break; sleep 0.2; done; [ -e /r ] || echo alone >/r; {end} /c/in$N\n"),
+        );
+        room.sh("for n in 1 2; do dfile-build -q --build-arg N=$n -t it$n ctx & pids=\"$pids $!\"; done; for p in $pids; do wait $p || exit 1; done").ok();
+        for n in [1, 2] {
+            let found = room.sh(&format!("rm -rf x; img-unpack --flat it{n} x >/dev/null && cat x/rootfs/r"));
+            assert!(found.stdout.contains(want), "{sharing}: {found:?}");
+        }
+    }
+    assert_eq!(room.sh("ls root/cache/mounts | grep -c private").ok(), "2");
+}
+
+#[test]
+fn memory_of_a_run() {
+    needs!(root, "busybox");
+    let room = room();
+    let out = build(
+        &room,
+        "FROM base\nRUN --mount=type=tmpfs,target=/t,size=1m cp /bin/busybox /t/sh; chmod 755 /t/sh; /t/sh echo exec; df -k /t | tail -1; touch /x\n",
+        "",
+    );
+    assert!(out.contains(" exec\n") || out.contains("No space left"), "{out}");
+    assert!(out.contains("1024"), "{out}");
+    assert_eq!(last_layer(&room), "x");
+}
+
+/// The canary of a secret is nowhere in the store, in no state, and no other secret opens the cache.
+#[test]
+fn a_secret_is_seen_by_its_command_and_by_nobody_after_it() {
+    needs!(root, "busybox");
+    let room = room();
+    room.write("token", "canary-in-file");
+    let text = "FROM base\nRUN --mount=type=secret,id=token,mode=0440,gid=5 --mount=type=secret,id=key,env=KEY cat /run/secrets/token | wc -c; stat -c 'at %a %g' /run/secrets/token; echo ${#KEY}; ls /run && touch /done\n\
+         RUN --mount=type=secret,id=none ls /run/secrets 2>/dev/null || echo no secret\n";
+    room.write("ctx/Dockerfile", text);
+    let script = "KEY=canary-in-env dfile-build -t it --secret id=token,src=token --secret id=key,env=KEY ctx";
+    let ran = room.sh(script);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    for part in [" 14\n", "at 440 5", " 13\n", "no secret"] {
+        assert!(ran.stderr.contains(part), "no {part:?} in {}", ran.stderr);
+    }
+    room.sh("rm -rf box && img-unpack --flat it box").ok();
+    assert_eq!(room.sh("ls -d box/rootfs/run box/rootfs/done 2>/dev/null").stdout, "box/rootfs/done\n");
+    let nowhere = |room: &Room| assert_eq!(room.sh("grep -r -l -a -e canary-in root run box").stdout, "");
+    nowhere(&room);
+    assert_eq!(
+        room.sh("for f in root/images/blobs/sha256/*; do gzip -dc <$f 2>/dev/null; done | grep -c -a canary-in").stdout,
+        "0\n"
+    );
+    let plan = room.sh("dfile-build --plan --secret id=token,src=token ctx").ok();
+    assert!(!plan.contains("canary"), "{plan}");
+    assert_eq!(room.sh("ls -A run/build").ok(), "", "nothing is left of the mount");
+    room.write("token", "canary-in-another");
+    let again = room.sh(script);
+    assert_eq!(again.stderr.matches("CACHED").count(), 3, "a secret is not part of the key: {again:?}");
+    room.write(
+        "ctx/Dockerfile",
+        "FROM base\nRUN --mount=type=secret,id=token --mount=type=secret,id=key,env=KEY exit 4\n",
+    );
+    let ran = room.sh(&script.replace("-t it", "-q"));
+    assert_eq!(ran.code, 1, "{ran:?}");
+    nowhere(&room);
+    fails(&room, "FROM base\nRUN --mount=type=secret,id=none,required true\n", "", "secret none: not found");
+    room.sh("dfile-build --secret src=x ctx").fails(2, "secret requires id");
+}
+
+#[test]
+fn an_agent_is_reached_through_its_mount() {
+    needs!(root, "busybox");
+    let room = room();
+    // Not an agent, but something that answers on a socket.
+    room.write("agent.py", "import socket\ns=socket.socket(socket.AF_UNIX)\ns.bind('agent')\ns.listen()\nprint('ready',flush=True)\nwhile 1:\n c,_=s.accept()\n c.sendall(b'hello '+c.recv(99))\n c.close()\n");
+    let mut agent =
+        Command::new("python3").arg("agent.py").current_dir(room.path("")).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(agent.stdout.take().unwrap()), &mut line).unwrap();
+    room.write(
+        "ctx/Dockerfile",
+        "FROM base\nUSER app\nRUN --mount=type=ssh,uid=1000 echo there | nc local:$SSH_AUTH_SOCK; stat -c 'at %n %a %u' $SSH_AUTH_SOCK\nRUN --mount=type=ssh,id=x echo \"sock=$SSH_AUTH_SOCK\"\n",
+    );
+    let ran = room.sh("SSH_AUTH_SOCK=$PWD/agent dfile-build --ssh default ctx");
+    let stat = ran.stderr.contains("at /run/buildkit/ssh_agent.0 600 1000");
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(stat && ran.stderr.contains("sock=\n"), "{}", ran.stderr);
+    fails(&room, "FROM base\nRUN --mount=type=ssh,required true\n", "", "ssh default: not found");
+}
+
+#[test]
+fn networks_and_rights_are_the_callers_to_give() {
+    needs!(root, "busybox");
+    let room = room();
+    let interfaces = std::fs::read_dir("/sys/class/net").unwrap().count();
+    let links = "ls /sys/class/net | wc -l";
+    let out = build(&room, &format!("FROM base\nRUN {links}\nRUN --network=none {links}\n"), "");
+    assert_eq!(out.matches(" 1\n").count(), 2, "{out}");
+    let host = format!("FROM base\nRUN --network=host grep -c : /proc/net/dev\nRUN --network=none {links}\n");
+    fails(&room, &host, "", "network.host is not allowed");
+    for options in ["--allow network.host", "--network host"] {
+        let out = build(&room, &host, &format!("--no-cache {options}"));
+        assert!(out.contains(&format!(" {interfaces}\n")), "{interfaces}: {out}");
+    }
+    let all = "FROM base\nRUN --security=insecure grep CapEff /proc/self/status\nRUN grep CapEff /proc/self/status\n";
+    fails(&room, all, "", "security.insecure is not allowed");
+    let out = build(&room, all, "--allow security.insecure");
+    let caps: Vec<&str> = out.lines().filter_map(|line| line.split("CapEff:").nth(1)).map(str::trim).collect();
+    assert!(caps.len() == 2 && caps[0] != caps[1], "{out}");
+    let limits = "FROM base\nRUN grep box.test /etc/hosts; ulimit -n; df -k /dev/shm | tail -1; hostname; touch /x\n";
+    let out = build(&room, limits, "--add-host box.test:10.1.2.3 --ulimit nofile=77:77 --shm-size 3m");
+    for part in ["10.1.2.3", " 77\n", " 3072 ", " buildkitsandbox\n"] {
+        assert!(out.contains(part), "no {part:?} in {out}");
+    }
+    assert_eq!(last_layer(&room), "x");
+    room.sh("dfile-build --network moon ctx").fails(2, "want none or host");
+    room.sh("dfile-build --allow moon ctx").fails(2, "invalid entitlement: moon");
+}
+
+#[test]
+fn a_proxy_reaches_run_and_neither_history_nor_cache() {
+    needs!(root, "busybox");
+    let room = room();
+    let text = "FROM base\nRUN echo \"p=$http_proxy\" | tee /p\n";
+    assert!(build(&room, text, "--build-arg http_proxy=http://one").contains("p=http://one"));
+    assert!(!room.sh("img-inspect --history it").ok().contains("one"));
+    assert_eq!(build(&room, text, "--build-arg http_proxy=http://two").matches("CACHED").count(), 2);
+}
+
+/// The line that the message gives really enters what was left, mounts included, after the build is gone.
+#[test]
+fn the_state_of_a_failed_run_is_entered_with_its_mounts() {
+    needs!(root, "busybox");
+    let room = room();
+    room.write("ctx/f", "context");
+    room.write(
+        "ctx/Dockerfile",
+        "FROM base AS other\nRUN echo stage >/s\nFROM base\nRUN --mount=source=f,target=/m/f --mount=from=other,target=/o --mount=type=cache,id=c,target=/c --mount=type=secret,id=t --mount=type=tmpfs,target=/t echo cached >/c/f; echo left >/left; exit 3\n",
+    );
+    room.write("t", "canary");
+    let ran = room.sh("dfile-build -q --secret id=t,src=t ctx");
+    let enter = ran.stderr.split("enter it with: ").nth(1).unwrap().trim().to_owned();
+    let inside = enter.replace("-t ", "").replace("-- sh", "-- sh -c 'cat /m/f /o/s /c/f /left; cat /run/secrets/t'");
+    let found = room.sh(&inside);
+    assert_eq!(found.stdout, "contextstage\ncached\nleft\n", "{enter}: {found:?}");
+}

@@ -1,0 +1,136 @@
+//! Cache mounts: plain directories `$DOCK_ROOT/cache/mounts/ID`, for everyone to look into, to save with tar(1) and
+//! to put back. Who uses one has a lock on it.
+
+use crate::run::private_dir;
+use crate::shelf::chown;
+use crate::source::hex;
+use anyhow::{Context, bail};
+use dockerfile::{Mount, Sharing};
+use rustix::fs::FlockOperation;
+use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// `NAME_MAX` is 255, and a private one has a number behind it.
+const LONGEST_NAME: usize = 200;
+const MOST_PRIVATE: usize = 1000;
+
+/// A cache that a step uses; the lock goes with the value.
+pub struct Claimed {
+    pub id: String,
+    pub path: PathBuf,
+    /// Nothing has been put in yet.
+    pub is_new: bool,
+    _lock: File,
+}
+
+/// Opens a cache as its sharing says: beside others, after them, or one that nobody else has.
+pub fn claim(all: &Path, mount: &Mount) -> anyhow::Result<Claimed> {
+    private_dir(all)?;
+    let name = file_name(&mount.id);
+    let how = match mount.sharing {
+        Sharing::Shared => FlockOperation::LockShared,
+        Sharing::Locked => FlockOperation::LockExclusive,
+        Sharing::Private => return private(all, &name, mount),
+    };
+    let (path, is_new) = made(all, &name)?;
+    let lock = File::open(&path).with_context(|| format!("{}: open", path.display()))?;
+    rustix::fs::flock(&lock, how).with_context(|| format!("{}: flock", path.display()))?;
+    Ok(Claimed { id: mount.id.clone(), path, is_new, _lock: lock })
+}
+
+fn private(all: &Path, name: &str, mount: &Mount) -> anyhow::Result<Claimed> {
+    for number in 0..MOST_PRIVATE {
+        let name = if number == 0 { name.to_owned() } else { format!("{name}@{number}") };
+        let (path, is_new) = made(all, &name)?;
+        let lock = File::open(&path).with_context(|| format!("{}: open", path.display()))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Claimed { id: mount.id.clone(), path, is_new, _lock: lock }),
+            Err(Errno::WOULDBLOCK) => {}
+            Err(error) => return Err(error).with_context(|| format!("{}: flock", path.display())),
+        }
+    }
+    bail!("{}: {MOST_PRIVATE} private caches are in use", mount.id)
+}
+
+fn made(all: &Path, name: &str) -> anyhow::Result<(PathBuf, bool)> {
+    let path = all.join(name);
+    match fs::create_dir(&path) {
+        Ok(()) => Ok((path, true)),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            if !fs::symlink_metadata(&path)?.is_dir() {
+                bail!("{}: is not a directory", path.display());
+            }
+            Ok((path, false))
+        }
+        Err(error) => Err(error).with_context(|| format!("{}: mkdir", path.display())),
+    }
+}
+
+/// An ID as one name, readable and like no other's: `/root/.cache` is `%2Froot%2F.cache`.
+fn file_name(id: &str) -> String {
+    let mut name = String::new();
+    for (at, byte) in id.bytes().enumerate() {
+        let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') || byte == b'.' && at > 0;
+        if plain {
+            name.push(byte.into());
+        } else {
+            let _ = write!(name, "%{byte:02X}");
+        }
+    }
+    if name.len() > LONGEST_NAME {
+        return format!("{}%{}", &name[..LONGEST_NAME - 65], hex(&Sha256::digest(id.as_bytes())));
+    }
+    name
+}
+
+/// Fills a new cache: all of it, or nothing.
+pub fn seed(path: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let temporary = tempfile::Builder::new().prefix(".seed-").tempdir_in(path.parent().unwrap_or(path))?;
+    let seeded = temporary.path().join("seed");
+    fill(&seeded)?;
+    if !seeded.is_dir() {
+        bail!("the source of a cache is a directory");
+    }
+    for entry in fs::read_dir(&seeded)? {
+        let entry = entry?;
+        fs::rename(entry.path(), path.join(entry.file_name()))?;
+    }
+    let like = fs::metadata(&seeded)?;
+    fs::set_permissions(path, like.permissions())?;
+    chown(path, like.uid(), like.gid())
+}
+
+/// The directory itself is as the mount asks; what is in it stays as it is.
+pub fn own(path: &Path, mount: &Mount, is_new: bool) -> anyhow::Result<()> {
+    let seeded = mount.from.is_some();
+    if is_new && !seeded || mount.uid != 0 || mount.gid != 0 {
+        chown(path, mount.uid, mount.gid)?;
+    }
+    let mode = mount.mode.or((is_new && !seeded).then_some(0o755));
+    if let Some(mode) = mode {
+        let mode = fs::Permissions::from_mode(mode);
+        fs::set_permissions(path, mode).with_context(|| format!("{}: chmod", path.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_component_and_differ() {
+        for (id, name) in
+            [("npm", "npm"), ("/root/.cache", "%2Froot%2F.cache"), ("..", "%2E."), ("a@1", "a%401"), ("a%2F", "a%252F")]
+        {
+            assert_eq!(file_name(id), name);
+        }
+        let (a, b) = ("x".repeat(500), "x".repeat(501));
+        assert!(file_name(&a).len() <= LONGEST_NAME);
+        assert_ne!(file_name(&a), file_name(&b));
+    }
+}

@@ -1,0 +1,317 @@
+//! `RUN --mount`: what a command sees beside the image. Nothing of it reaches the layer: the places to mount on
+//! are made in a layer below the upper directory, and what is written there goes elsewhere or away.
+
+use crate::caches::{self, Claimed};
+use crate::config::absolute;
+use crate::run::Workshop;
+use crate::shelf::{Owner, Shelf};
+use crate::source::Root;
+use crate::step::{Builder, State};
+use crate::take::take;
+use anyhow::{Context, bail};
+use bundle::Stub;
+use dockerfile::{Base, Ignore, Mount, MountKind, Run};
+use rustix::fd::{AsRawFd, OwnedFd};
+use serde_json::{Value, json};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+/// The mounts of one RUN, with their sources known and nothing made yet.
+pub struct Planned {
+    mounts: Vec<(Mount, Source)>,
+}
+
+/// Where files come from.
+enum Source {
+    /// The build context.
+    Context,
+    /// A stage, an image or a named context.
+    Tree(Arc<Root>),
+    /// Nothing is copied.
+    Nowhere,
+}
+
+/// What has been made for one RUN; it goes with the value.
+#[derive(Default)]
+pub struct Made {
+    /// Options of ctr-spec.
+    options: Vec<OsString>,
+    pub stubs: Vec<Stub>,
+    /// Variables with a secret: name and value.
+    pub variables: Vec<(String, OsString)>,
+    /// What is mounted by descriptor: the descriptor, and where it is when we are gone.
+    open: Vec<(OwnedFd, PathBuf)>,
+    /// Trees of this build that are mounted.
+    trees: Vec<PathBuf>,
+    shelf: Option<Shelf>,
+    caches: Vec<Claimed>,
+}
+
+impl Builder<'_> {
+    /// Finds the sources; the second part is what they mean for the cache. Secrets and agents count by their names
+    /// alone, a cache by nothing but its own.
+    pub(crate) fn plan_mounts(
+        &mut self,
+        state: &State,
+        run: &Run,
+        stage: usize,
+    ) -> anyhow::Result<(Planned, Vec<Value>)> {
+        let snapshot = state.clone();
+        let lookup = |name: &str| snapshot.lookup(name);
+        let (mut mounts, mut keys) = (Vec::new(), Vec::new());
+        for mut mount in run.mounts(self.graph.escape, &lookup)? {
+            if !mount.target.is_empty() {
+                mount.target = absolute(state.config.working_dir(), &mount.target);
+            }
+            if mount.target == "/" {
+                bail!("--mount: invalid mount target \"/\"");
+            }
+            let (source, key) = self.mount_source(&mount, stage)?;
+            keys.push(json!([
+                format!("{:?}", mount.kind),
+                mount.target,
+                mount.id,
+                mount.read_only,
+                mount.env,
+                mount.mode,
+                mount.uid,
+                mount.gid,
+                mount.source,
+                key
+            ]));
+            mounts.push((mount, source));
+        }
+        Ok((Planned { mounts }, keys))
+    }
+
+    fn mount_source(&mut self, mount: &Mount, stage: usize) -> anyhow::Result<(Source, Value)> {
+        let of_files = matches!(mount.kind, MountKind::Bind | MountKind::Cache);
+        match &mount.from {
+            _ if !of_files => Ok((Source::Nowhere, Value::Null)),
+            None if mount.kind == MountKind::Cache => Ok((Source::Nowhere, Value::Null)),
+            None => {
+                let found = self.context.one(&mount.source)?;
+                let digest = self.context.digest(&found)?;
+                Ok((Source::Context, digest.into()))
+            }
+            Some(from) => {
+                let image = match self.graph.source(from, stage)? {
+                    Base::Stage(earlier) => Some(self.image_of(earlier)?),
+                    Base::Image(name) => Some(self.base_image(&name, None)?.descriptor),
+                    Base::Scratch | Base::Context(_) => None,
+                };
+                let root = self.tree(from, stage)?;
+                let key = match image {
+                    Some(image) => image.digest.to_string(),
+                    None => root.digest(&root.one(&mount.source)?)?,
+                };
+                Ok((Source::Tree(root), key.into()))
+            }
+        }
+    }
+
+    /// Makes everything that the mounts need. Caches are claimed in the order of their names, so that two steps
+    /// never wait for each other.
+    pub(crate) fn make_mounts(&mut self, planned: &Planned, workshop: &Workshop) -> anyhow::Result<Made> {
+        let mut made = Made::default();
+        let mut wanted: Vec<&Mount> =
+            planned.mounts.iter().map(|(mount, _)| mount).filter(|mount| mount.kind == MountKind::Cache).collect();
+        wanted.sort_by(|a, b| a.id.cmp(&b.id));
+        wanted.dedup_by(|a, b| a.id == b.id);
+        let all = self.siblings.root().join("cache").join("mounts");
+        made.caches = wanted.into_iter().map(|mount| caches::claim(&all, mount)).collect::<anyhow::Result<_>>()?;
+        for (number, (mount, source)) in planned.mounts.iter().enumerate() {
+            self.make_mount(&mut made, number, mount, source, workshop)
+                .with_context(|| format!("--mount=type={:?}", mount.kind).to_ascii_lowercase())?;
+        }
+        Ok(made)
+    }
+
+    fn make_mount(
+        &mut self,
+        made: &mut Made,
+        number: usize,
+        mount: &Mount,
+        source: &Source,
+        workshop: &Workshop,
+    ) -> anyhow::Result<()> {
+        match mount.kind {
+            MountKind::Bind => self.bind(made, number, mount, source, workshop),
+            MountKind::Cache => cache(made, mount, source),
+            MountKind::Tmpfs => {
+                let size = mount.size.map(|size| format!(",size={size}")).unwrap_or_default();
+                made.options.extend(["--tmpfs".into(), format!("{}:exec{size}", mount.target).into()]);
+                made.stubs.push(Stub { path: mount.target.clone().into(), directory: true });
+                Ok(())
+            }
+            MountKind::Secret => self.secret(made, number, mount),
+            MountKind::Ssh => self.agent(made, number, mount),
+        }
+    }
+
+    /// The context is copied: its files belong to root and .dockerignore holds, and nobody outside sees what is
+    /// written. A tree of an image is mounted as it is, unless the command may write there.
+    fn bind(
+        &self,
+        made: &mut Made,
+        number: usize,
+        mount: &Mount,
+        source: &Source,
+        workshop: &Workshop,
+    ) -> anyhow::Result<()> {
+        let root: &Root = match source {
+            Source::Tree(tree) => tree,
+            Source::Context | Source::Nowhere => &self.context,
+        };
+        if let (Source::Tree(_), true) = (source, mount.read_only) {
+            let fd = root.open_at(&mount.source)?;
+            made.trees.push(root.path().to_owned());
+            return made.bind_open(fd, mount);
+        }
+        let found = root.one(&mount.source)?;
+        let to = workshop.path().join(format!("mount-{number}"));
+        take(root, &found, &to)?;
+        let is_directory = to.is_dir();
+        made.bind(&to, &mount.target, mount.read_only, is_directory)
+    }
+
+    fn secret(&self, made: &mut Made, number: usize, mount: &Mount) -> anyhow::Result<()> {
+        let Some(bytes) = self.running.secret(&mount.id)? else {
+            if mount.required {
+                bail!("secret {}: not found: give it with --secret id={}", mount.id, mount.id);
+            }
+            return Ok(());
+        };
+        if let Some(name) = &mount.env {
+            made.variables.push((name.clone(), OsString::from_vec(bytes.clone())));
+        }
+        if !mount.target.is_empty() {
+            let owner = Owner { mode: mount.mode.unwrap_or(0o400), uid: mount.uid, gid: mount.gid };
+            let path = made.shelf()?.secret(&format!("secret-{number}"), &bytes, owner)?;
+            made.bind(&path, &mount.target, true, false)?;
+        }
+        Ok(())
+    }
+
+    fn agent(&self, made: &mut Made, number: usize, mount: &Mount) -> anyhow::Result<()> {
+        let Some(agent) = self.running.agent(&mount.id)? else {
+            if mount.required {
+                bail!("ssh {}: not found: give it with --ssh {}", mount.id, mount.id);
+            }
+            return Ok(());
+        };
+        let usual = format!("/run/buildkit/ssh_agent.{number}");
+        let target = if mount.target.is_empty() { &usual } else { &mount.target };
+        let owner = Owner { mode: mount.mode.unwrap_or(0o600), uid: mount.uid, gid: mount.gid };
+        let path = made.shelf()?.agent(&format!("agent-{number}"), &agent, owner)?;
+        if !made.options.iter().any(|word| word.to_string_lossy().starts_with("SSH_AUTH_SOCK=")) {
+            made.options.extend(["--env".into(), format!("SSH_AUTH_SOCK={target}").into()]);
+        }
+        made.bind(&path, target, false, false)
+    }
+}
+
+fn cache(made: &mut Made, mount: &Mount, source: &Source) -> anyhow::Result<()> {
+    let Some(claimed) = made.caches.iter().find(|claimed| claimed.id == mount.id) else {
+        bail!("{}: not claimed", mount.id);
+    };
+    let (path, is_new) = (claimed.path.clone(), claimed.is_new);
+    if let (Source::Tree(tree), true) = (source, is_new) {
+        caches::seed(&path, |to| take(tree, &tree.one(&mount.source)?, to))?;
+    }
+    caches::own(&path, mount, is_new)?;
+    // A step beside this one may write there: the place below is looked up once, from the cache's own
+    // directory, and mounted by its descriptor (CVE-2024-23651).
+    let below = if mount.from.is_none() { mount.source.as_str() } else { "" };
+    let fd = Root::open(&path, Ignore::default(), true)?.open_at(below)?;
+    made.bind_open(fd, mount)
+}
+
+impl Made {
+    fn shelf(&mut self) -> anyhow::Result<&mut Shelf> {
+        if self.shelf.is_none() {
+            self.shelf = Some(Shelf::open(&toolkit::run_dir())?);
+        }
+        self.shelf.as_mut().context("no shelf")
+    }
+
+    fn bind(&mut self, source: &Path, target: &str, read_only: bool, directory: bool) -> anyhow::Result<()> {
+        let source = source.to_str().with_context(|| format!("{}: not UTF-8", source.display()))?;
+        let mut words =
+            vec!["type=bind".to_owned(), quoted(&format!("src={source}")), quoted(&format!("dst={target}"))];
+        if read_only {
+            words.push("readonly".into());
+        }
+        self.options.extend(["--mount".into(), words.join(",").into()]);
+        self.stubs.push(Stub { path: target.into(), directory });
+        Ok(())
+    }
+
+    /// By descriptor: ctr-spawn mounts what was found, whatever its path means by then.
+    fn bind_open(&mut self, fd: OwnedFd, mount: &Mount) -> anyhow::Result<()> {
+        let own = format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
+        let is_directory = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode).is_dir();
+        let real = std::fs::read_link(&own).with_context(|| format!("{own}: readlink"))?;
+        self.open.push((fd, real));
+        self.bind(Path::new(&own), &mount.target, mount.read_only, is_directory)
+    }
+
+    pub fn specify(&self, command: &mut Command) {
+        command.args(&self.options);
+    }
+
+    /// The variables reach ctr-spawn as its own, and the process by their names: no file holds them.
+    pub fn give_variables(&self, command: &mut Command) {
+        for (number, (name, value)) in self.variables.iter().enumerate() {
+            let own = format!("DFILE_BUILD_SECRET_{number}");
+            command.arg("--env-from").arg(format!("{name}={own}")).env(own, value);
+        }
+    }
+
+    /// Changes the bundle of a RUN that failed so that it can be entered after this build: without secrets and
+    /// agents, with trees that stay.
+    pub fn keep(&self, workshop: &Workshop) -> anyhow::Result<()> {
+        let dir = workshop.bundle();
+        let mut config = bundle::read_config(&dir)?;
+        let mut moved: Vec<(&Path, PathBuf)> = Vec::new();
+        for (number, tree) in self.trees.iter().enumerate() {
+            let to = workshop.path().join(format!("tree-{number}"));
+            if !moved.iter().any(|(from, _)| from == tree) && std::fs::rename(tree, &to).is_ok() {
+                moved.push((tree, to));
+            }
+        }
+        let shelf = self.shelf.as_ref().map(Shelf::path);
+        let after = |source: &str| {
+            let open = self.open.iter().find(|(fd, _)| {
+                source.strip_prefix(&format!("/proc/{}/fd/", std::process::id())) == Some(&fd.as_raw_fd().to_string())
+            });
+            let path = open.map_or_else(|| PathBuf::from(source), |(_, real)| real.clone());
+            let moved = moved.iter().find_map(|(from, to)| Some(to.join(path.strip_prefix(from).ok()?)));
+            // Path::join leaves a slash at the end of what was a file.
+            moved.map_or(path, |moved| moved.components().collect())
+        };
+        if let Some(mounts) = config["mounts"].as_array_mut() {
+            let secret = |mount: &Value| {
+                mount["source"].as_str().is_some_and(|s| shelf.is_some_and(|shelf| Path::new(s).starts_with(shelf)))
+            };
+            mounts.retain(|mount| !secret(mount));
+            for mount in mounts.iter_mut() {
+                if let Some(source) = mount["source"].as_str() {
+                    mount["source"] = after(source).to_string_lossy().into();
+                }
+            }
+        }
+        if let Some(env) = config["process"]["env"].as_array_mut().filter(|_| shelf.is_some()) {
+            env.retain(|word| !word.as_str().is_some_and(|word| word.starts_with("SSH_AUTH_SOCK=")));
+        }
+        Ok(bundle::write_config(&dir, &config)?)
+    }
+}
+
+/// A field of a CSV line.
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"']) { format!("\"{}\"", field.replace('"', "\"\"")) } else { field.to_owned() }
+}
