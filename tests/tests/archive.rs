@@ -462,6 +462,10 @@ fn a_save_that_fails_says_so_and_replaces_nothing() {
     room.sh(&format!("echo old >out.tar && f=l/blobs/{layer} && chmod u+w $f && printf x | dd of=$f bs=1 seek=600 conv=notrunc status=none")).ok();
     room.sh("img-save --layout l -o out.tar web:1").fails(1, "img-save: sha256:");
     assert_eq!(room.sh("cat out.tar && ls -A | grep -c img-save- || true").ok(), "old\n0");
+    // What a killed one left goes with the next, but nothing of one that lives, and nothing is waited for.
+    room.sh("img-append --base scratch --layout m -t e >/dev/null && mkdir o && cd o && echo x >.img-save-dead && echo x >.img-save-alive").ok();
+    room.sh("mkfifo o/.img-save-fifo && flock o/.img-save-alive img-save --layout m -o o/e.tar e").ok();
+    assert_eq!(room.sh("ls -A o").ok(), ".img-save-alive\n.img-save-fifo\ne.tar");
 }
 
 trait Quietly {

@@ -14,13 +14,13 @@
 mod ahead;
 mod archive;
 mod choose;
+mod file;
 
 use anyhow::Context;
 use archive::{Archive, Labelled};
 use choose::Wanted;
 use clap::{Parser, ValueEnum};
 use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toolkit::{Out, usage};
@@ -84,7 +84,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let _holds = images.iter().map(|image| image.layout.hold_to_read()).collect::<Result<Vec<_>, _>>()?;
     let archive = Archive { images: &images, docker: args.format == Format::Docker, have: have.unwrap_or_default() };
     if let Some(path) = file {
-        return to_file(&path, &archive);
+        return file::write(&path, &archive);
     }
     toolkit::widen_pipe(std::io::stdout());
     archive.write(&mut Labelled("<stdout>".into(), out.bytes()))
@@ -100,26 +100,4 @@ fn other_side(path: &Path, stdin_has_records: bool) -> anyhow::Result<Have> {
     }
     let shown = || format!("--have: {}", path.display());
     Have::read(File::open(path).with_context(shown)?).with_context(shown)
-}
-
-/// Temp, fsync, rename: FILE is the old one or the whole new one. A device or a pipe is written to, and never
-/// replaced: `-o /dev/null` leaves the machine its /dev/null. A symbolic link stays one.
-fn to_file(path: &Path, archive: &Archive<'_>) -> anyhow::Result<()> {
-    let label = path.display().to_string();
-    let path = &path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    if path.metadata().is_ok_and(|there| !there.is_file()) {
-        let to = File::options().write(true).open(path).with_context(|| label.clone())?;
-        let mut to = Labelled(label, BufWriter::with_capacity(1 << 20, to));
-        archive.write(&mut to)?;
-        return Ok(to.flush()?);
-    }
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temp = tempfile::Builder::new().prefix(".img-save-").tempfile_in(dir).with_context(|| label.clone())?;
-    let mut to = Labelled(label.clone(), BufWriter::with_capacity(1 << 20, &mut temp));
-    archive.write(&mut to)?;
-    to.flush()?;
-    drop(to);
-    temp.as_file().sync_all().with_context(|| label.clone())?;
-    temp.persist(path).map_err(|error| error.error).with_context(|| label.clone())?;
-    File::open(dir).and_then(|dir| dir.sync_all()).context(label)
 }
