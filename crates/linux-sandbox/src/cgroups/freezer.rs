@@ -30,6 +30,7 @@ pub fn freeze(first: i32, id: &str) -> std::result::Result<PathBuf, Error> {
         enable: Vec::new(),
         writes: Vec::new(),
         devices: Vec::new(),
+        above: std::cell::RefCell::default(),
     };
     let _made = group.make()?;
     let path = group.path.clone();

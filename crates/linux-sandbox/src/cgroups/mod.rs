@@ -19,6 +19,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, mkdirat, open, openat};
 use rustix::io::Errno;
 use serde::Serialize;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -171,6 +172,9 @@ pub struct Group {
     /// Version 2: rules for devices, as version 1 writes them. They become a program of the kernel's.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<(bool, String)>,
+    /// The directories above that were not there before: they go with it, the deepest first.
+    #[serde(skip)]
+    pub(crate) above: RefCell<Vec<PathBuf>>,
 }
 
 /// Makes the cgroups and writes the limits.
@@ -198,6 +202,7 @@ impl Cgroups {
                 enable: Vec::new(),
                 writes: Vec::new(),
                 devices: Vec::new(),
+                above: RefCell::default(),
             });
             if let (Limit::Devices(rules), true) = (limit, tree.unified) {
                 group.devices.clone_from(rules);
@@ -231,7 +236,14 @@ impl Cgroups {
             let above = path.ancestors().skip(1).take_while(|dir| dir.starts_with(&tree.mount)).map(Into::into);
             let mut enable: Vec<PathBuf> = above.filter(|_| tree.unified && !controllers.is_empty()).collect();
             enable.reverse();
-            self.groups.push(Group { path, controllers, enable, writes: Vec::new(), devices: Vec::new() });
+            self.groups.push(Group {
+                path,
+                controllers,
+                enable,
+                writes: Vec::new(),
+                devices: Vec::new(),
+                above: RefCell::default(),
+            });
         }
         Ok(())
     }
@@ -299,6 +311,8 @@ impl Group {
     fn make(&self) -> Result<(OwnedFd, OwnedFd)> {
         let line = || format!("mkdir({:?})", self.path);
         let (parent, name) = walk::split(&self.path)?;
+        let missing = parent.ancestors().take_while(|dir| !dir.exists() && !dir.ends_with("dock"));
+        self.above.borrow_mut().extend(missing.map(Into::into));
         for _ in 0..64 {
             fs::create_dir_all(parent).call(line)?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -346,6 +360,9 @@ impl Group {
                 }
                 _ => break,
             }
+        }
+        for dir in self.above.borrow().iter() {
+            let _ = fs::remove_dir(dir);
         }
         // Only what is below dock/ is ours to sweep: in any other place an empty one may be somebody's.
         let Some(parent) = self.path.parent().filter(|parent| parent.ends_with("dock")) else { return };
@@ -427,6 +444,7 @@ pub fn remove_cgroup(path: &Path) -> std::result::Result<(), Error> {
         enable: Vec::new(),
         writes: Vec::new(),
         devices: Vec::new(),
+        above: RefCell::default(),
     };
     group.remove();
     if path.exists() { Err(Errno::BUSY).call(|| format!("rmdir({path:?})")) } else { Ok(()) }
