@@ -4,17 +4,26 @@
 use crate::below::Below;
 use crate::cache::{self, Key};
 use crate::config::absolute;
+use crate::context::{self, Named};
 use crate::copy::{self, Plan, Taken};
+use crate::git::{self, Repository};
 use crate::siblings;
 use crate::source::{Root, Wanted};
 use crate::step::{Builder, State};
 use anyhow::{Context, bail};
 use dockerfile::{Base, Copy, Ignore, Mode};
+use layer_tar::Time;
+use oci_layout::{Layout, OpenImage};
 use serde_json::{Map, Value, json};
 use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
-use wire::{Descriptor, Layer};
+use wire::Descriptor;
+
+/// A named context.
+pub(crate) enum Found {
+    Tree(Arc<Root>),
+    Image(Box<OpenImage>),
+}
 
 impl Builder<'_> {
     pub(crate) fn copy(&mut self, state: &mut State, copy: &Copy, stage: usize) -> anyhow::Result<()> {
@@ -69,6 +78,14 @@ impl Builder<'_> {
         let unpack = copy.unpack.unwrap_or(copy.add);
         let mut sources = Vec::new();
         for name in &copy.sources {
+            let repository = Repository::of(name).filter(|_| copy.add && !name.starts_with("github.com/"));
+            if let Some(repository) = repository {
+                sources.extend(self.repository(copy, &repository, &wanted)?);
+                continue;
+            }
+            if copy.checksum.is_some() {
+                bail!("ADD --checksum is for sources from the network, and {name} is none");
+            }
             let found = root.find(name, &wanted).with_context(|| word.to_owned())?;
             if found.is_empty() {
                 self.progress.note(&format!("warning: {word} {name}: nothing there to copy"));
@@ -78,9 +95,26 @@ impl Builder<'_> {
         Ok(sources)
     }
 
+    /// What is in a git repository; its files have the time of the commit.
+    fn repository(&self, copy: &Copy, repository: &Repository, wanted: &Wanted) -> anyhow::Result<Vec<Taken>> {
+        let dir = self.scratch.path()?;
+        let commit = git::fetch(repository, &dir, copy.keep_git_dir, self.siblings)?;
+        commit.check(copy.checksum.as_deref()).with_context(|| repository.url.clone())?;
+        let mut root = Root::open(&dir, Ignore::default(), false)?;
+        if !repository.directory.is_empty() {
+            root = root.directory(&repository.directory).with_context(|| repository.url.clone())?;
+        }
+        let root = Arc::new(root);
+        let mut found = root.find(".", wanted)?;
+        for entry in found.iter_mut().flat_map(|source| &mut source.entries) {
+            entry.meta.mtime = Time::at(commit.time);
+        }
+        Ok(found.into_iter().map(|source| Taken { root: Arc::clone(&root), source, unpack: false }).collect())
+    }
+
     /// The layer of a copy that does not look at what is below it. It is kept as an image of its own, so that
     /// another base takes it as it is.
-    fn linked(&mut self, plan: &Plan, inputs: &Value, entry: &Value) -> anyhow::Result<Layer> {
+    fn linked(&mut self, plan: &Plan, inputs: &Value, entry: &Value) -> anyhow::Result<wire::Layer> {
         let key = Key::of(&json!(["link", inputs, plan.owner, self.latest]));
         let mut kept = State::nothing();
         kept.image = if self.no_cache { None } else { cache::find(self.layout, &key) };
@@ -93,7 +127,7 @@ impl Builder<'_> {
         let descriptor = kept.image.context("no image")?;
         let image = self.layout.open_image(&descriptor, None)?;
         let ([layer], [diff_id]) = (&image.manifest.layers[..], &image.diff_ids[..]) else { bail!("not one layer") };
-        Ok(Layer {
+        Ok(wire::Layer {
             layout: self.layout.path().to_owned().into(),
             descriptor: layer.clone(),
             diff_id: diff_id.clone(),
@@ -107,9 +141,37 @@ impl Builder<'_> {
             Base::Stage(earlier) => self.image_of(earlier)?,
             Base::Image(name) => self.base_image(&name, None)?.descriptor,
             Base::Scratch => bail!("--from=scratch"),
-            Base::Context(name) => bail!("{name}: named contexts are not supported yet"),
+            Base::Context(name) => match self.named(&name)? {
+                Found::Tree(root) => return Ok(root),
+                Found::Image(image) => image.descriptor,
+            },
         };
         self.unpacked(descriptor)
+    }
+
+    /// What a named context turns out to be.
+    pub(crate) fn named(&mut self, name: &str) -> anyhow::Result<Found> {
+        let contexts = self.contexts;
+        let place = contexts.get(name).with_context(|| format!("{name}: no such context"))?;
+        let platform = self.platform.clone();
+        match place {
+            Named::Image(image) => Ok(Found::Image(Box::new(self.base_image(image, platform.as_ref())?))),
+            Named::Layout { dir, image } => {
+                let from = Layout::open(dir).with_context(|| name.to_owned())?;
+                let image = context::bring(&from, image.as_deref(), self.layout, platform.as_ref())?;
+                Ok(Found::Image(Box::new(image)))
+            }
+            Named::Place(place) => {
+                if let Some(root) = self.trees.get(name) {
+                    return Ok(Found::Tree(Arc::clone(root)));
+                }
+                let opened = context::open(place, self.scratch, self.siblings).with_context(|| name.to_owned())?;
+                let ignore = opened.ignore(None)?;
+                let root = Arc::new(opened.root.ignoring(ignore));
+                self.trees.insert(name.to_owned(), Arc::clone(&root));
+                Ok(Found::Tree(root))
+            }
+        }
     }
 
     /// An image as a directory, made once a build.
@@ -118,25 +180,13 @@ impl Builder<'_> {
         if let Some(root) = self.trees.get(&key) {
             return Ok(Arc::clone(root));
         }
-        let number = self.trees.len();
-        let bundle = self.scratch()?.join(number.to_string());
+        let bundle = self.scratch.path()?;
         let state = State { image: Some(image), ..State::nothing() };
         let mut command = self.siblings.on_layout("img-unpack");
         siblings::transform(command.arg("--flat").arg(&bundle), Some(&self.record(&state)?))?;
         let root = Arc::new(Root::open(&bundle.join("rootfs"), Ignore::default(), true)?);
         self.trees.insert(key, Arc::clone(&root));
         Ok(root)
-    }
-
-    /// A directory of this build, gone at its end.
-    fn scratch(&mut self) -> anyhow::Result<&Path> {
-        if self.scratch.is_none() {
-            let cache = self.siblings.root().join("cache");
-            crate::run::private_dir(&cache)?;
-            let dir = tempfile::Builder::new().prefix("build-").tempdir_in(&cache);
-            self.scratch = Some(dir.with_context(|| format!("{}: mkdtemp", cache.display()))?);
-        }
-        Ok(self.scratch.as_ref().context("no directory")?.path())
     }
 }
 

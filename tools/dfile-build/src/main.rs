@@ -20,12 +20,16 @@ mod cache;
 mod caches;
 mod check;
 mod config;
+mod context;
 mod copy;
 mod copying;
+mod git;
 mod mounts;
+mod output;
 mod progress;
 mod run;
 mod running;
+mod scratch;
 mod shelf;
 mod siblings;
 mod source;
@@ -34,13 +38,15 @@ mod take;
 
 use anyhow::{Context, bail};
 use clap::Parser;
+use context::{Named, Opened, Place};
 use dockerfile::{Base, Graph, Ignore};
 use oci_layout::Layout;
+use output::Output;
 use progress::{Form, Progress};
 use running::Running;
+use scratch::Scratch;
 use serde_json::json;
 use siblings::Siblings;
-use source::Root;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -48,7 +54,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use toolkit::{Out, usage};
-use wire::{Descriptor, Image, Platform, Reference, exit};
+use wire::{Descriptor, Image, Platform, Record, Reference, exit};
 
 /// Build an image from a Dockerfile by running the other tools
 #[derive(Debug, Parser)]
@@ -72,6 +78,21 @@ struct Args {
     /// Run every step again
     #[arg(long)]
     no_cache: bool,
+    /// A place that FROM and --from can name: a directory, a git URL, `docker-image://…` or `oci-layout://…`
+    #[arg(long, value_name = "NAME=PLACE")]
+    build_context: Vec<String>,
+    /// Where the result goes: DIR, - for a tar, or type=local|tar|oci|docker|image|registry,dest=PATH
+    #[arg(short, long, value_name = "WHERE")]
+    output: Vec<Output>,
+    /// Add a label to the image; may be repeated
+    #[arg(long, value_name = "NAME=VALUE")]
+    label: Vec<String>,
+    /// Build for this platform, as linux/arm64
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    platform: Option<Platform>,
+    /// Write what was built to a file, as JSON with docker's names
+    #[arg(long, value_name = "FILE")]
+    metadata_file: Option<PathBuf>,
     /// Write the image ID to a file
     #[arg(long, value_name = "FILE")]
     iidfile: Option<PathBuf>,
@@ -93,7 +114,7 @@ struct Args {
     /// Where images, layers and the kept state of failed steps are, instead of $`DOCK_ROOT`
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// The directory that COPY and ADD take from
+    /// What COPY and ADD take from: a directory, a git URL, - for a tar or a lone Dockerfile on stdin
     context: PathBuf,
 }
 
@@ -106,19 +127,32 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
     names_are_tags(&args.tag)?;
     let build_args = build_args(&args.build_arg)?;
     let running = Running::new(&args.running)?;
-    let platform = platform_args();
-    let (name, text) = read_dockerfile(&args)?;
+    let platform = platform_args(args.platform.as_ref());
+    let labels = labels(&args.label)?;
+    let contexts = contexts(&args.build_context)?;
+    let root = toolkit::root_dir(args.root.as_deref());
+    let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
+    let scratch = Scratch::new(&root);
+    let mut siblings = Siblings::new(root, layout.clone(), source_date_epoch()?)?;
+    let place = Place::of(&args.context)?;
+    if place == Place::Stdin && args.file.as_deref() == Some(Path::new("-")) {
+        return Err(usage("can't use stdin for both build context and dockerfile"));
+    }
+    let mut opened = context::open(&place, &scratch, &siblings)?;
+    siblings.epoch = siblings.epoch.or(opened.made);
+    let (name, text) = read_dockerfile(&args, &place, &mut opened)?;
     let file = dockerfile::parse(&text, &name).or_else(|error| named(error, &name))?;
-    let graph = Graph::of(&file, &build_args, &platform, Vec::new())?;
+    let graph = Graph::of(&file, &build_args, &platform, contexts.keys().cloned().collect())?;
     let target = graph.target(args.target.as_deref())?;
     let needed = graph.needed(target)?;
     if args.plan {
         print_plan(&graph, &needed, target, out)?;
         return Ok(exit::DONE);
     }
-    let ignore = read_ignore(&args)?;
-    let root = toolkit::root_dir(args.root.as_deref());
-    let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
+    let ignore = match place {
+        Place::Directory(_) => read_ignore(&args)?,
+        _ => opened.ignore(Some(&format!("{name}.dockerignore")))?,
+    };
     let findings = check::findings(&file, &graph, &ignore, Layout::open(&layout).ok().as_ref());
     if args.check {
         let clean = check::report(&findings, &file, &text, out)?;
@@ -128,13 +162,12 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
         let rules: BTreeSet<&str> = findings.iter().map(|finding| finding.rule).collect();
         bail!("{name}: lint violation found for rules: {}", Vec::from_iter(rules).join(", "));
     }
-    let context = Arc::new(Root::open(&args.context, ignore, false)?);
+    let context = Arc::new(opened.root.ignoring(ignore));
     let layout = Layout::open_or_create(&layout)?;
-    let siblings = Siblings::new(root, layout.path().to_owned())?;
+    layout.path().clone_into(&mut siblings.layout);
     let progress = Progress::new(if args.quiet { Form::Quiet } else { args.progress });
     // From the first step to the name, nobody may collect what we have made.
     let _hold = layout.hold()?;
-    let latest = source_date_epoch()?;
     let mut builder = step::Builder::new(
         &graph,
         &siblings,
@@ -145,12 +178,15 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
         &running,
         progress,
         args.no_cache,
-        latest,
+        siblings.epoch,
+        &scratch,
+        &contexts,
+        args.platform.clone(),
     );
     if let Some(syntax) = &file.syntax {
         builder.progress.note(&format!("note: # syntax={syntax} is not fetched: this program is the frontend"));
     }
-    let image = builder.build(target)?;
+    let image = builder.build(target, &labels)?;
     note_unused(&builder, &graph);
     if let Some(summary) = check::summary(&findings) {
         builder.progress.words(&summary);
@@ -159,8 +195,77 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
         let id = layout.open_image(&image, None)?.id().to_string();
         std::fs::write(path, id).with_context(|| format!("{}: write", path.display()))?;
     }
-    name_and_print(&layout, &image, &args.tag, out)?;
+    deliver(&args, &siblings, &layout, &image, out)?;
     Ok(exit::DONE)
+}
+
+/// Only now, with everything in place, does the image get its names, or goes where it was wanted.
+fn deliver(args: &Args, siblings: &Siblings, layout: &Layout, image: &Descriptor, out: &mut Out) -> anyhow::Result<()> {
+    let record = |reference: Option<String>| -> Record {
+        let layout = layout.path().to_owned().into();
+        Image { layout, reference, descriptor: image.clone(), rest: serde_json::Map::new() }.into()
+    };
+    let named = args.output.iter().flat_map(|output| &output.names);
+    let names: Vec<Reference> = args.tag.iter().chain(named).cloned().collect();
+    let in_store = args.output.is_empty() || args.output.iter().any(Output::is_image);
+    let stored = if in_store { &names[..] } else { &[] };
+    for name in stored {
+        layout.name(&name.to_string(), image.clone())?;
+    }
+    if in_store && names.is_empty() {
+        layout.add_unnamed(image.clone())?;
+    }
+    for output in &args.output {
+        output.deliver(siblings, &record(None), &names).context("--output")?;
+    }
+    if let Some(path) = &args.metadata_file {
+        let text = metadata(layout, image, &names)?;
+        std::fs::write(path, text).with_context(|| format!("{}: write", path.display()))?;
+    }
+    // What is on stdout is one thing: bytes, or records.
+    if args.output.iter().any(Output::is_stdout) {
+        return Ok(());
+    }
+    if stored.is_empty() {
+        return out.record(&record(None));
+    }
+    stored.iter().try_for_each(|name| out.record(&record(Some(name.to_string()))))
+}
+
+/// The members that docker's `--metadata-file` has of an image.
+fn metadata(layout: &Layout, image: &Descriptor, names: &[Reference]) -> anyhow::Result<String> {
+    let id = layout.open_image(image, None)?.id().to_string();
+    let mut members = json!({
+        "containerimage.config.digest": id,
+        "containerimage.descriptor": image,
+        "containerimage.digest": image.digest,
+    });
+    if !names.is_empty() {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        members["image.name"] = names.join(",").into();
+    }
+    Ok(format!("{members:#}\n"))
+}
+
+fn labels(given: &[String]) -> anyhow::Result<Vec<(String, String)>> {
+    let split = |word: &String| {
+        let (name, value) = word.split_once('=').unwrap_or((word, ""));
+        if name.is_empty() {
+            Err(usage(format!("--label {word}: want NAME=VALUE")))
+        } else {
+            Ok((name.into(), value.into()))
+        }
+    };
+    given.iter().map(split).collect()
+}
+
+fn contexts(given: &[String]) -> anyhow::Result<BTreeMap<String, Named>> {
+    let split = |word: &String| {
+        let found = word.split_once('=').filter(|(name, place)| !name.is_empty() && !place.is_empty());
+        let (name, place) = found.ok_or_else(|| usage(format!("--build-context {word}: want NAME=PLACE")))?;
+        Ok((name.to_owned(), place.parse().map_err(|error| usage(format!("--build-context {name}: {error:#}")))?))
+    };
+    given.iter().map(split).collect()
 }
 
 fn names_are_tags(names: &[Reference]) -> anyhow::Result<()> {
@@ -189,36 +294,39 @@ fn build_args(given: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
 }
 
 /// The arguments of the reference's "automatic platform ARGs".
-fn platform_args() -> BTreeMap<String, String> {
+fn platform_args(target: Option<&Platform>) -> BTreeMap<String, String> {
     let host = Platform::host();
     let mut args = BTreeMap::new();
-    for side in ["TARGET", "BUILD"] {
-        args.insert(format!("{side}PLATFORM"), host.to_string());
-        args.insert(format!("{side}OS"), host.os.clone());
-        args.insert(format!("{side}ARCH"), host.architecture.clone());
-        args.insert(format!("{side}VARIANT"), host.variant.clone().unwrap_or_default());
+    for (side, platform) in [("TARGET", target.unwrap_or(&host)), ("BUILD", &host)] {
+        args.insert(format!("{side}PLATFORM"), platform.to_string());
+        args.insert(format!("{side}OS"), platform.os.clone());
+        args.insert(format!("{side}ARCH"), platform.architecture.clone());
+        args.insert(format!("{side}VARIANT"), platform.variant.clone().unwrap_or_default());
     }
     args
 }
 
 /// The name for messages, and the text.
-fn read_dockerfile(args: &Args) -> anyhow::Result<(String, Vec<u8>)> {
-    if args.context == Path::new("-") {
-        return Err(usage("a context on stdin is not supported yet: name a directory, and -f - for the Dockerfile"));
-    }
+fn read_dockerfile(args: &Args, place: &Place, opened: &mut Opened) -> anyhow::Result<(String, Vec<u8>)> {
     let mut text = Vec::new();
     let limit = dockerfile::LONGEST;
-    let name = match &args.file {
-        Some(path) if path == Path::new("-") => {
+    let name = match (&args.file, place, opened.dockerfile.take()) {
+        (Some(path), ..) if path == Path::new("-") => {
             std::io::stdin().take(limit).read_to_end(&mut text).context("<stdin>")?;
             "<stdin>".to_owned()
         }
-        given => {
+        (None, _, Some(whole)) => return Ok(("<stdin>".into(), whole)),
+        (given, Place::Directory(_), _) => {
             let path = given.clone().unwrap_or_else(|| args.context.join("Dockerfile"));
             let shown = given.as_ref().map_or_else(|| "Dockerfile".into(), |path| path.display().to_string());
             let file = File::open(&path).with_context(|| format!("{}: open", path.display()))?;
             file.take(limit).read_to_end(&mut text).with_context(|| format!("{}: read", path.display()))?;
             shown
+        }
+        (given, ..) => {
+            let name = given.as_ref().map_or_else(|| "Dockerfile".into(), |path| path.display().to_string());
+            text = opened.text(&name)?.with_context(|| format!("{name}: not found in the context"))?;
+            name
         }
     };
     if text.len() as u64 >= limit {
@@ -294,24 +402,4 @@ fn note_unused(builder: &step::Builder<'_>, graph: &Graph) {
     if !unused.is_empty() {
         builder.progress.note(&format!("warning: no ARG declares --build-arg {}", unused.join(", ")));
     }
-}
-
-/// Only now, with everything in place, does the image get its names.
-fn name_and_print(layout: &Layout, image: &Descriptor, names: &[Reference], out: &mut Out) -> anyhow::Result<()> {
-    let record = |reference: Option<String>| Image {
-        layout: layout.path().to_owned().into(),
-        reference,
-        descriptor: image.clone(),
-        rest: serde_json::Map::new(),
-    };
-    if names.is_empty() {
-        layout.add_unnamed(image.clone())?;
-        return out.record(&record(None).into());
-    }
-    for name in names {
-        let name = name.to_string();
-        layout.name(&name, image.clone())?;
-        out.record(&record(Some(name)).into())?;
-    }
-    Ok(())
 }

@@ -42,24 +42,35 @@ pub struct Siblings {
     directory: PathBuf,
     root: PathBuf,
     pub layout: PathBuf,
+    /// No time in the image is later.
+    pub epoch: Option<i64>,
 }
 
 impl Siblings {
-    pub fn new(root: PathBuf, layout: PathBuf) -> anyhow::Result<Self> {
+    pub fn new(root: PathBuf, layout: PathBuf, epoch: Option<i64>) -> anyhow::Result<Self> {
         let own = std::env::current_exe().context("/proc/self/exe: readlink")?;
         let directory = own.parent().unwrap_or(Path::new("/")).to_owned();
-        Ok(Self { directory, root, layout })
+        Ok(Self { directory, root, layout, epoch })
     }
 
     pub fn root(&self) -> &Path {
         &self.root
     }
 
+    /// What others may see of our environment.
+    #[expect(clippy::unused_self, reason = "whoever starts programs has them")]
+    pub fn passed(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        PASSED.iter().filter_map(|key| Some((OsString::from(key), std::env::var_os(key)?)))
+    }
+
     /// A tool that is about to be run.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.directory.join(name));
         command.env_clear().env("DOCK_ROOT", &self.root).stdin(Stdio::null());
-        command.envs(PASSED.iter().filter_map(|key| Some((OsString::from(key), std::env::var_os(key)?))));
+        command.envs(self.passed());
+        if let Some(epoch) = self.epoch {
+            command.env("SOURCE_DATE_EPOCH", epoch.to_string());
+        }
         command
     }
 
@@ -92,7 +103,7 @@ fn start(command: &mut Command) -> anyhow::Result<Child> {
     command.spawn().with_context(|| format!("{}: execve", Path::new(command.get_program()).display()))
 }
 
-fn name_of(command: &Command) -> String {
+pub fn name_of(command: &Command) -> String {
     Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 

@@ -105,6 +105,37 @@ impl Root {
         Ok(Self { fd, real, ignore, keep_owner, digests: Mutex::default() })
     }
 
+    /// The same tree without what a `.dockerignore` leaves out.
+    pub fn ignoring(self, ignore: Ignore) -> Self {
+        Self { ignore, ..self }
+    }
+
+    /// A directory of the tree as a tree of its own. No link on the way may lead out of it (CVE-2026-33748).
+    pub fn directory(&self, path: &str) -> anyhow::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let how = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let fd = rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), how).with_context(|| path.to_owned())?;
+        let real = real_path(&fd)?;
+        Ok(Self { fd, real, ignore: Ignore::default(), keep_owner: self.keep_owner, digests: Mutex::default() })
+    }
+
+    /// A small file for us to read, none when it is not there. Links are followed inside the tree.
+    pub fn text(&self, path: &str, longest: u64) -> anyhow::Result<Option<Vec<u8>>> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let file: File = match rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), how) {
+            Ok(fd) => fd.into(),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(error).with_context(|| path.to_owned()),
+        };
+        let mut text = Vec::new();
+        file.take(longest + 1).read_to_end(&mut text).with_context(|| path.to_owned())?;
+        if text.len() as u64 > longest {
+            bail!("{path}: longer than {longest} bytes");
+        }
+        Ok(Some(text))
+    }
+
     /// The sources that a word names: a path, or a pattern for several.
     pub fn find(&self, word: &str, wanted: &Wanted) -> anyhow::Result<Vec<Source>> {
         if wanted.parents {

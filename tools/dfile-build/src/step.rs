@@ -4,9 +4,12 @@
 use crate::below::{Below, Kind as Place};
 use crate::cache::{self, Key};
 use crate::config::Config;
+use crate::context::Named;
 use crate::copy;
+use crate::copying::Found;
 use crate::progress::Progress;
 use crate::running::Running;
+use crate::scratch::Scratch;
 use crate::siblings::{self, Siblings};
 use crate::source::Root;
 use anyhow::{Context, bail};
@@ -21,7 +24,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use tempfile::TempDir;
 use wire::{Descriptor, Image, Platform, Record};
 
 /// Arguments that RUN sees without an ARG, and that change neither cache nor history.
@@ -57,7 +59,11 @@ pub struct Builder<'a> {
     built: Vec<Option<State>>,
     below: Below,
     pub trees: HashMap<String, Arc<Root>>,
-    pub scratch: Option<TempDir>,
+    pub scratch: &'a Scratch,
+    /// `--build-context`
+    pub contexts: &'a BTreeMap<String, Named>,
+    /// `--platform`
+    pub platform: Option<Platform>,
     pub used_args: BTreeSet<String>,
 }
 
@@ -72,12 +78,21 @@ pub struct State {
     /// ARGs in scope, in the order of their declaration.
     pub args: Vec<(String, Option<String>)>,
     pub platform: Option<Platform>,
+    /// The configuration has changed, and no line of the history says so.
+    pub stale: bool,
 }
 
 impl State {
     /// Before anything.
     pub fn nothing() -> Self {
-        Self { image: None, config: Config::default(), pending: Vec::new(), args: Vec::new(), platform: None }
+        Self {
+            image: None,
+            config: Config::default(),
+            pending: Vec::new(),
+            args: Vec::new(),
+            platform: None,
+            stale: false,
+        }
     }
 
     /// ENV beats ARG of the same name.
@@ -129,7 +144,7 @@ fn refuse_unbuilt(instruction: &Instruction) -> anyhow::Result<()> {
 }
 
 fn is_remote(word: &str) -> bool {
-    ["http://", "https://", "git@", "git://", "ssh://"].iter().any(|scheme| word.starts_with(scheme))
+    (word.starts_with("http://") || word.starts_with("https://")) && crate::git::Repository::of(word).is_none()
 }
 
 impl<'a> Builder<'a> {
@@ -145,6 +160,9 @@ impl<'a> Builder<'a> {
         progress: Progress,
         no_cache: bool,
         latest: Option<i64>,
+        scratch: &'a Scratch,
+        contexts: &'a BTreeMap<String, Named>,
+        platform: Option<Platform>,
     ) -> Self {
         let built = graph.stages.iter().map(|_| None).collect();
         let (trees, used_args) = (HashMap::new(), BTreeSet::new());
@@ -163,14 +181,21 @@ impl<'a> Builder<'a> {
             trees,
             used_args,
             below: Below::default(),
-            scratch: None,
+            scratch,
+            contexts,
+            platform,
         }
     }
 
     /// Builds the stages that the target needs; the answer is the target's image.
-    pub fn build(&mut self, target: usize) -> anyhow::Result<Descriptor> {
+    pub fn build(&mut self, target: usize, labels: &[(String, String)]) -> anyhow::Result<Descriptor> {
         for index in self.graph.needed(target)? {
-            let state = self.stage(index)?;
+            let mut state = self.stage(index)?;
+            if index == target && !labels.is_empty() {
+                // As in BuildKit, without a line in the history.
+                state.config.apply(&Instruction::Label(labels.to_vec()))?;
+                state.stale = true;
+            }
             self.built[index] = Some(state);
         }
         self.image_of(target)
@@ -207,9 +232,15 @@ impl<'a> Builder<'a> {
 
     /// FROM.
     fn start(&mut self, base: &Base, platform: Option<&str>) -> anyhow::Result<State> {
-        let platform = platform.map(str::parse::<Platform>).transpose()?;
-        let mut state =
-            State { image: None, config: Config::scratch(), pending: Vec::new(), args: Vec::new(), platform };
+        let platform = platform.map(str::parse::<Platform>).transpose()?.or_else(|| self.platform.clone());
+        let mut state = State {
+            image: None,
+            config: Config::scratch(),
+            pending: Vec::new(),
+            args: Vec::new(),
+            platform,
+            stale: false,
+        };
         match base {
             Base::Scratch => self.progress.cached(),
             Base::Stage(earlier) => {
@@ -227,7 +258,13 @@ impl<'a> Builder<'a> {
                 state.config = Config::of_image(&image.config);
                 state.image = Some(image.descriptor);
             }
-            Base::Context(name) => bail!("{name}: named contexts are not supported yet"),
+            Base::Context(name) => {
+                let Found::Image(image) = self.named(name)? else {
+                    bail!("{name}: a directory is no base: COPY --from={name} takes files of it");
+                };
+                state.config = Config::of_image(&image.config);
+                state.image = Some(image.descriptor);
+            }
         }
         Ok(state)
     }
@@ -364,7 +401,7 @@ impl<'a> Builder<'a> {
     /// The image of a built stage: what is pending becomes one more image, without a layer.
     pub fn image_of(&mut self, stage: usize) -> anyhow::Result<Descriptor> {
         let mut state = self.built[stage].clone().context("the stage is not built")?;
-        let changed = !state.pending.is_empty() || state.image.is_none();
+        let changed = state.stale || !state.pending.is_empty() || state.image.is_none();
         if changed {
             let key = self.key(&state, &json!("end"));
             let found = if self.no_cache { None } else { cache::find(self.layout, &key) };
@@ -375,6 +412,7 @@ impl<'a> Builder<'a> {
                 state.advance(record)?;
             }
             state.pending.clear();
+            state.stale = false;
             self.built[stage] = Some(state.clone());
         }
         state.image.context("no image")

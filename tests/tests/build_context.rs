@@ -1,0 +1,236 @@
+//! Where a build comes from and where it goes: contexts, named contexts, outputs.
+
+use dock_tests::{Room, needs, skip};
+use serde_json::{Value, json};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// Files and links of a directory of the room.
+fn files(room: &Room, dir: &str) -> String {
+    room.sh(&format!("cd {dir} && find . ! -type d -printf '%P\n' | sort | paste -sd ' '")).ok()
+}
+
+#[track_caller]
+fn unpacked(room: &Room, image: &str) -> String {
+    room.sh(&format!("img-fsck && rm -rf box && img-unpack --flat {image} box")).ok();
+    files(room, "box/rootfs")
+}
+
+#[test]
+fn a_context_on_stdin() {
+    needs!(root, "tar", "gzip", "bzip2", "xz", "zstd");
+    let room = Room::new();
+    for name in ["a", "d/b", "d/ignored", "sub/Other"] {
+        room.write(&format!("ctx/{name}"), name);
+    }
+    room.write("ctx/Dockerfile", "FROM scratch\nCOPY . /\n");
+    room.write("ctx/sub/Other", "FROM scratch\nCOPY d /\n");
+    room.write("ctx/.dockerignore", "**/ignored\nDockerfile\n.dockerignore\nsub\n");
+    room.sh("tar -C ctx -cf c.tar .").ok();
+    for pack in ["cat", "gzip -c", "bzip2 -c", "xz -c", "zstd -q -c"] {
+        room.sh(&format!("{pack} <c.tar | dfile-build -q -t it -")).ok();
+        assert_eq!(unpacked(&room, "it"), "a d/b", "{pack}");
+    }
+    room.sh("dfile-build -q -t other -f sub/Other - <c.tar").ok();
+    assert_eq!(unpacked(&room, "other"), "b");
+    room.sh("printf 'FROM scratch\nCOPY <<E /only\nx\nE\n' | dfile-build -q -t bare -").ok();
+    assert_eq!(unpacked(&room, "bare"), "only");
+    room.sh("printf 'FROM scratch\nCOPY a /\n' | dfile-build -q -").fails(1, "<stdin>:2: COPY: a: not found");
+    room.sh("printf 'FROM scratch\nCOPY a /\n' | dfile-build -q -t it -f - ctx").ok();
+    assert_eq!(unpacked(&room, "it"), "a");
+    room.sh("dfile-build -f - - <c.tar").fails(2, "can't use stdin for both build context and dockerfile");
+    room.sh("dfile-build - </dev/null").fails(1, "<stdin>: empty");
+    assert_eq!(room.sh("ls root/cache").stdout.matches("build-").count(), 0, "nothing is left");
+}
+
+/// The walker of layers unpacks contexts, too.
+#[test]
+fn a_hostile_context_stays_in_its_place() {
+    needs!(root, "tar");
+    let room = Room::new();
+    room.write("outside", "secret");
+    room.sh("mkdir -p t/d && echo FROM scratch >t/Dockerfile && echo 1 >t/d/f").ok();
+    room.sh("cd t && tar cPf ../evil.tar --transform 's,^d/f,../../outside,' Dockerfile d/f").ok();
+    room.sh("dfile-build -q - <evil.tar").fails(1, "<stdin>: ");
+    assert_eq!(room.sh("cat outside").ok(), "secret");
+    // A Dockerfile that is a link to a file of the machine is looked up inside the context.
+    room.sh("cd t && rm Dockerfile && ln -s /etc/hostname Dockerfile && tar cf ../link.tar .").ok();
+    room.sh("dfile-build -q - <link.tar").fails(1, "Dockerfile: not found in the context");
+    room.sh("cd t && rm Dockerfile && printf 'FROM scratch\nCOPY l /x\n' >Dockerfile && ln -s /etc/hostname l && tar cf ../copy.tar .").ok();
+    room.sh("dfile-build -q - <copy.tar").fails(1, "Dockerfile:2: COPY: l: not found");
+}
+
+#[test]
+fn named_contexts() {
+    needs!(root, "jq");
+    let room = Room::new();
+    room.write("ctx/f", "f");
+    room.write("other/g", "g");
+    room.write("other/h", "h");
+    room.write("other/.dockerignore", "h\n.dockerignore\n");
+    room.write("base/Dockerfile", "FROM scratch\nCOPY <<E /of-base\nx\nE\nENV B=1\n");
+    room.sh("dfile-build -q -t base -o type=oci,tar=false,dest=lay -t base:1 base && dfile-build -q -t stored base")
+        .ok();
+    room.write("ctx/Dockerfile", "FROM alpine\nCOPY --from=files g /\nCOPY f /\n");
+    let build = |options: &str| room.sh(&format!("dfile-build -q -t it --build-context files=other {options} ctx"));
+    for place in ["oci-layout://lay:base", "docker-image://stored"] {
+        build(&format!("--build-context alpine={place}")).ok();
+        assert_eq!(unpacked(&room, "it"), "f g of-base", "{place}");
+        assert_eq!(room.sh("jq -c .config.Env[-1:] box/image.json").ok(), "[\"B=1\"]");
+    }
+    build("--build-context alpine=oci-layout://lay").fails(1, "holds several images");
+    build("--build-context alpine=other").fails(1, "Dockerfile:1: alpine: a directory is no base");
+    build("--build-context alpine").fails(2, "want NAME=PLACE");
+    room.write("ctx/Dockerfile", "FROM scratch\nCOPY --from=files h /\n");
+    build("").fails(1, ".dockerignore excludes it");
+    room.sh("ls lay/index.json lay/oci-layout && img-fsck lay").ok();
+}
+
+#[test]
+fn outputs() {
+    needs!(root, "tar", "skopeo");
+    let room = Room::new();
+    room.write("ctx/f", "f");
+    room.write("ctx/Dockerfile", "FROM scratch\nCOPY --chown=7:8 --chmod=4750 f /d/\nLABEL a=1\n");
+    room.write("old/d/f", "old");
+    room.write("old/kept", "kept");
+    room.sh("dfile-build -q -o old ctx && dfile-build -q -o - ctx >out.tar && dfile-build -q --output type=tar,dest=file.tar ctx").ok();
+    assert_eq!(files(&room, "old"), "d/f kept");
+    assert_eq!(room.sh("cat old/d/f; stat -c '%u %a' old/d/f").ok(), "f0 4750");
+    assert_eq!(room.sh("tar -tf out.tar | grep -v '/$'; cmp out.tar file.tar && tar -tvf file.tar --numeric-owner d/f | cut -d' ' -f1-2").ok(), "d/f\n-rwsr-x--- 7/8");
+    assert_eq!(room.sh("img-ls").ok(), "", "an output is not in the store");
+    room.sh(
+        "dfile-build -q -t one -o type=oci,dest=o.tar -o type=docker,dest=d.tar -o type=oci,tar=false,dest=lay ctx",
+    )
+    .ok();
+    assert_eq!(room.sh("img-ls").ok(), "");
+    let labels = |what: &str| room.sh(&format!("skopeo inspect --config {what} | jq -c .config.Labels")).ok();
+    assert_eq!(labels("oci-archive:o.tar"), "{\"a\":\"1\"}");
+    assert_eq!(labels("docker-archive:d.tar:docker.io/library/one:latest"), "{\"a\":\"1\"}");
+    assert_eq!(labels("oci:lay:docker.io/library/one:latest"), "{\"a\":\"1\"}");
+    let record = room
+        .sh("dfile-build -q -t x:1 -t y --label b=2 --label a=0 --iidfile id --metadata-file meta -o type=image,name=z ctx")
+        .ok();
+    assert_eq!(record.lines().count(), 3, "{record}");
+    let meta: Value = serde_json::from_str(&room.sh("cat meta").ok()).unwrap();
+    let first: Value = serde_json::from_str(record.lines().next().unwrap()).unwrap();
+    assert_eq!(meta["containerimage.digest"], first["descriptor"]["digest"]);
+    assert_eq!(meta["containerimage.config.digest"], json!(room.sh("cat id").ok()));
+    assert_eq!(meta["image.name"], "docker.io/library/x:1,docker.io/library/y:latest,docker.io/library/z:latest");
+    let config: Value = serde_json::from_str(&room.sh("img-inspect z").ok()).unwrap();
+    assert_eq!(config["Config"]["Labels"], json!({"a": "0", "b": "2"}));
+    assert_eq!(room.sh("img-inspect --history z").ok().matches("LABEL").count(), 1, "only the file's own");
+    room.sh("dfile-build -q -o type=local ctx").fails(2, "type=local needs dest=DIR");
+    room.sh("dfile-build -q -o /dev/null/x ctx").fails(1, "--output: /dev/null/x");
+}
+
+#[test]
+fn another_platform() {
+    needs!(root);
+    let room = Room::new();
+    room.write("ctx/Dockerfile", "FROM scratch\nARG TARGETPLATFORM\nARG BUILDOS\nLABEL p=$TARGETPLATFORM/$BUILDOS\n");
+    room.sh("dfile-build -q -t it --platform linux/arm64 ctx").ok();
+    let shown: Value = serde_json::from_str(&room.sh("img-inspect it").ok()).unwrap();
+    assert_eq!(
+        (&shown["Architecture"], &shown["Config"]["Labels"]["p"]),
+        (&json!("arm64"), &json!("linux/arm64/linux"))
+    );
+}
+
+/// git's own server over a directory of bare repositories.
+struct Daemon(Child, u16);
+
+impl Daemon {
+    fn start(room: &Room) -> Option<Self> {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let base = format!("--base-path={}", room.path("served").display());
+        // The program itself: git would start it as a child, which outlives its parent.
+        let programs = room.sh("git --exec-path").ok();
+        let child = Command::new(format!("{programs}/git-daemon"))
+            .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1", &base])
+            .arg(format!("--port={port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let daemon = Self(child, port);
+        for _ in 0..100 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Some(daemon);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        None
+    }
+
+    fn url(&self) -> String {
+        format!("git://127.0.0.1:{}/r.git", self.1)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn git_contexts_and_git_sources() {
+    needs!(root, "git");
+    let room = Room::new();
+    room.sh(
+        "export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_DATE='2001-09-09T01:46:40Z' GIT_COMMITTER_DATE='2001-09-09T01:46:40Z'
+         git init -q -b main w && cd w && git config user.email a@b && git config user.name n
+         mkdir -p sub && echo one >f && printf 'FROM scratch\nCOPY f /\n' >Dockerfile && printf 'FROM scratch\nCOPY x /\n' >sub/Dockerfile && echo x >sub/x
+         ln -s .. up; ln -s /etc abs; git add . && git commit -q -m 1 && git tag v1 && git rev-parse HEAD >../first
+         echo two >f && git commit -q -a -m 2 && git clone -q --bare . ../served/r.git",
+    )
+    .ok();
+    let Some(daemon) = Daemon::start(&room) else { return skip("git daemon does not start here") };
+    let url = daemon.url();
+    let first = room.sh("cat first").ok();
+    for (fragment, file, content) in [
+        (String::new(), "f", "two"),
+        ("#v1".into(), "f", "one"),
+        ("#main:sub".into(), "x", "x"),
+        (format!("#{first}"), "f", "one"),
+        ("#:/sub/".into(), "x", "x"),
+    ] {
+        room.sh(&format!("dfile-build -q -t it '{url}{fragment}'")).ok();
+        assert_eq!(unpacked(&room, "it"), file, "{fragment}");
+        assert_eq!(room.sh(&format!("cat box/rootfs/{file}")).ok(), content);
+    }
+    // The same commit is the same image, whenever it is fetched.
+    let digest = || room.sh(&format!("dfile-build -q --no-cache {url} | jq -r .descriptor.digest")).ok();
+    let one = digest();
+    room.sh("sleep 1.1").ok();
+    assert_eq!(digest(), one);
+    assert_eq!(
+        room.sh(&format!("dfile-build -q -t it {url} && img-inspect it | jq -r .Created")).ok().lines().last(),
+        Some("2001-09-09T01:46:40Z")
+    );
+    // CVE-2026-33748: the subdirectory is a link out of the repository.
+    for (fragment, part) in [
+        ("#:up", "up: "),
+        ("#:abs", "abs: "),
+        ("#:../..", "../..: "),
+        ("#nope", "nope: no such"),
+        ("#--upload-pack=x", "not a reference"),
+    ] {
+        room.sh(&format!("dfile-build -q '{url}{fragment}'")).fails(1, part);
+    }
+    let add = |flags: &str, fragment: &str| {
+        room.write("ctx/Dockerfile", format!("FROM scratch\nADD {flags} {url}{fragment} /r\n"));
+        room.sh("dfile-build -q -t it ctx")
+    };
+    add("--exclude=sub --chown=5", "#v1").ok();
+    assert_eq!(unpacked(&room, "it"), "r/Dockerfile r/abs r/f r/up");
+    assert_eq!(room.sh("stat -c '%u %Y' box/rootfs/r/f").ok(), "5 1000000000");
+    add("--keep-git-dir", ":sub").fails(1, "git ");
+    add("--keep-git-dir --checksum=abcdef0", "").fails(1, "--checksum=abcdef0: the commit is ");
+    add(&format!("--keep-git-dir --checksum={first}"), "#v1").ok();
+    assert!(unpacked(&room, "it").contains("r/.git/HEAD"));
+}
