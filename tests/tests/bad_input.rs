@@ -34,6 +34,13 @@ fn operands_that_name_nothing() {
         refuses(&room, &store, script, 1, "nope");
     }
     refuses(&room, &store, "img-tag good 'Not A Name'", 2, "not an image reference");
+    refuses(
+        &room,
+        &store,
+        "img-ls --nope",
+        2,
+        "img-ls: unexpected argument '--nope' found; to pass '--nope' as a value",
+    );
     refuses(&room, &store, "ctr-spawn /no/such/bundle", 125, "/no/such/bundle");
     refuses(&room, &store, "dfile-build /no/such/context", 1, "/no/such/context");
 }

@@ -90,7 +90,7 @@ pub(crate) fn print_usage_error(tool: &str, error: &clap::Error) {
         .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"))
         .filter(|l| !l.is_empty())
         .collect();
-    let what = what.join(" ");
+    let what = what.join(" ").replace(" tip: ", "; ");
     eprint_line(&format!("{tool}: {}", what.strip_prefix("error: ").unwrap_or(&what)));
     eprint_line(&format!("Try '{tool} --help'."));
 }
