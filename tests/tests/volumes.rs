@@ -169,7 +169,7 @@ fn another_containers_namespaces_are_looked_up_at_each_start() {
     let ran = dock(
         &room,
         r#"set -e
-        mkdir c; dock run --name one -v "$PWD/c:/c" -h first --add-host db:1.2.3.4 img sh -c 'touch /c/up; for i in $(seq 200); do [ -e /c/stop ] || sleep 0.1; done' &
+        mkdir c; dock run --name one --ipc shareable -v "$PWD/c:/c" -h first --add-host db:1.2.3.4 img sh -c 'touch /c/up; for i in $(seq 200); do [ -e /c/stop ] || sleep 0.1; done' &
         while [ ! -e c/up ]; do sleep 0.05; done
         dock create --name two --network container:one --ipc container:one img sh -c 'readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; grep -c 1.2.3.4 /etc/hosts' >/dev/null
         pid=$(ctr-ls one | sed 's/.*"pid":\([0-9]*\).*/\1/')
@@ -181,6 +181,29 @@ fn another_containers_namespaces_are_looked_up_at_each_start() {
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert_eq!((lines.len(), &lines[..3]), (7, &lines[3..6]), "{ran:#?}");
     assert!(lines[6].contains("cannot join network of a non running container: "), "{ran:#?}");
+}
+
+#[test]
+fn shared_memory_is_the_other_containers_where_it_lends_it() {
+    needs!(root, "busybox");
+    let room = room();
+    let ran = dock(
+        &room,
+        r"set -e
+        dock run -d --name lends --ipc shareable --shm-size 1m img sh -c 'echo first >/dev/shm/word; sleep 60' >/dev/null
+        dock run -d --name keeps img sleep 60 >/dev/null
+        until dock exec lends cat /dev/shm/word; do sleep 0.05; done
+        dock run --name joins --ipc container:lends img sh -c 'cat /dev/shm/word; df /dev/shm | grep -c 1024; echo second >/dev/shm/word'
+        dock exec lends cat /dev/shm/word
+        dock restart -t 0 lends >/dev/null
+        until dock exec lends cat /dev/shm/word; do sleep 0.05; done
+        dock start -a joins
+        dock exec lends cat /dev/shm/word; dock rm -f lends >/dev/null; grep -c ' /dev/shm .*size=1024k' /proc/self/mountinfo || :",
+    );
+    assert_eq!(ran.ok(), "first\nfirst\n1\nsecond\nfirst\nfirst\n1\nsecond\n0");
+    let ran = dock(&room, "dock run --rm --ipc container:keeps img true");
+    ran.fails(125, "non-shareable IPC (hint: use IpcMode:shareable for the donor container)");
+    dock(&room, "dock rm -f keeps").ok();
 }
 
 #[test]

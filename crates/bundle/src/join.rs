@@ -9,6 +9,9 @@ use std::os::fd::AsRawFd;
 /// Docker's members of hostConfig, and the namespace that each is about.
 const MODES: [(&str, &str); 3] = [("networkMode", "network"), ("pidMode", "pid"), ("ipcMode", "ipc")];
 
+/// `shm_overview(7)`.
+const SHARED_MEMORY: &str = "/dev/shm";
+
 /// Where the kernel shows a namespace of a process, `namespaces(7)`. `kind` is the word of runtime-spec.
 pub fn path(pid: i32, kind: &str) -> String {
     let name = match kind {
@@ -41,6 +44,29 @@ pub fn resolve(config: &mut Value, of: &Meta, containers: &Containers) -> Result
             namespace["path"] = format!("/proc/self/fd/{}", file.as_raw_fd()).into();
         }
         held.push(file);
+        if kind == "ipc" {
+            held.push(share_memory(config, started.pid, &found.meta)?);
+            if !started.lives() {
+                return Err(stopped());
+            }
+        }
     }
     Ok(held)
+}
+
+/// With the namespace goes `/dev/shm`: it is where POSIX keeps what the namespace does not know. It is in the other's
+/// mount namespace, which the mount here names as a member that is in no file, `mountNamespace`.
+fn share_memory(config: &mut Value, pid: i32, donor: &Meta) -> Result<File> {
+    let mode = donor.rest.get("hostConfig").and_then(|host| host["ipcMode"].as_str()).unwrap_or_default();
+    if !matches!(mode, "shareable" | "host") && !mode.starts_with("container:") {
+        return Err(Error::NotShareable(donor.id.clone()));
+    }
+    let path = path(pid, "mount");
+    let namespace = File::open(&path).map_err(|cause| Error::Io(path.into(), cause))?;
+    let mounts = config["mounts"].as_array_mut().into_iter().flatten();
+    for mount in mounts.filter(|mount| mount["destination"] == SHARED_MEMORY && mount["type"] == "bind") {
+        mount["source"] = SHARED_MEMORY.into();
+        mount["mountNamespace"] = format!("/proc/self/fd/{}", namespace.as_raw_fd()).into();
+    }
+    Ok(namespace)
 }

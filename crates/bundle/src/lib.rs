@@ -111,6 +111,9 @@ pub enum Error {
     /// Its namespaces were asked for; docker's words.
     #[error("cannot join network of a non running container: {0}")]
     NotRunning(String),
+    /// Its `/dev/shm` was asked for, and it keeps that to itself; docker's words.
+    #[error("can't join IPC of container {0}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)")]
+    NotShareable(String),
     /// Another process holds the container.
     #[error("{0}: the container is running")]
     Busy(PathBuf),

@@ -10,6 +10,7 @@
 
 mod await_start;
 mod background;
+mod borrowed;
 mod capabilities;
 mod cgroups;
 mod copy_up;
@@ -42,6 +43,7 @@ mod walk;
 
 pub use await_start::{AwaitStart, start};
 pub use background::{Stdio, close_inherited, fork_into_background};
+pub use borrowed::{BorrowedSource, BorrowedSources};
 pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
 pub use cgroups::{
     CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, Throttle, freeze,

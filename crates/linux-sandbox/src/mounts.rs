@@ -508,6 +508,9 @@ pub struct Bind {
     /// Which of the [`crate::IdmappedSources`] it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub idmapped: Option<usize>,
+    /// Which of the [`crate::BorrowedSources`] it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub borrowed: Option<usize>,
 }
 
 fn clone_from(source: &Path, flags: OpenTreeFlags) -> Result<OwnedFd> {
@@ -540,7 +543,11 @@ fn here(source: &Path) -> Result<OwnedFd> {
 impl Mechanism for Bind {
     fn shell(&self) -> String {
         let target = in_rootfs(&self.target);
-        let source = self.idmapped.map_or_else(|| quote(&self.source.to_string_lossy()), |at| format!("idmapped{at}"));
+        let source = match (self.idmapped, self.borrowed) {
+            (Some(at), _) => format!("idmapped{at}"),
+            (_, Some(at)) => format!("borrowed{at}"),
+            _ => quote(&self.source.to_string_lossy()),
+        };
         let how = if self.recursive { "--rbind" } else { "--bind" };
         let make = if self.source.is_dir() { "mkdir -p" } else { "touch" };
         let mut lines = vec![format!("{make} {target}"), format!("mount {how} {source} {target}")];
@@ -561,10 +568,15 @@ impl Mechanism for Bind {
         if self.recursive {
             flags |= OpenTreeFlags::AT_RECURSIVE;
         }
-        let fd = match self.idmapped {
-            Some(at) => {
-                let mount = scene.idmapped.get(at).ok_or_else(|| Error::refused("no such idmapped source"))?;
-                mount.try_clone().call(|| "dup(<idmapped mount>)".into())?
+        let taken = match (self.idmapped, self.borrowed) {
+            (Some(at), _) => Some(scene.idmapped.get(at)),
+            (_, Some(at)) => Some(scene.borrowed.get(at)),
+            _ => None,
+        };
+        let fd = match taken {
+            Some(mount) => {
+                let mount = mount.ok_or_else(|| Error::refused("no such source of a mount"))?;
+                mount.try_clone().call(|| "dup(<mount>)".into())?
             }
             None => clone_from(&self.source, flags)?,
         };

@@ -1,10 +1,10 @@
 use crate::error::Result;
 use crate::{
-    AwaitStart, Bind, BornIn, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter, EnterCgroups, Error, Exec,
-    Filesystem, FirstStderr, Hooks, Hostname, IdMap, IdmappedSources, IoPriority, Join, JoinCgroups, Label, Listener,
-    Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio, OomScore, Outlive, OverlayRoot,
-    Personality, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault,
-    Sysctls, TimeNamespace, TreeRoot, UnshareCgroup, User, WorkDir,
+    AwaitStart, Bind, BornIn, BorrowedSources, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter,
+    EnterCgroups, Error, Exec, Filesystem, FirstStderr, Hooks, Hostname, IdMap, IdmappedSources, IoPriority, Join,
+    JoinCgroups, Label, Listener, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio,
+    OomScore, Outlive, OverlayRoot, Personality, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits,
+    Scheduler, Seccomp, SignalsToDefault, Sysctls, TimeNamespace, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
@@ -21,6 +21,7 @@ pub enum Step {
     Cgroups(Cgroups),
     TimeNamespace(TimeNamespace),
     IdmappedSources(IdmappedSources),
+    BorrowedSources(BorrowedSources),
     EnterPid(Enter),
     Clone(crate::Clone),
     IdMap(IdMap),
@@ -112,6 +113,8 @@ pub struct Scene {
     pub(crate) come_back: Vec<(OwnedFd, LinkNameSpaceType)>,
     /// Mounts of [`IdmappedSources`], in their order.
     pub(crate) idmapped: Vec<OwnedFd>,
+    /// Mounts of [`BorrowedSources`], in their order.
+    pub(crate) borrowed: Vec<OwnedFd>,
     /// Mounts are still passed on to the host unless each is made private.
     pub(crate) shared: bool,
     /// Takes the terminal's master to the parent.
@@ -199,6 +202,7 @@ impl Step {
             Self::Hooks(step) => step,
             Self::TimeNamespace(step) => step,
             Self::IdmappedSources(step) => step,
+            Self::BorrowedSources(step) => step,
             Self::Label(step) => step,
             Self::Scheduler(step) => step,
             Self::IoPriority(step) => step,
@@ -219,6 +223,7 @@ impl Step {
             Self::Cgroups(_)
             | Self::TimeNamespace(_)
             | Self::IdmappedSources(_)
+            | Self::BorrowedSources(_)
             | Self::BornIn(_)
             | Self::EnterPid(_)
             | Self::Clone(_) => Place::Before,
@@ -247,7 +252,7 @@ impl Step {
             Self::Propagation(_) => "propagation",
             Self::OverlayRoot(_) => "overlay",
             Self::TreeRoot(_) | Self::ReadOnlyRoot(_) => "rootfs",
-            Self::Filesystem(_) | Self::Bind(_) | Self::CgroupMounts(_) => "mount",
+            Self::Filesystem(_) | Self::Bind(_) | Self::CgroupMounts(_) | Self::BorrowedSources(_) => "mount",
             Self::Devices(_) => "devices",
             Self::Console(_) => "terminal",
             Self::Sysctls(_) => "sysctl",

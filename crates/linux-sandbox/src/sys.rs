@@ -198,6 +198,12 @@ pub(crate) fn unshare_cgroup() -> Result<()> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWCGROUP) }
 }
 
+/// A root and a working directory of this thread's own, so that it may go to another mount namespace alone.
+pub(crate) fn unshare_directories() -> Result<()> {
+    // SAFETY: the flag concerns the root and the working directory only, and descriptors keep their meaning.
+    unsafe { rustix::thread::unshare_unsafe(UnshareFlags::FS) }
+}
+
 /// A mount namespace of this process's own, and first a user namespace when the right to it is wanting. Safe here:
 /// no `CLONE_FILES`.
 pub(crate) fn unshare_mounts(user: bool) -> Result<()> {

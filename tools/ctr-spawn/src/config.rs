@@ -141,6 +141,10 @@ pub struct Mount {
     pub uid_mappings: Vec<IdMapping>,
     #[serde(default, rename = "gidMappings")]
     pub gid_mappings: Vec<IdMapping>,
+    /// The mount namespace in which the source is, when it is another container's: never in a file, see
+    /// `bundle::join`.
+    #[serde(rename = "mountNamespace")]
+    pub lender: Option<PathBuf>,
 }
 
 #[derive(Debug, Default, Deserialize)]

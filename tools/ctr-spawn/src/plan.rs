@@ -3,12 +3,12 @@
 use crate::config::{Config, DeviceRule, Mount as Wanted, Process, Resources};
 use anyhow::{Context, bail};
 use linux_sandbox::{
-    Attributes, Bind, Capabilities, CgroupMounts, Cgroups, Clone, Console, Device, DeviceKind, Devices, Exec,
-    Filesystem, Hierarchies, Hostname, IdMap, IdRange, IdmappedSource, IdmappedSources, IoPriority, Join, JoinCgroups,
-    Label, Limit, Limits, Listener, Loopback, MakeWorkDir, Masks, Module, Moment, Mount, Namespace, NamespaceRoot,
-    NoNewPrivileges, OomScore, OverlayRoot, Personality, Pivot, Place, Propagation, PropagationStep, ReadOnlyPaths,
-    ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault, State, Step, Sysctls, Throttle, TimeNamespace,
-    TreeRoot, UnshareCgroup, User, WorkDir,
+    Attributes, Bind, BorrowedSource, BorrowedSources, Capabilities, CgroupMounts, Cgroups, Clone, Console, Device,
+    DeviceKind, Devices, Exec, Filesystem, Hierarchies, Hostname, IdMap, IdRange, IdmappedSource, IdmappedSources,
+    IoPriority, Join, JoinCgroups, Label, Limit, Limits, Listener, Loopback, MakeWorkDir, Masks, Module, Moment, Mount,
+    Namespace, NamespaceRoot, NoNewPrivileges, OomScore, OverlayRoot, Personality, Pivot, Place, Propagation,
+    PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault, State, Step, Sysctls,
+    Throttle, TimeNamespace, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -272,6 +272,10 @@ fn clone(bundle: &Bundle, facts: &Facts) -> anyhow::Result<Vec<Step>> {
     if !idmapped.sources.is_empty() {
         steps.push(Step::IdmappedSources(idmapped));
     }
+    let borrowed: Vec<_> = lent(facts.config).map(|(_, source)| source).collect();
+    if !borrowed.is_empty() {
+        steps.push(Step::BorrowedSources(BorrowedSources { sources: borrowed }));
+    }
     if facts.has_own(Namespace::Time) {
         steps.push(Step::TimeNamespace(TimeNamespace { offsets: time_offsets(facts.config)? }));
     } else if !linux.time_offsets.is_empty() {
@@ -302,6 +306,14 @@ fn time_offsets(config: &Config) -> anyhow::Result<Vec<(String, i64, u32)>> {
         _ => bail!("config.json: linux.timeOffsets: {clock}: want monotonic or boottime"),
     };
     config.linux.time_offsets.iter().map(one).collect()
+}
+
+/// Mounts whose source is in another container's mount namespace, in their order.
+fn lent(config: &Config) -> impl Iterator<Item = (&Wanted, BorrowedSource)> {
+    config.mounts.iter().filter_map(|mount| {
+        let namespace = mount.lender.clone()?;
+        Some((mount, BorrowedSource { namespace, path: mount.source.clone()? }))
+    })
 }
 
 /// A mount whose owners are mapped: by its own maps, or with `idmap` by those of the container.
@@ -395,6 +407,7 @@ fn mount_step(
             idmapped: maps_owners(mount)
                 .then(|| facts.config.mounts.iter().filter(|m| maps_owners(m)).position(|m| std::ptr::eq(m, mount)))
                 .flatten(),
+            borrowed: lent(facts.config).position(|(m, _)| std::ptr::eq(m, mount)),
         }));
     }
     if kind == "cgroup" || kind == "cgroup2" {

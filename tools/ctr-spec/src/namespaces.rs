@@ -143,11 +143,20 @@ fn set_ipc(
         _ => {}
     }
     let from = read(options.ipc.as_ref(), &["private", "container"], "--ipc: invalid IPC mode")?;
-    if from == From::Host {
-        let options = ["rbind", "nosuid", "noexec", "nodev", "rprivate"];
+    // The other container's, as its process sees it: ctr-spawn takes it out of that mount namespace.
+    let source = match &from {
+        From::Own => None,
+        From::Host => Some(("/dev/shm".to_owned(), "rbind")),
+        From::Container(name) => {
+            let pid = containers.find(name)?.started.map_or(0, |started| started.pid);
+            Some((format!("/proc/{pid}/root/dev/shm"), "bind"))
+        }
+    };
+    if let Some((source, bind)) = source {
+        let options = [bind, "nosuid", "noexec", "nodev", "rprivate"];
         replace(
             config,
-            Some(json!({ "destination": "/dev/shm", "type": "bind", "source": "/dev/shm", "options": options })),
+            Some(json!({ "destination": "/dev/shm", "type": "bind", "source": source, "options": options })),
         );
     }
     take(config, host, containers, ("ipc", "ipcMode"), &from)
