@@ -24,7 +24,7 @@ make() {
     [ -z "$cidfile" ] || [ ! -e "$cidfile" ] ||
         die "container ID file found, make sure the other container isn't running or delete $cidfile" 125
     provide "$image" || exit 125
-    id=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+    new_id
     bundle=$(dock_root)/containers/$id
     trap abandon EXIT
     trap 'exit 129' HUP
@@ -38,6 +38,15 @@ make() {
     go || exit 125
     [ -z "$cidfile" ] || { stage printf %s "$id"; quote "$cidfile"; append "> $quoted"; go || exit 125; }
     trap - EXIT HUP INT TERM
+}
+
+# Sets $id to 64 hex digits. The kernel's random UUIDs take no process to read, and what is fixed in them lies
+# behind the 12 digits of a short ID.
+new_id() {
+    read -r one </proc/sys/kernel/random/uuid
+    read -r two </proc/sys/kernel/random/uuid
+    id='' rest=$one-$two-
+    while [ -n "$rest" ]; do id=$id${rest%%-*} rest=${rest#*-}; done
 }
 
 abandon() { [ -n "$DOCK_DRY" ] || [ ! -e "$bundle" ] || ctr-rm --force "$id" >/dev/null; }
