@@ -234,6 +234,8 @@ fn images_are_listed_tagged_saved_loaded_and_removed() {
         let loaded = dock.sh("dock load -i all.tar").ok();
         assert!(loaded.contains("Loaded image: busybox:latest") && loaded.contains("Loaded image: app:1"), "{loaded}");
         assert_eq!(dock.sh("dock images -q --no-trunc busybox").ok(), id);
+        let loaded = dock.sh("dock save --all-platforms busybox | dock load --all-platforms -q").ok();
+        assert_eq!(loaded, "Loaded image: busybox:latest");
         let inspected: serde_json::Value = serde_json::from_str(&dock.sh("dock inspect busybox app:1").ok()).unwrap();
         assert_eq!((&inspected[0]["Id"], inspected.as_array().unwrap().len()), (&id.clone().into(), 2));
         assert!(dock.sh("dock history busybox").ok().contains("CMD [\"sh\"]"));

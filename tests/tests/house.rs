@@ -275,3 +275,24 @@ fn records_fit_their_schemas() {
         assert_eq!(ran.code, 0, "{kind}: {line}\n{}", ran.stderr);
     }
 }
+
+/// What a command's help lists, its line of options takes.
+#[test]
+fn every_option_of_docks_help_is_taken() {
+    let mut seen = 0;
+    for file in fs::read_dir(top().join("tools/dock/dock.d")).unwrap() {
+        let path = file.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let Some(spec) = text.lines().find_map(|line| line.trim_start().strip_prefix("options '")) else { continue };
+        let spec: Vec<&str> = spec.split('\'').next().unwrap().split([' ', '|', '=']).collect();
+        let listed = text.lines().skip_while(|line| *line != "# Options:").take_while(|line| line.starts_with('#'));
+        for line in listed.filter_map(|line| line.strip_prefix('#')) {
+            let Some(option) = line.split_whitespace().take(2).find_map(|word| word.strip_prefix("--")) else {
+                continue;
+            };
+            assert!(spec.contains(&option), "{}: --{option}", path.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}

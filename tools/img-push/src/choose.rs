@@ -38,7 +38,7 @@ pub fn images(args: &Args) -> anyhow::Result<Vec<Chosen>> {
         }
         let descriptor = match layout.find(operand) {
             Err(oci_layout::Error::NotFound(_)) if args.format == Format::Docker => {
-                let name = operand.parse::<Reference>().map_or(operand.clone(), |name| name.repository());
+                let name = operand.parse::<Reference>().map_or(operand.clone(), |name| name.familiar_repository());
                 bail!("An image does not exist locally with the tag: {name}");
             }
             other => other.context(operand.clone())?,
@@ -76,7 +76,7 @@ fn all_tags(layout: &Layout, operand: &str) -> anyhow::Result<Vec<Chosen>> {
     };
     let images: Vec<Chosen> = layout.index()?.into_iter().filter_map(named).collect();
     if images.is_empty() {
-        bail!("An image does not exist locally with the tag: {}", repository.repository());
+        bail!("An image does not exist locally with the tag: {}", repository.familiar_repository());
     }
     Ok(images)
 }
