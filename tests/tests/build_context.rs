@@ -1,5 +1,6 @@
 //! Where a build comes from and where it goes: contexts, named contexts, outputs.
 
+use dock_tests::liar::{Liar, reply};
 use dock_tests::{Room, needs, skip};
 use serde_json::{Value, json};
 use std::net::{TcpListener, TcpStream};
@@ -233,4 +234,63 @@ fn git_contexts_and_git_sources() {
     add("--keep-git-dir --checksum=abcdef0", "").fails(1, "--checksum=abcdef0: the commit is ");
     add(&format!("--keep-git-dir --checksum={first}"), "#v1").ok();
     assert!(unpacked(&room, "it").contains("r/.git/HEAD"));
+}
+
+/// Reference, "ADD": a file of mode 600 with the name from the URL and the time of Last-Modified.
+#[test]
+fn files_from_the_web() {
+    needs!(root, "tar", "gzip");
+    let room = Room::new();
+    room.write("t/x", "x");
+    room.write("t/Dockerfile", "FROM scratch\nCOPY x /\n");
+    room.sh("tar -C t -czf t.tgz .").ok();
+    let archive = std::fs::read(room.path("t.tgz")).unwrap();
+    let server = Liar::start(move |head, _| {
+        let time = [("Last-Modified", "Sun, 09 Sep 2001 01:46:40 GMT")];
+        match head.split(' ').nth(1).unwrap() {
+            "/d/hello?q=1" => reply("200 OK", &time, b"hello"),
+            "/t.tgz" => reply("200 OK", &time, &archive),
+            "/moved" => reply("302 Found", &[("Location", "d/hello?q=1")], b""),
+            "/round" => reply("302 Found", &[("Location", "/round")], b""),
+            "/file" => reply("302 Found", &[("Location", "file:///etc/passwd")], b""),
+            "/dockerfile" => reply("200 OK", &[], b"FROM scratch\nLABEL from=web\n"),
+            _ => reply("404 Not Found", &[], b"no"),
+        }
+    });
+    let at = |path: &str| format!("http://{}{path}", server.host());
+    let build = |line: &str| {
+        room.write("ctx/Dockerfile", format!("FROM scratch\n{line}\n"));
+        room.sh("dfile-build -q -t it ctx")
+    };
+    let sum = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    build(&format!("ADD --checksum={sum} {} /d/", at("/d/hello?q=1"))).ok();
+    assert_eq!(unpacked(&room, "it"), "d/hello");
+    assert_eq!(
+        room.sh("cat box/rootfs/d/hello; stat -c ' %a %u %Y' box/rootfs/d/hello").ok(),
+        "hello 600 0 1000000000"
+    );
+    build(&format!("ADD --chmod=644 --chown=9 {} /y", at("/moved"))).ok();
+    assert_eq!(unpacked(&room, "it"), "y");
+    assert_eq!(room.sh("cat box/rootfs/y; stat -c ' %a %u' box/rootfs/y").ok(), "hello 644 9");
+    for (flags, want) in [("", "a/t.tgz"), ("--unpack=true", "a/Dockerfile a/x")] {
+        build(&format!("ADD {flags} {} /a/", at("/t.tgz"))).ok();
+        assert_eq!(unpacked(&room, "it"), want);
+    }
+    for (line, part) in [
+        (
+            format!("ADD --checksum={} {} /d", sum.replace("b2ac", "b3ac"), at("/d/hello?q=1")),
+            "the content is sha256:2cf24dba",
+        ),
+        (format!("ADD {} /d", at("/none")), "404 Not Found"),
+        (format!("ADD {} /d", at("/round")), "more than 10 redirects"),
+        (format!("ADD {} /d", at("/file")), "no web address"),
+        (format!("ADD --checksum={sum} Dockerfile /d"), "is for sources from the network"),
+    ] {
+        build(&line).fails(1, part);
+    }
+    room.sh(&format!("dfile-build -q -t it {}", at("/t.tgz"))).ok();
+    assert_eq!(unpacked(&room, "it"), "x");
+    room.sh(&format!("dfile-build -q -t it {} && img-inspect it | grep -q web", at("/dockerfile"))).ok();
+    assert_eq!(room.sh(&format!("url-get -o got {} && cat got", at("/moved"))).ok().lines().last(), Some("hello"));
+    room.sh("url-get -o got file:///etc/passwd").fails(2, "want http:// or https://");
 }

@@ -204,7 +204,7 @@ fn who_depends_on_whom() {
     let tools = tools();
     for tool in &tools {
         let from = built_from(tool);
-        let speaks_http = matches!(tool.as_str(), "img-login" | "img-pull" | "img-push" | "img-search");
+        let speaks_http = matches!(tool.as_str(), "img-login" | "img-pull" | "img-push" | "img-search" | "url-get");
         assert_eq!(from.contains("rustls"), speaks_http, "{tool} and TLS");
         assert!(!from.contains("tokio"), "{tool} and tokio");
         assert_eq!(tools.iter().filter(|other| from.contains(*other)).count(), 1, "{tool} depends on another tool");

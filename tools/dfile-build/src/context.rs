@@ -5,7 +5,7 @@
 use crate::archive;
 use crate::git::{self, Repository};
 use crate::scratch::Scratch;
-use crate::siblings::Siblings;
+use crate::siblings::{self, Siblings};
 use crate::source::Root;
 use anyhow::{Context, bail};
 use dockerfile::Ignore;
@@ -23,6 +23,7 @@ use wire::Platform;
 pub enum Place {
     Directory(PathBuf),
     Stdin,
+    Url(String),
     Git(Repository),
 }
 
@@ -51,18 +52,16 @@ pub struct Opened {
 
 impl Place {
     /// What the operand of a build names.
-    pub fn of(text: &Path) -> anyhow::Result<Self> {
-        let Some(word) = text.to_str() else { return Ok(Self::Directory(text.to_owned())) };
-        if word == "-" {
-            return Ok(Self::Stdin);
+    pub fn of(text: &Path) -> Self {
+        match text.to_str() {
+            Some("-") => Self::Stdin,
+            Some(word) => match Repository::of(word) {
+                Some(repository) => Self::Git(repository),
+                None if word.starts_with("http://") || word.starts_with("https://") => Self::Url(word.to_owned()),
+                None => Self::Directory(text.to_owned()),
+            },
+            None => Self::Directory(text.to_owned()),
         }
-        if let Some(repository) = Repository::of(word) {
-            return Ok(Self::Git(repository));
-        }
-        if word.starts_with("http://") || word.starts_with("https://") {
-            bail!("{word}: a URL that is no git repository is not supported: curl -s {word} | dfile-build -");
-        }
-        Ok(Self::Directory(text.to_owned()))
     }
 }
 
@@ -83,7 +82,7 @@ impl FromStr for Named {
             };
             return Ok(Self::Layout { dir: dir.into(), image: image.map(Into::into) });
         }
-        match Place::of(Path::new(text))? {
+        match Place::of(Path::new(text)) {
             Place::Stdin => bail!("stdin is for the context itself"),
             place => Ok(Self::Place(place)),
         }
@@ -114,6 +113,10 @@ pub fn open(place: &Place, scratch: &Scratch, siblings: &Siblings) -> anyhow::Re
     match place {
         Place::Directory(path) => Ok(Opened { root: tree(path)?, dockerfile: None, made: None }),
         Place::Stdin => stream(std::io::stdin(), scratch).context("<stdin>"),
+        Place::Url(url) => {
+            let file = fetch(url, None, "context", scratch, siblings)?;
+            stream(File::open(&file)?, scratch).with_context(|| url.clone())
+        }
         Place::Git(repository) => {
             let dir = scratch.path()?;
             let commit = git::fetch(repository, &dir, false, siblings)?;
@@ -124,6 +127,26 @@ pub fn open(place: &Place, scratch: &Scratch, siblings: &Siblings) -> anyhow::Re
             Ok(Opened { root, dockerfile: None, made: Some(commit.time) })
         }
     }
+}
+
+/// A file from the web, in a directory of its own. The tool that speaks TLS is a sibling.
+pub fn fetch(
+    url: &str,
+    checksum: Option<&str>,
+    name: &str,
+    scratch: &Scratch,
+    siblings: &Siblings,
+) -> anyhow::Result<PathBuf> {
+    let dir = scratch.path()?;
+    fs::create_dir(&dir).with_context(|| dir.display().to_string())?;
+    let file = dir.join(name);
+    let mut get = siblings.command("url-get");
+    if let Some(checksum) = checksum {
+        get.arg("--checksum").arg(checksum);
+    }
+    let output = get.arg("--output").arg(&file).arg("--").arg(url).output().context("url-get: execve")?;
+    siblings::check("url-get", &output)?;
+    Ok(file)
 }
 
 /// A tar in any compression, else the Dockerfile itself.
@@ -204,6 +227,6 @@ mod tests {
             assert_eq!(text.parse::<Named>().unwrap(), want, "{text}");
         }
         assert!("-".parse::<Named>().is_err());
-        assert!(matches!(Place::of(Path::new("https://h/r.git#b:d")).unwrap(), Place::Git(_)));
+        assert!(matches!(Place::of(Path::new("https://h/r.git#b:d")), Place::Git(_)));
     }
 }

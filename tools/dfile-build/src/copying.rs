@@ -83,6 +83,10 @@ impl Builder<'_> {
                 sources.extend(self.repository(copy, &repository, &wanted)?);
                 continue;
             }
+            if copy.add && (name.starts_with("http://") || name.starts_with("https://")) {
+                sources.extend(self.download(copy, name, &wanted)?);
+                continue;
+            }
             if copy.checksum.is_some() {
                 bail!("ADD --checksum is for sources from the network, and {name} is none");
             }
@@ -110,6 +114,24 @@ impl Builder<'_> {
             entry.meta.mtime = Time::at(commit.time);
         }
         Ok(found.into_iter().map(|source| Taken { root: Arc::clone(&root), source, unpack: false }).collect())
+    }
+
+    /// A file from the web, as in docker: for its owner alone, with the time of Last-Modified, not unpacked unasked.
+    fn download(&self, copy: &Copy, url: &str, wanted: &Wanted) -> anyhow::Result<Vec<Taken>> {
+        let name = file_name(url);
+        let file = context::fetch(url, copy.checksum.as_deref(), &name, self.scratch, self.siblings)?;
+        let dir = file.parent().context("no directory")?;
+        let root = Arc::new(Root::open(dir, Ignore::default(), false)?);
+        let mut found = root.find(".", wanted)?;
+        // The file itself and not its directory.
+        for source in &mut found {
+            source.entries.retain(|entry| entry.kind == layer_tar::Kind::File);
+            source.name = name.clone().into();
+            source.entries.iter_mut().for_each(|entry| entry.meta.mode = 0o600);
+        }
+        found.retain(|source| !source.entries.is_empty());
+        let unpack = copy.unpack.unwrap_or(false);
+        Ok(found.into_iter().map(|source| Taken { root: Arc::clone(&root), source, unpack }).collect())
     }
 
     /// The layer of a copy that does not look at what is below it. It is kept as an image of its own, so that
@@ -187,6 +209,15 @@ impl Builder<'_> {
         let root = Arc::new(Root::open(&bundle.join("rootfs"), Ignore::default(), true)?);
         self.trees.insert(key, Arc::clone(&root));
         Ok(root)
+    }
+}
+
+/// The last part of a URL's path; BuildKit's word where there is none.
+fn file_name(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default().splitn(4, '/').nth(3).unwrap_or_default();
+    match path.trim_end_matches('/').rsplit('/').next() {
+        None | Some("" | "." | "..") => "__unnamed__".into(),
+        Some(name) => name.into(),
     }
 }
 

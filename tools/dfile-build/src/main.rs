@@ -114,7 +114,7 @@ struct Args {
     /// Where images, layers and the kept state of failed steps are, instead of $`DOCK_ROOT`
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
-    /// What COPY and ADD take from: a directory, a git URL, - for a tar or a lone Dockerfile on stdin
+    /// What COPY and ADD take from: a directory, a git URL, the URL of a tar or of a lone Dockerfile, or - for either on stdin
     context: PathBuf,
 }
 
@@ -134,7 +134,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
     let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
     let scratch = Scratch::new(&root);
     let mut siblings = Siblings::new(root, layout.clone(), source_date_epoch()?)?;
-    let place = Place::of(&args.context)?;
+    let place = Place::of(&args.context);
     if place == Place::Stdin && args.file.as_deref() == Some(Path::new("-")) {
         return Err(usage("can't use stdin for both build context and dockerfile"));
     }

@@ -129,24 +129,6 @@ impl State {
     }
 }
 
-/// What the language has and this builder has not yet is an error with its line, never skipped.
-fn refuse_unbuilt(instruction: &Instruction) -> anyhow::Result<()> {
-    let flags = match instruction {
-        Instruction::Copy(copy) => {
-            vec![("ADD of sources from the network", copy.add && copy.sources.iter().any(|word| is_remote(word)))]
-        }
-        _ => Vec::new(),
-    };
-    match flags.iter().find(|(_, asked)| *asked) {
-        Some((what, _)) => bail!("{what} is not supported yet"),
-        None => Ok(()),
-    }
-}
-
-fn is_remote(word: &str) -> bool {
-    (word.starts_with("http://") || word.starts_with("https://")) && crate::git::Repository::of(word).is_none()
-}
-
 impl<'a> Builder<'a> {
     #[expect(clippy::too_many_arguments, reason = "each is one fact about the build")]
     pub fn new(
@@ -302,7 +284,6 @@ impl<'a> Builder<'a> {
         let snapshot = state.clone();
         let lookup = |name: &str| snapshot.lookup(name);
         let instruction = step.instruction.expanded(self.graph.escape, &lookup)?;
-        refuse_unbuilt(&instruction)?;
         match &instruction {
             Instruction::Arg(list) => {
                 for (name, default) in list {
