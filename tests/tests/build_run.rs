@@ -307,3 +307,18 @@ fn the_state_of_a_failed_run_is_entered_with_its_mounts() {
     let found = room.sh(&inside);
     assert_eq!(found.stdout, "contextstage\ncached\nleft\n", "{enter}: {found:?}");
 }
+
+/// A directory that the command line names is copied, and stays where it is also when the step fails.
+#[test]
+fn a_named_directory_is_the_callers() {
+    needs!(root, "busybox");
+    let room = room();
+    room.write("named/f", "theirs");
+    fails(
+        &room,
+        "FROM base\nRUN --mount=from=n,target=/n cat /n/f; exit 5\n",
+        "--build-context n=named",
+        "exit code 5",
+    );
+    assert_eq!(room.sh("cat named/f").ok(), "theirs");
+}

@@ -2,6 +2,7 @@
 //! the layer. With `--link` the layer is made once, on nothing, and put on every base by its digest.
 
 use crate::below::Below;
+use crate::board::lock;
 use crate::cache::{self, Key};
 use crate::config::absolute;
 use crate::context::{self, Named};
@@ -184,13 +185,15 @@ impl Builder<'_> {
                 Ok(Found::Image(Box::new(image)))
             }
             Named::Place(place) => {
-                if let Some(root) = self.trees.get(name) {
+                let turn = self.shared.board.turn(&format!("context {name}"));
+                let _mine = lock(&turn);
+                if let Some(root) = lock(&self.shared.trees).get(name) {
                     return Ok(Found::Tree(Arc::clone(root)));
                 }
                 let opened = context::open(place, self.scratch, self.siblings).with_context(|| name.to_owned())?;
                 let ignore = opened.ignore(None)?;
                 let root = Arc::new(opened.root.ignoring(ignore));
-                self.trees.insert(name.to_owned(), Arc::clone(&root));
+                lock(&self.shared.trees).insert(name.to_owned(), Arc::clone(&root));
                 Ok(Found::Tree(root))
             }
         }
@@ -199,7 +202,9 @@ impl Builder<'_> {
     /// An image as a directory, made once a build.
     fn unpacked(&mut self, image: Descriptor) -> anyhow::Result<Arc<Root>> {
         let key = image.digest.to_string();
-        if let Some(root) = self.trees.get(&key) {
+        let turn = self.shared.board.turn(&key);
+        let _mine = lock(&turn);
+        if let Some(root) = lock(&self.shared.trees).get(&key) {
             return Ok(Arc::clone(root));
         }
         let bundle = self.scratch.path()?;
@@ -207,7 +212,7 @@ impl Builder<'_> {
         let mut command = self.siblings.on_layout("img-unpack");
         siblings::transform(command.arg("--flat").arg(&bundle), Some(&self.record(&state)?))?;
         let root = Arc::new(Root::open(&bundle.join("rootfs"), Ignore::default(), true)?);
-        self.trees.insert(key, Arc::clone(&root));
+        lock(&self.shared.trees).insert(key, Arc::clone(&root));
         Ok(root)
     }
 }

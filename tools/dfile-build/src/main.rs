@@ -16,6 +16,7 @@
 
 mod archive;
 mod below;
+mod board;
 mod cache;
 mod caches;
 mod check;
@@ -24,6 +25,7 @@ mod context;
 mod copy;
 mod copying;
 mod git;
+mod live;
 mod mounts;
 mod output;
 mod progress;
@@ -37,6 +39,7 @@ mod step;
 mod take;
 
 use anyhow::{Context, bail};
+use board::lock;
 use clap::Parser;
 use context::{Named, Opened, Place};
 use dockerfile::{Base, Graph, Ignore};
@@ -59,7 +62,6 @@ use wire::{Descriptor, Image, Platform, Record, Reference, exit};
 /// Build an image from a Dockerfile by running the other tools
 #[derive(Debug, Parser)]
 #[command(name = "dfile-build", version, about)]
-#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 struct Args {
     /// The Dockerfile, - for stdin [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "FILE")]
@@ -75,9 +77,8 @@ struct Args {
     target: Option<String>,
     #[command(flatten)]
     running: running::Options,
-    /// Run every step again
-    #[arg(long)]
-    no_cache: bool,
+    #[command(flatten)]
+    caching: cache::Options,
     /// A place that FROM and --from can name: a directory, a git URL, `docker-image://…` or `oci-layout://…`
     #[arg(long, value_name = "NAME=PLACE")]
     build_context: Vec<String>,
@@ -127,6 +128,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
     names_are_tags(&args.tag)?;
     let build_args = build_args(&args.build_arg)?;
     let running = Running::new(&args.running)?;
+    args.caching.check()?;
+    let elsewhere = args.caching.sources()?;
     let platform = platform_args(args.platform.as_ref());
     let labels = labels(&args.label)?;
     let contexts = contexts(&args.build_context)?;
@@ -177,7 +180,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
         &platform,
         &running,
         progress,
-        args.no_cache,
+        &args.caching,
+        &elsewhere,
         siblings.epoch,
         &scratch,
         &contexts,
@@ -187,6 +191,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
         builder.progress.note(&format!("note: # syntax={syntax} is not fetched: this program is the frontend"));
     }
     let image = builder.build(target, &labels)?;
+    args.caching.keep(&layout, &lock(&builder.shared.keys))?;
     note_unused(&builder, &graph);
     if let Some(summary) = check::summary(&findings) {
         builder.progress.words(&summary);
@@ -397,7 +402,8 @@ fn print_plan(graph: &Graph, needed: &[usize], target: usize, out: &mut Out) -> 
 }
 
 fn note_unused(builder: &step::Builder<'_>, graph: &Graph) {
-    let used = |name: &String| builder.used_args.contains(name) || graph.globals.contains_key(name);
+    let used_args = lock(&builder.shared.used_args);
+    let used = |name: &String| used_args.contains(name) || graph.globals.contains_key(name);
     let unused: Vec<&str> = builder.args.keys().filter(|name| !used(name)).map(String::as_str).collect();
     if !unused.is_empty() {
         builder.progress.note(&format!("warning: no ARG declares --build-arg {}", unused.join(", ")));

@@ -166,7 +166,10 @@ impl Builder<'_> {
             Source::Tree(tree) => tree,
             Source::Context | Source::Nowhere => &self.context,
         };
-        if let (Source::Tree(_), true) = (source, mount.read_only) {
+        // A directory that the command line named is the caller's, and copied as the context is.
+        let cache = self.siblings.root().join("cache").canonicalize();
+        let is_ours = cache.is_ok_and(|cache| root.path().starts_with(cache));
+        if let (Source::Tree(_), true, true) = (source, mount.read_only, is_ours) {
             let fd = root.open_at(&mount.source)?;
             made.trees.push(root.path().to_owned());
             return made.bind_open(fd, mount);

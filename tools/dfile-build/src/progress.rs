@@ -1,9 +1,16 @@
-//! What a build says on stderr, in BuildKit's plain form: `#5 [2/3] RUN …`, its output with the seconds since
-//! its start, `#5 CACHED` or `#5 DONE 0.3s`.
+//! What a build says on stderr: BuildKit's plain lines (`#5 [2/3] RUN …`, its output with the seconds since its
+//! start, `#5 CACHED` or `#5 DONE 0.3s`), its JSON, or on a terminal the steps that run now with their last lines.
 
+use crate::board::lock;
+use crate::live::Live;
+use crate::source::hex;
+use base64::Engine;
 use clap::ValueEnum;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::time::Instant;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::sync::{Arc, Mutex};
+use std::time::{Instant, SystemTime};
 
 /// The forms of `--progress`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -12,88 +19,196 @@ pub enum Form {
     Auto,
     /// One line after the other
     Plain,
+    /// The steps that run now, with their last lines
+    Tty,
     /// Nothing but errors, and the output of a step that fails
     Quiet,
+    /// One JSON object a line
+    Rawjson,
 }
 
-/// How much output of a quiet step is kept for the case that it fails.
+/// How much output of a step that nobody saw whole is kept for the case that it fails.
 const KEPT: usize = 256 * 1024;
 /// A line without an end is cut here.
 const LONGEST_LINE: u64 = 64 * 1024;
 
-/// Counts the steps and prints them.
-#[derive(Debug)]
+/// One stage's view of what is said: the step that it is at.
+#[derive(Debug, Clone)]
 pub struct Progress {
-    quiet: bool,
+    screen: Arc<Mutex<Screen>>,
     number: usize,
+    title: String,
     started: Instant,
+    since: SystemTime,
+}
+
+/// What all stages share.
+#[derive(Debug)]
+struct Screen {
+    form: Form,
+    steps: usize,
+    live: Live,
 }
 
 impl Progress {
     pub fn new(form: Form) -> Self {
-        Self { quiet: form == Form::Quiet, number: 0, started: Instant::now() }
+        let stderr = std::io::stderr();
+        let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        let form = match form {
+            Form::Auto if stderr.is_terminal() && !dumb => Form::Tty,
+            Form::Auto => Form::Plain,
+            // Without a terminal nothing can be drawn.
+            Form::Tty if !stderr.is_terminal() => Form::Plain,
+            form => form,
+        };
+        let colours = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let screen = Arc::new(Mutex::new(Screen { form, steps: 0, live: Live::new(colours) }));
+        if form == Form::Tty {
+            crate::live::tick({
+                let screen = Arc::downgrade(&screen);
+                move || screen.upgrade().map(|screen| lock(&screen).live.draw()).is_some()
+            });
+        }
+        Self { screen, number: 0, title: String::new(), started: Instant::now(), since: SystemTime::now() }
     }
 
     pub fn begin(&mut self, title: &str) {
-        self.number += 1;
+        let mut screen = lock(&self.screen);
+        screen.steps += 1;
+        self.number = screen.steps;
         self.started = Instant::now();
-        let title: String = title.lines().next().unwrap_or_default().chars().take(200).collect();
-        self.line(&format!("#{} {title}", self.number));
+        self.since = SystemTime::now();
+        self.title = title.lines().next().unwrap_or_default().chars().take(200).collect();
+        match screen.form {
+            Form::Tty => screen.live.begin(self.number, &self.title),
+            Form::Rawjson => self.vertex(json!({})),
+            Form::Plain | Form::Auto => line(&format!("#{} {}", self.number, self.title)),
+            Form::Quiet => {}
+        }
     }
 
     pub fn cached(&self) {
-        self.line(&format!("#{} CACHED\n", self.number));
+        self.ended("CACHED\n", "CACHED", json!({"completed": time(SystemTime::now()), "cached": true}));
     }
 
     pub fn done(&self) {
-        self.line(&format!("#{} DONE {:.1}s\n", self.number, self.started.elapsed().as_secs_f64()));
+        let words = format!("DONE {:.1}s", self.started.elapsed().as_secs_f64());
+        self.ended(&format!("{words}\n"), &words, json!({"completed": time(SystemTime::now())}));
     }
 
     pub fn failed(&self, message: &str) {
-        self.line(&format!("#{} ERROR: {message}\n", self.number));
+        let members = json!({"completed": time(SystemTime::now()), "error": message});
+        self.ended(&format!("ERROR: {message}\n"), "ERROR", members);
+    }
+
+    fn ended(&self, plain: &str, word: &str, members: Value) {
+        let mut screen = lock(&self.screen);
+        match screen.form {
+            Form::Tty => screen.live.end(self.number, word),
+            Form::Rawjson => self.vertex(members),
+            Form::Plain | Form::Auto => line(&format!("#{} {plain}", self.number)),
+            Form::Quiet => {}
+        }
     }
 
     pub fn note(&self, text: &str) {
-        self.line(&format!("#{} {text}", self.number));
+        let mut screen = lock(&self.screen);
+        match screen.form {
+            Form::Tty => screen.live.words(text),
+            Form::Rawjson => self.vertex_warning(text),
+            Form::Plain | Form::Auto => line(&format!("#{} {text}", self.number)),
+            Form::Quiet => {}
+        }
     }
 
     /// Text that belongs to no step.
     pub fn words(&self, text: &str) {
-        self.line(text);
-    }
-
-    fn line(&self, text: &str) {
-        if !self.quiet {
-            print(text.as_bytes());
-            print(b"\n");
+        let mut screen = lock(&self.screen);
+        match screen.form {
+            Form::Tty => screen.live.words(text),
+            Form::Rawjson => self.vertex_warning(text),
+            Form::Plain | Form::Auto => line(text),
+            Form::Quiet => {}
         }
     }
 
-    /// Passes a step's output on as it comes. When nothing is shown, the end of it is kept and returned.
+    /// Passes a step's output on as it comes. Where it is not shown whole, the end of it is kept and returned.
     pub fn copy(&self, from: impl Read) -> Vec<u8> {
         let mut from = BufReader::new(from);
         let mut kept = Vec::new();
-        let mut line = Vec::new();
+        let mut bytes = Vec::new();
         loop {
-            line.clear();
-            match from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
+            bytes.clear();
+            match from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes) {
                 Ok(0) | Err(_) => return kept,
                 Ok(_) => {}
             }
-            if self.quiet {
-                kept.extend_from_slice(&line);
+            let mut screen = lock(&self.screen);
+            let form = screen.form;
+            if matches!(form, Form::Quiet | Form::Tty) {
+                kept.extend_from_slice(&bytes);
                 if kept.len() > 2 * KEPT {
                     kept.drain(..kept.len() - KEPT);
                 }
-                continue;
             }
-            if !line.ends_with(b"\n") {
-                line.push(b'\n');
+            match form {
+                Form::Quiet => {}
+                Form::Tty => screen.live.output(self.number, &String::from_utf8_lossy(&bytes)),
+                Form::Rawjson => {
+                    let log = json!({"vertex": self.digest(), "stream": 1, "data": base64(&bytes), "timestamp": time(SystemTime::now())});
+                    line(&json!({"logs": [log]}).to_string());
+                }
+                Form::Plain | Form::Auto => {
+                    if !bytes.ends_with(b"\n") {
+                        bytes.push(b'\n');
+                    }
+                    let head = format!("#{} {:.3} ", self.number, self.started.elapsed().as_secs_f64());
+                    print(&[head.as_bytes(), &bytes].concat());
+                }
             }
-            let head = format!("#{} {:.3} ", self.number, self.started.elapsed().as_secs_f64());
-            print(&[head.as_bytes(), &line].concat());
         }
     }
+
+    /// The output of a step that failed, where [`copy`](Self::copy) has kept it.
+    pub fn show(&self, kept: &[u8]) {
+        let mut screen = lock(&self.screen);
+        if screen.form == Form::Tty {
+            screen.live.words(String::from_utf8_lossy(kept).trim_end());
+        } else {
+            print(kept);
+        }
+    }
+
+    /// BuildKit's `SolveStatus`.
+    fn vertex(&self, members: Value) {
+        let mut vertex = json!({"digest": self.digest(), "name": self.title, "started": time(self.since)});
+        if let (Some(vertex), Value::Object(members)) = (vertex.as_object_mut(), members) {
+            vertex.extend(members);
+        }
+        line(&json!({"vertexes": [vertex]}).to_string());
+    }
+
+    fn vertex_warning(&self, text: &str) {
+        line(
+            &json!({"warnings": [{"vertex": self.digest(), "level": 1, "short": base64(text.as_bytes())}]}).to_string(),
+        );
+    }
+
+    fn digest(&self) -> String {
+        format!("sha256:{}", hex(&Sha256::digest(format!("{} {}", self.number, self.title).as_bytes())))
+    }
+}
+
+fn time(at: SystemTime) -> String {
+    jiff::Timestamp::try_from(at).map_or_else(|_| String::new(), |at| at.to_string())
+}
+
+fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+fn line(text: &str) {
+    print(format!("{text}\n").as_bytes());
 }
 
 /// A lost line on stderr has nowhere to be reported.

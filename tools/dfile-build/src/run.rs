@@ -5,8 +5,8 @@
 //! layer-diff --layout L <box/bundle.json | img-append --base IMAGE --layers-from -
 //! ```
 
+use crate::board::lock;
 use crate::mounts::Made;
-use crate::progress;
 use crate::siblings;
 use crate::step::{Builder, State};
 use anyhow::{Context, bail};
@@ -32,6 +32,8 @@ impl Builder<'_> {
         let (planned, mounts) = self.plan_mounts(state, run, stage)?;
         let insecure = run.security == Security::Insecure;
         let key = self.key(state, &json!(["run", argv, run.script, args, mounts, insecure]));
+        let turn = self.shared.board.turn(key.as_str());
+        let _mine = lock(&turn);
         if self.take_cached(state, &key) {
             return Ok(());
         }
@@ -100,12 +102,15 @@ impl Builder<'_> {
         let mut child = command.spawn().context("ctr-spawn: execve")?;
         // The pipe ends when nobody writes any more, so our own ends go.
         drop(command);
+        self.shared.board.watch(self.number, child.id());
         let kept = self.progress.copy(reader);
         let status = child.wait()?;
+        self.shared.board.forget(self.number);
         if status.success() {
             return Ok(());
         }
-        progress::print(&kept);
+        self.shared.board.go_on()?;
+        self.progress.show(&kept);
         made.keep(workshop)?;
         workshop.keep();
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));

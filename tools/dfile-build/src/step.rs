@@ -2,6 +2,7 @@
 //! makes an image with one more layer; what only changes the configuration waits for the next layer or the end.
 
 use crate::below::{Below, Kind as Place};
+use crate::board::{Board, Cancelled, lock};
 use crate::cache::{self, Key};
 use crate::config::Config;
 use crate::context::Named;
@@ -21,9 +22,11 @@ use layer_tar::{Meta, Time};
 use oci_layout::Layout;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use wire::{Descriptor, Image, Platform, Record};
 
 /// Arguments that RUN sees without an ARG, and that change neither cache nor history.
@@ -53,18 +56,33 @@ pub struct Builder<'a> {
     pub platform_args: &'a BTreeMap<String, String>,
     pub running: &'a Running,
     pub progress: Progress,
-    pub no_cache: bool,
+    pub caching: &'a cache::Options,
+    /// Caches that are kept elsewhere.
+    pub elsewhere: &'a [Layout],
     /// `SOURCE_DATE_EPOCH`
     pub latest: Option<i64>,
-    built: Vec<Option<State>>,
+    pub shared: Arc<Shared>,
+    /// Of the stage.
+    pub no_cache: bool,
+    pub number: usize,
     below: Below,
-    pub trees: HashMap<String, Arc<Root>>,
     pub scratch: &'a Scratch,
     /// `--build-context`
     pub contexts: &'a BTreeMap<String, Named>,
     /// `--platform`
     pub platform: Option<Platform>,
-    pub used_args: BTreeSet<String>,
+}
+
+/// What the stages share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    pub board: Board,
+    pub trees: Mutex<HashMap<String, Arc<Root>>>,
+    pub used_args: Mutex<BTreeSet<String>>,
+    /// Names that were pulled anew.
+    pulled: Mutex<BTreeSet<String>>,
+    /// Cache keys of this build.
+    pub keys: Mutex<BTreeSet<String>>,
 }
 
 /// Where a stage stands.
@@ -140,14 +158,13 @@ impl<'a> Builder<'a> {
         platform_args: &'a BTreeMap<String, String>,
         running: &'a Running,
         progress: Progress,
-        no_cache: bool,
+        caching: &'a cache::Options,
+        elsewhere: &'a [Layout],
         latest: Option<i64>,
         scratch: &'a Scratch,
         contexts: &'a BTreeMap<String, Named>,
         platform: Option<Platform>,
     ) -> Self {
-        let built = graph.stages.iter().map(|_| None).collect();
-        let (trees, used_args) = (HashMap::new(), BTreeSet::new());
         Self {
             graph,
             siblings,
@@ -157,11 +174,12 @@ impl<'a> Builder<'a> {
             platform_args,
             running,
             progress,
-            no_cache,
+            caching,
+            elsewhere,
             latest,
-            built,
-            trees,
-            used_args,
+            shared: Arc::default(),
+            no_cache: caching.no_cache,
+            number: 0,
             below: Below::default(),
             scratch,
             contexts,
@@ -169,18 +187,65 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// The same for one stage.
+    fn of_stage(&self, index: usize) -> Self {
+        Self {
+            context: Arc::clone(&self.context),
+            progress: self.progress.clone(),
+            shared: Arc::clone(&self.shared),
+            no_cache: self.caching.is_off(self.graph.stages[index].name.as_deref(), index),
+            number: index,
+            below: Below::default(),
+            platform: self.platform.clone(),
+            ..*self
+        }
+    }
+
     /// Builds the stages that the target needs; the answer is the target's image.
     pub fn build(&mut self, target: usize, labels: &[(String, String)]) -> anyhow::Result<Descriptor> {
-        for index in self.graph.needed(target)? {
-            let mut state = self.stage(index)?;
-            if index == target && !labels.is_empty() {
-                // As in BuildKit, without a line in the history.
-                state.config.apply(&Instruction::Label(labels.to_vec()))?;
-                state.stale = true;
-            }
-            self.built[index] = Some(state);
+        match &self.graph.needed(target)?[..] {
+            [only] => self.of_stage(*only).whole(*only)?,
+            several => self.side_by_side(several)?,
+        }
+        if !labels.is_empty() {
+            // As in BuildKit, without a line in the history.
+            let mut state = self.shared.board.wait(target)?;
+            state.config.apply(&Instruction::Label(labels.to_vec()))?;
+            state.stale = true;
+            self.shared.board.put(target, state);
         }
         self.image_of(target)
+    }
+
+    /// A thread for each stage; of the errors the one that came first.
+    fn side_by_side(&self, stages: &[usize]) -> anyhow::Result<()> {
+        let results: Vec<_> = thread::scope(|scope| {
+            let start = |index: &usize| {
+                let (mut builder, index) = (self.of_stage(*index), *index);
+                scope.spawn(move || builder.whole(index))
+            };
+            let threads: Vec<_> = stages.iter().map(start).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        let mut errors: Vec<anyhow::Error> = results.into_iter().filter_map(Result::err).collect();
+        errors.sort_by_key(anyhow::Error::is::<Cancelled>);
+        match errors.into_iter().next() {
+            Some(first) => Err(first),
+            None => Ok(()),
+        }
+    }
+
+    fn whole(&mut self, index: usize) -> anyhow::Result<()> {
+        match self.stage(index) {
+            Ok(state) => {
+                self.shared.board.put(index, state);
+                Ok(())
+            }
+            Err(error) => {
+                self.shared.board.fail();
+                Err(error)
+            }
+        }
     }
 
     fn stage(&mut self, index: usize) -> anyhow::Result<State> {
@@ -204,7 +269,11 @@ impl<'a> Builder<'a> {
                 number += 1;
                 self.progress.begin(&format!("[{name}{number}/{}] {}", total.max(number), step.original));
             }
+            self.shared.board.go_on()?;
             if let Err(error) = self.step(&mut state, step, index) {
+                if error.is::<Cancelled>() {
+                    return Err(error);
+                }
                 self.progress.failed(&format!("{error:#}"));
                 return at(Err(error), &graph.file, step.line);
             }
@@ -226,11 +295,11 @@ impl<'a> Builder<'a> {
         match base {
             Base::Scratch => self.progress.cached(),
             Base::Stage(earlier) => {
-                state = self.built[*earlier].clone().context("the stage is not built")?;
+                state = self.shared.board.wait(*earlier)?;
                 self.progress.cached();
             }
             Base::Image(name) => {
-                let was_there = self.layout.find(name).is_ok();
+                let was_there = !self.caching.pull && self.layout.find(name).is_ok();
                 let image = self.base_image(name, state.platform.as_ref())?;
                 if was_there {
                     self.progress.cached();
@@ -253,8 +322,14 @@ impl<'a> Builder<'a> {
 
     /// From the store when it is there, else pulled.
     pub fn base_image(&self, name: &str, platform: Option<&Platform>) -> anyhow::Result<oci_layout::OpenImage> {
+        let what = format!("{name} {}", platform.map(ToString::to_string).unwrap_or_default());
+        let turn = self.shared.board.turn(&what);
+        let _mine = lock(&turn);
+        let is_new = lock(&self.shared.pulled).contains(&what);
         let stored = self.layout.find(name).and_then(|found| self.layout.open_image(&found, platform));
-        if let Ok(image) = stored {
+        if let Ok(image) = stored
+            && (is_new || !self.caching.pull)
+        {
             return Ok(image);
         }
         let mut command = self.siblings.on_layout("img-pull");
@@ -264,6 +339,7 @@ impl<'a> Builder<'a> {
         let Record::Image(image) = siblings::transform(command.arg("--").arg(name), None)? else {
             bail!("img-pull: not an image record");
         };
+        lock(&self.shared.pulled).insert(what);
         Ok(self.layout.open_image(&image.descriptor, platform)?)
     }
 
@@ -306,7 +382,7 @@ impl<'a> Builder<'a> {
     fn arg(&mut self, state: &mut State, name: &str, default: Option<&String>) {
         let given = self.args.get(name);
         if given.is_some() {
-            self.used_args.insert(name.into());
+            lock(&self.shared.used_args).insert(name.into());
         }
         let value = given
             .or(default)
@@ -326,13 +402,13 @@ impl<'a> Builder<'a> {
     /// Build arguments that RUN sees although nobody declared them.
     pub fn proxies(&mut self) -> Vec<(String, String)> {
         let found: Vec<_> = self.args.iter().filter(|(name, _)| PROXIES.contains(&name.as_str())).collect();
-        self.used_args.extend(found.iter().map(|(name, _)| (*name).clone()));
+        lock(&self.shared.used_args).extend(found.iter().map(|(name, _)| (*name).clone()));
         found.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
     /// The key of a step: everything before it, and `inputs`.
     pub fn key(&self, state: &State, inputs: &Value) -> Key {
-        Key::of(&json!({
+        let key = Key::of(&json!({
             "parent": state.parent(),
             "config": state.config.members,
             "author": state.config.author,
@@ -340,7 +416,14 @@ impl<'a> Builder<'a> {
             "platform": state.platform.clone().unwrap_or_else(Platform::host).to_string(),
             "epoch": self.latest,
             "step": inputs,
-        }))
+        }));
+        lock(&self.shared.keys).insert(key.as_str().into());
+        key
+    }
+
+    /// The image of a key, ours or from elsewhere.
+    fn find(&self, key: &Key) -> Option<Descriptor> {
+        cache::find(self.layout, key).or_else(|| cache::find_elsewhere(self.layout, self.elsewhere, key).ok())
     }
 
     /// Takes the step from the cache when it can.
@@ -348,7 +431,7 @@ impl<'a> Builder<'a> {
         if self.no_cache {
             return false;
         }
-        let Some(image) = cache::find(self.layout, key) else { return false };
+        let Some(image) = self.find(key) else { return false };
         state.image = Some(image);
         state.pending.clear();
         self.progress.cached();
@@ -381,11 +464,13 @@ impl<'a> Builder<'a> {
 
     /// The image of a built stage: what is pending becomes one more image, without a layer.
     pub fn image_of(&mut self, stage: usize) -> anyhow::Result<Descriptor> {
-        let mut state = self.built[stage].clone().context("the stage is not built")?;
+        let turn = self.shared.board.turn(&format!("stage {stage}"));
+        let _mine = lock(&turn);
+        let mut state = self.shared.board.wait(stage)?;
         let changed = state.stale || !state.pending.is_empty() || state.image.is_none();
         if changed {
             let key = self.key(&state, &json!("end"));
-            let found = if self.no_cache { None } else { cache::find(self.layout, &key) };
+            let found = if self.no_cache { None } else { self.find(&key) };
             if let Some(image) = found {
                 state.image = Some(image);
             } else {
@@ -394,7 +479,7 @@ impl<'a> Builder<'a> {
             }
             state.pending.clear();
             state.stale = false;
-            self.built[stage] = Some(state.clone());
+            self.shared.board.put(stage, state.clone());
         }
         state.image.context("no image")
     }
@@ -428,7 +513,7 @@ impl<'a> Builder<'a> {
         let key = self.key(state, &json!(["workdir", path]));
         let parent = state.image.clone();
         if !self.no_cache
-            && let Some(image) = cache::find(self.layout, &key)
+            && let Some(image) = self.find(&key)
         {
             self.progress.cached();
             // The parent itself: the directory was there.

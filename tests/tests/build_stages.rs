@@ -1,0 +1,188 @@
+//! dfile-build: stages side by side, the cache and where else it may be kept, and what is said meanwhile.
+
+use dock_tests::{Room, needs};
+use serde_json::Value;
+
+/// A context `ctx`, and an image `base` with busybox.
+fn room() -> Room {
+    let room = Room::new();
+    room.sh("mkdir ctx b && cp $(command -v busybox) b/busybox").ok();
+    room.write(
+        "base/Dockerfile",
+        "FROM scratch\nCOPY busybox /bin/\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\nENV PATH=/bin\n",
+    );
+    room.sh("dfile-build -q -f base/Dockerfile -t base b").ok();
+    room
+}
+
+#[track_caller]
+fn build(room: &Room, dockerfile: &str, options: &str) -> String {
+    room.write("ctx/Dockerfile", dockerfile);
+    let ran = room.sh(&format!("dfile-build -t it {options} ctx"));
+    assert_eq!(ran.code, 0, "{ran:?}");
+    ran.stderr
+}
+
+/// Each of two stages waits for a file of the other, in a cache that both see: one after the other they never end.
+#[test]
+fn independent_stages_run_at_the_same_time() {
+    needs!(root, "busybox");
+    let room = room();
+    let meet = |own: &str, other: &str| {
+        format!(
+            "RUN --mount=type=cache,id=m,target=/m touch /m/{own}; for i in $(seq 100); do [ -e /m/{other} ] && exit 0; sleep 0.1; done; exit 9"
+        )
+    };
+    let text = format!(
+        "FROM base AS one\n{}\nRUN echo 1 >/f\nFROM base AS two\n{}\nRUN echo 2 >/f\nFROM base\nCOPY --from=one /f /1\nCOPY --from=two /f /2\n",
+        meet("a", "b"),
+        meet("b", "a")
+    );
+    let out = build(&room, &text, "");
+    assert!(out.contains("[one 2/3] RUN") && out.contains("[two 2/3] RUN"), "{out}");
+    room.sh("img-fsck && img-unpack --flat it box").ok();
+    assert_eq!(room.sh("cat box/rootfs/1 box/rootfs/2").ok(), "1\n2");
+    assert_eq!(build(&room, &text, "").matches("DONE").count(), 0);
+    // What two stages have in common is made once.
+    let twins = "FROM base AS a\nRUN --mount=type=cache,id=n,target=/n echo x >>/n/log\nFROM base AS b\nRUN --mount=type=cache,id=n,target=/n echo x >>/n/log\nFROM scratch\nCOPY --from=a /bin /a\nCOPY --from=b /bin /b\n";
+    build(&room, twins, "");
+    assert_eq!(room.sh("cat root/cache/mounts/n/log").ok(), "x");
+}
+
+#[test]
+fn a_stage_that_fails_ends_the_others() {
+    needs!(root, "busybox");
+    let room = room();
+    room.write(
+        "ctx/Dockerfile",
+        "FROM base AS slow\nRUN --mount=type=cache,id=m,target=/m touch /m/up; sleep 300\n\
+         FROM base AS bad\nRUN --mount=type=cache,id=m,target=/m while ! [ -e /m/up ]; do sleep 0.1; done; echo why; exit 7\n\
+         FROM scratch\nCOPY --from=slow /bin /a\nCOPY --from=bad /bin /b\n",
+    );
+    let ran = room.sh("timeout 60 dfile-build -q -t never ctx");
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.starts_with("why\ndfile-build: Dockerfile:4: RUN"), "{ran:?}");
+    assert!(ran.stderr.contains("exit code 7"), "{ran:?}");
+    assert_eq!(ran.stderr.lines().count(), 3, "only the first failure is told: {ran:?}");
+    assert_eq!(room.sh("ls root/cache/failed | wc -l").ok(), "1");
+    room.sh("img-fsck").ok();
+}
+
+#[test]
+fn which_stages_go_without_the_cache() {
+    needs!(root, "busybox");
+    let room = room();
+    let text = "FROM base AS one\nRUN echo >/1\nFROM base AS two\nRUN echo >/2\nFROM scratch\nCOPY --from=one /1 /\nCOPY --from=two /2 /\n";
+    build(&room, text, "");
+    let again = |room: &Room, filter: &str| {
+        let out = build(room, text, filter);
+        let number = |line: &str| line.split(' ').next().unwrap_or_default().to_owned();
+        let done: Vec<String> = out.lines().filter(|line| line.contains(" DONE ")).map(number).collect();
+        let mut titles: Vec<String> = out
+            .lines()
+            .filter(|line| line.contains("] ") && done.contains(&number(line)))
+            .map(|line| line.split(['[', ' ']).nth(2).unwrap_or_default().to_owned())
+            .collect();
+        titles.sort();
+        titles.join(" ")
+    };
+    assert_eq!(again(&room, "--no-cache-filter one"), "one");
+    assert_eq!(again(&room, "--no-cache-filter one,two"), "one two");
+    assert_eq!(again(&room, ""), "");
+}
+
+#[test]
+fn a_cache_that_is_kept_elsewhere() {
+    needs!(root, "busybox");
+    let room = room();
+    let text = "FROM base AS one\nRUN date +%N >/1\nFROM base\nCOPY --from=one /1 /\nWORKDIR /w\nRUN date +%N >/2\n";
+    build(&room, text, "--cache-to type=local,dest=kept");
+    let digest = room.sh("img-inspect --format '{{.Id}}' it").ok();
+    room.sh("img-fsck kept").ok();
+    let moved = |room: &Room| {
+        room.sh("rm -rf old; mv root old; dfile-build -q -f base/Dockerfile -t other b >/dev/null; img-save -o base.tar --layout old/images base && img-load -i base.tar").ok();
+    };
+    moved(&room);
+    let out = build(&room, text, "--cache-from type=local,src=kept --cache-from type=local,src=gone");
+    assert_eq!(out.matches("DONE").count(), 0, "{out}");
+    assert_eq!(room.sh("img-inspect --format '{{.Id}}' it").ok(), digest);
+    room.sh("img-fsck").ok();
+    // Of what was tampered with nothing is used, and nothing stays.
+    moved(&room);
+    room.sh("for f in kept/blobs/sha256/*; do head -c 2 $f | od -An -tx1 | grep -q '1f 8b' && printf '\\1' | dd of=$f bs=1 seek=20 conv=notrunc status=none; done; true").ok();
+    let out = build(&room, text, "--cache-from type=local,src=kept");
+    assert!(out.matches("DONE").count() >= 3, "{out}");
+    room.sh("img-fsck").ok();
+    room.sh("dfile-build --cache-to type=gha ctx").fails(2, "type=gha is not supported");
+}
+
+#[test]
+fn pull_asks_the_registry_again() {
+    needs!(root, "busybox");
+    let room = room();
+    room.write("ctx/Dockerfile", "FROM localhost:1/none/base\nRUN true\n");
+    room.sh("img-tag base localhost:1/none/base").ok();
+    room.sh("dfile-build -q ctx").ok();
+    room.sh("DOCK_REGISTRY_TIMEOUT=2 dfile-build -q --pull ctx").fails(1, "localhost:1");
+}
+
+#[test]
+fn progress_as_buildkits_json() {
+    needs!(root, "busybox");
+    let room = room();
+    room.write("ctx/Dockerfile", "FROM base\nRUN echo hello\nRUN exit 3\n");
+    let ran = room.sh("dfile-build --progress rawjson ctx");
+    let objects: Vec<Value> = ran
+        .stderr
+        .lines()
+        .take_while(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let vertexes: Vec<&Value> = objects.iter().filter_map(|object| object["vertexes"].get(0)).collect();
+    let of = |name: &str| {
+        vertexes.iter().filter(|v| v["name"].as_str().unwrap().contains(name)).copied().collect::<Vec<_>>()
+    };
+    assert_eq!(of("FROM base")[1]["cached"], true);
+    let run = of("RUN echo hello");
+    assert!(run[0]["completed"].is_null() && run[1]["completed"].is_string(), "{run:?}");
+    assert_eq!(run[0]["digest"], run[1]["digest"]);
+    let log = objects.iter().find_map(|object| object["logs"].get(0)).unwrap();
+    assert_eq!((&log["vertex"], &log["data"]), (&run[0]["digest"], &"aGVsbG8K".into()));
+    assert!(of("RUN exit 3")[1]["error"].as_str().unwrap().contains("exit code 3"));
+}
+
+/// On a terminal: what is finished stays, what runs is drawn again, and colours are the caller's choice.
+#[test]
+fn the_live_view_of_a_terminal() {
+    needs!(root, "busybox", "script");
+    let room = room();
+    room.write(
+        "ctx/Dockerfile",
+        "FROM base\nRUN echo passing; sleep 0.5; printf '\\033[2Jevil'\nRUN echo reason; exit 3\n",
+    );
+    let ran = room.sh("TERM=xterm script -qec 'dfile-build ctx' /dev/null </dev/null");
+    assert!(ran.stdout.contains("=> [2/3] RUN echo passing") && ran.stdout.contains("=> => passing"), "{ran:?}");
+    assert!(ran.stdout.contains("\x1b[J") && ran.stdout.contains("\x1b[34m=> [2/3]"), "{ran:?}");
+    assert!(!ran.stdout.contains("\x1b[2J"), "what a step prints does not steer the terminal: {ran:?}");
+    assert!(ran.stdout.contains("reason") && ran.stdout.contains("enter it with"), "{ran:?}");
+    let plain = room.sh("NO_COLOR=1 TERM=xterm script -qec 'dfile-build ctx' /dev/null </dev/null");
+    assert!(!plain.stdout.contains("\x1b[34m") && plain.stdout.contains("=> [2/3]"), "{plain:?}");
+    let dumb = room.sh("TERM=dumb script -qec 'dfile-build ctx' /dev/null </dev/null");
+    assert!(!dumb.stdout.contains('\x1b') && dumb.stdout.contains("#2 [2/3]"), "{dumb:?}");
+}
+
+/// A full disk: an error, no name, a store that is whole.
+#[test]
+fn a_full_disk_leaves_a_clean_store() {
+    needs!(root, "busybox", "unshare");
+    let room = room();
+    room.write(
+        "ctx/Dockerfile",
+        "FROM base\nRUN echo 1 >/1\nRUN dd if=/dev/urandom of=/big bs=1M count=64 2>/dev/null || true\n",
+    );
+    let script = "mkdir small && unshare -m sh -c 'mount -t tmpfs -o size=24m tmpfs small && cp -a root/. small && export DOCK_ROOT=$PWD/small
+         dfile-build -q -t it ctx; echo code $?; img-fsck && echo clean; img-ls --format json | grep -c :it: ; rm -rf small/cache/failed; dfile-build -q -t fine - </dev/null 2>/dev/null; img-fsck && echo again'";
+    let ran = room.sh(script);
+    assert!(ran.stdout.contains("code 1\n"), "{ran:?}");
+    assert!(ran.stdout.contains("clean\n0\n") && ran.stdout.contains("again"), "{ran:?}");
+}
