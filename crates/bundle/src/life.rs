@@ -224,7 +224,9 @@ pub(crate) fn open_process(pid: i32, lives: impl Fn() -> bool) -> Result<Option<
 /// When a process started, in clock ticks since boot; `None` when there is no such process, or only its
 /// zombie. The command's name, in parentheses, can hold anything: what counts stands after the last one.
 pub fn start_time(pid: i32) -> Option<u64> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    // Files of procfs tell no size: room for all of it is one read.
+    let mut stat = Vec::with_capacity(1024);
+    File::open(format!("/proc/{pid}/stat")).ok()?.read_to_end(&mut stat).ok()?;
     let stat = String::from_utf8_lossy(&stat);
     let mut fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace();
     if matches!(fields.next()?, "Z" | "X") {
