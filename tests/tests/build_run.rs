@@ -151,6 +151,9 @@ fn a_cache_mount_is_a_plain_directory() {
     assert!(out.contains(" seed\n") && out.contains("own 3"), "{out}");
     let out = build(&room, seeded, "--no-cache");
     assert!(out.contains(" more\n"), "it is filled only once: {out}");
+    room.sh("rm root/cache/mounts/seeded/f").ok();
+    let out = build(&room, seeded, "--no-cache");
+    assert!(out.contains(" seed\n") && !out.contains(" more\n"), "an empty one is filled again: {out}");
 }
 
 /// Two builds at the same time, with the three ways to share.

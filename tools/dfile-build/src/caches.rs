@@ -64,7 +64,9 @@ fn made(all: &Path, name: &str) -> anyhow::Result<(PathBuf, bool)> {
             if !fs::symlink_metadata(&path)?.is_dir() {
                 bail!("{}: is not a directory", path.display());
             }
-            Ok((path, false))
+            // Empty: also of a build that was killed before it put anything in.
+            let is_new = fs::read_dir(&path)?.next().is_none();
+            Ok((path, is_new))
         }
         Err(error) => Err(error).with_context(|| format!("{}: mkdir", path.display())),
     }
@@ -89,7 +91,14 @@ fn file_name(id: &str) -> String {
 
 /// Fills a new cache: all of it, or nothing.
 pub fn seed(path: &Path, fill: impl FnOnce(&Path) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let temporary = tempfile::Builder::new().prefix(".seed-").tempdir_in(path.parent().unwrap_or(path))?;
+    let all = path.parent().unwrap_or(path);
+    let door = File::open(all).with_context(|| format!("{}: open", all.display()))?;
+    rustix::fs::flock(&door, FlockOperation::LockExclusive).with_context(|| format!("{}: flock", all.display()))?;
+    if fs::read_dir(path)?.next().is_some() {
+        // Another build was faster.
+        return Ok(());
+    }
+    let temporary = tempfile::Builder::new().prefix(".seed-").tempdir_in(all)?;
     let seeded = temporary.path().join("seed");
     fill(&seeded)?;
     if !seeded.is_dir() {
