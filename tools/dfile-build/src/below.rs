@@ -25,6 +25,8 @@ pub struct Below {
     /// The layers that are in here.
     known: Vec<Digest>,
     entries: usize,
+    /// passwd or group was just written, and nobody kept what is in it.
+    unread: bool,
     pub passwd: Option<Vec<u8>>,
     pub group: Option<Vec<u8>>,
 }
@@ -65,6 +67,11 @@ impl Below {
 
     /// The layer that was just written with [`put`](Self::put) is the topmost of this image.
     pub fn written(&mut self, image: &OpenImage) {
+        if self.unread {
+            // Read from the layers when it is asked for again.
+            *self = Self::default();
+            return;
+        }
         self.known = image.manifest.layers.iter().map(|layer| layer.digest.clone()).collect();
         self.layer += 1;
     }
@@ -96,6 +103,7 @@ impl Below {
                 self.put(&path, Kind::Directory)?;
             } else {
                 self.put(&path, Kind::Other)?;
+                self.unread = false;
                 let kept = match path.as_os_str().as_bytes() {
                     b"etc/passwd" => Some(&mut self.passwd),
                     b"etc/group" => Some(&mut self.group),
@@ -124,6 +132,7 @@ impl Below {
 
     /// Enters what is written now, so that the next step sees it. A directory keeps what it has.
     pub fn put(&mut self, path: &Path, kind: Kind) -> anyhow::Result<()> {
+        self.unread |= matches!(path.as_os_str().as_bytes(), b"etc/passwd" | b"etc/group");
         match kind {
             Kind::Directory => self.insert(path, Node::Directory(Directory::new())),
             Kind::Link | Kind::Other => self.insert(path, Node::Other),
