@@ -130,6 +130,23 @@ fn the_process_is_in_the_container() {
 }
 
 #[test]
+fn the_clocks_are_the_containers_and_a_label_that_cannot_be_set_is_refused() {
+    needs!(root, "busybox");
+    let web = Web::start_with("", |config| {
+        config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "time" }));
+        config["linux"]["timeOffsets"] = json!({ "boottime": { "secs": 900_000_000, "nanosecs": 0 } });
+    });
+    let uptime = web.sh("ctr-exec web -- sh -c 'read -r up rest </proc/uptime; echo ${up%.*}'").ok();
+    assert!(uptime.parse::<u64>().unwrap() > 900_000_000, "{uptime}");
+    if fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y')) {
+        return;
+    }
+    let process = json!({ "args": ["true"], "cwd": "/", "apparmorProfile": "confined" });
+    fs::write(web.room.path("process.json"), process.to_string()).unwrap();
+    web.sh("ctr-exec --process process.json web").fails(125, "confined: this kernel runs without AppArmor");
+}
+
+#[test]
 fn a_limit_of_the_container_holds_for_both() {
     needs!(root, "busybox");
     let web = Web::start("-m 16m --memory-swap 16m");

@@ -418,3 +418,52 @@ impl Drop for End<'_> {
         let _ = self.0.sh(&self.1);
     }
 }
+
+/// What is promised is built: one configuration that has all of it becomes a plan.
+#[test]
+fn the_features_are_those_that_are_built() {
+    needs!(root, "busybox", "runc");
+    let oci = Oci::new();
+    let features: Value = serde_json::from_str(&oci.room.sh("ctr-oci features").ok()).unwrap();
+    let words = |list: &Value| -> Vec<String> { serde_json::from_value(list.clone()).unwrap() };
+    let (linux, seccomp) = (&features["linux"], &features["linux"]["seccomp"]);
+    // Those of bind mounts mean nothing on a tmpfs.
+    let options = words(&features["mountOptions"]);
+    let options: Vec<_> = options.iter().filter(|word| !word.ends_with("bind") && !word.ends_with("idmap")).collect();
+    oci.configure(&["true"], |config| {
+        let kinds = words(&linux["namespaces"]);
+        config["linux"]["namespaces"] = kinds.iter().map(|kind| json!({ "type": kind })).collect();
+        config["linux"]["uidMappings"] = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+        config["linux"]["gidMappings"] = config["linux"]["uidMappings"].clone();
+        config["process"]["capabilities"]["bounding"] = linux["capabilities"].clone();
+        config["process"]["capabilities"]["permitted"] = linux["capabilities"].clone();
+        let mount = json!({ "destination": "/all", "type": "tmpfs", "source": "tmpfs", "options": options });
+        config["mounts"].as_array_mut().unwrap().push(mount);
+        for kind in words(&features["hooks"]) {
+            config["hooks"][kind] = json!([{ "path": "/bin/true" }]);
+        }
+        let actions = words(&seccomp["actions"]);
+        let rules =
+            actions.iter().zip(["mkdir", "rmdir", "chdir", "mknod", "chmod", "chown", "fchmod", "fchown", "link"]);
+        let mut rules: Vec<Value> = rules.map(|(action, name)| json!({ "names": [name], "action": action })).collect();
+        assert_eq!(rules.len(), actions.len());
+        let compare = |op: &String| json!({ "index": 0, "value": 1, "op": op });
+        let args: Vec<Value> = words(&seccomp["operators"]).iter().map(compare).collect();
+        rules.push(json!({ "names": ["socket"], "action": "SCMP_ACT_ERRNO", "args": args }));
+        config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW", "architectures": seccomp["archs"], "flags": seccomp["supportedFlags"],
+            "listenerPath": "/run/nobody", "syscalls": rules
+        });
+    });
+    let plan: Value = serde_json::from_str(&oci.room.sh("ctr-spawn --plan box").ok()).unwrap();
+    let steps = plan["steps"].as_array().unwrap();
+    let all = steps.iter().find(|step| step["target"] == "/all").unwrap();
+    assert_eq!(all["options"], json!([]), "no word is left for the file system");
+    for step in ["timeNamespace", "idMap", "seccomp", "listener"] {
+        assert!(steps.iter().any(|found| found["step"] == step), "{step}");
+    }
+    assert_eq!(steps.iter().filter(|found| found["step"] == "hooks").count(), words(&features["hooks"]).len());
+    oci.configure(&["true"], |config| config["linux"]["intelRdt"] = json!({ "closID": "x" }));
+    assert_eq!(linux["intelRdt"]["enabled"], false);
+    oci.room.sh("ctr-spawn --plan box").fails(125, "linux.intelRdt");
+}

@@ -206,6 +206,7 @@ fn limits_are_in_force_and_go_with_the_container() {
     let ran = room.sh("ctr-spawn --id oom-test box");
     let exit: Value = serde_json::from_slice(&fs::read(room.path("box/exit.json")).unwrap()).unwrap();
     assert_eq!(exit["oomKilled"], true, "{ran:#?} {exit}");
+    assert!(exit["usage"]["cgroupMemoryPeak"].as_u64().unwrap() > 1 << 20, "{exit}");
     assert!(!memory.join("dock/oom-test").exists());
 
     // What cannot be applied is an error, not a wish.

@@ -204,6 +204,10 @@ fn shared_memory_is_the_other_containers_where_it_lends_it() {
     let ran = dock(&room, "dock run --rm --ipc container:keeps img true");
     ran.fails(125, "non-shareable IPC (hint: use IpcMode:shareable for the donor container)");
     dock(&room, "dock rm -f keeps").ok();
+    assert_eq!(room.sh("ls root/containers").ok().lines().count(), 1, "--rm also takes what could not be started");
+    assert_eq!(dock(&room, "dock start joins").code, 1);
+    let shown = "dock inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}' joins";
+    assert!(dock(&room, shown).ok().contains(" 125 No such container: "), "why it did not start");
 }
 
 #[test]

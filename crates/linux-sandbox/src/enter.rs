@@ -29,7 +29,7 @@ pub struct Target {
 }
 
 /// Every kind that a process can enter.
-const KINDS: [(Namespace, &str); 7] = [
+const KINDS: [(Namespace, &str); 8] = [
     (Namespace::User, "user"),
     (Namespace::Mount, "mnt"),
     (Namespace::Pid, "pid"),
@@ -37,6 +37,7 @@ const KINDS: [(Namespace, &str); 7] = [
     (Namespace::Ipc, "ipc"),
     (Namespace::Network, "net"),
     (Namespace::Cgroup, "cgroup"),
+    (Namespace::Time, "time"),
 ];
 
 impl Target {
@@ -84,8 +85,12 @@ impl Target {
         let mut others = Vec::new();
         for (kind, file) in KINDS {
             let path = format!("/proc/{}/ns/{file}", self.pid);
+            let ours = match stat(format!("/proc/self/ns/{file}")) {
+                // Linux 5.6 brought it.
+                Err(Errno::NOENT) if kind == Namespace::Time => continue,
+                other => other.call(|| format!("stat(\"/proc/self/ns/{file}\")"))?,
+            };
             let theirs = stat(&path).call(|| format!("stat({path:?})"))?;
-            let ours = stat(format!("/proc/self/ns/{file}")).call(|| format!("stat(\"/proc/self/ns/{file}\")"))?;
             if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino) {
                 others.push(kind);
             }

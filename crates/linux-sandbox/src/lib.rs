@@ -46,8 +46,8 @@ pub use background::{Stdio, close_inherited, fork_into_background};
 pub use borrowed::{BorrowedSource, BorrowedSources};
 pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
 pub use cgroups::{
-    CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, Throttle, freeze,
-    oom_killed, processes_of, remove_cgroup, thaw,
+    CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, Peaks, Throttle,
+    freeze, oom_killed, peaks, processes_of, remove_cgroup, thaw,
 };
 pub use devices::{Device, DeviceKind, Devices};
 pub use enter::{BornIn, Enter, EnterCgroups, FirstStderr, NullStdio, Outlive, Target};

@@ -4,8 +4,8 @@ use crate::process::Process;
 use crate::target::Container;
 use anyhow::Context;
 use linux_sandbox::{
-    BornIn, Capabilities, Clone, Console, EnterCgroups, Exec, Namespace, NamespaceRoot, NoNewPrivileges, NullStdio,
-    OomScore, Outlive, Profile, Rlimits, Seccomp, SignalsToDefault, Step, User, WorkDir,
+    BornIn, Capabilities, Clone, Console, EnterCgroups, Exec, Label, Module, Namespace, NamespaceRoot, NoNewPrivileges,
+    NullStdio, OomScore, Outlive, Profile, Rlimits, Seccomp, SignalsToDefault, Step, User, WorkDir,
 };
 use serde_json::Value;
 
@@ -55,6 +55,9 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
         let limits = process.rlimits.iter().map(|limit| (limit.kind.clone(), limit.soft, limit.hard));
         steps.push(Step::Rlimits(Rlimits::new(limits.collect())?));
     }
+    let label = |module, name: &Option<String>| Label::new(module, name.as_deref().unwrap_or_default());
+    steps.extend(label(Module::AppArmor, &process.apparmor_profile)?.map(Step::Label));
+    steps.extend(label(Module::SeLinux, &process.selinux_label)?.map(Step::Label));
     steps.push(Step::WorkDir(WorkDir { path: process.cwd.clone() }));
     steps.push(user(process, sets_groups)?);
     steps.push(Step::Signals(SignalsToDefault {}));

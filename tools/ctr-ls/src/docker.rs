@@ -65,7 +65,7 @@ fn state(found: &Found) -> Value {
             (None, Status::Exited) => 255,
             (None, _) => 0,
         },
-        "Error": "",
+        "Error": found.exit.as_ref().and_then(|exit| exit.rest.get("error")?.as_str()).unwrap_or_default(),
         "StartedAt": found.started_at().unwrap_or(NEVER),
         "FinishedAt": found.exit.as_ref().map_or(NEVER, |exit| &exit.finished_at),
     });

@@ -1,9 +1,10 @@
 //! What a container of the store leaves in files, so that other tools see that it lives and how it ended. A
 //! bundle anywhere else has no such files: it is just run.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bundle::life::{Exit, Lock, Started, lock, now};
 use bundle::{Containers, Keeping, keeper};
+use linux_sandbox::{Peaks, Plan, Step};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,11 @@ impl Kept {
             return Ok(None);
         }
         let lock = lock(dir).with_context(|| format!("container {id}"))?;
+        // Who removed it a moment ago may have left nothing but the file that the lock has made just now.
+        if !dir.join("container.json").exists() {
+            let _ = std::fs::remove_file(dir.join("lock")).and_then(|()| std::fs::remove_dir(dir));
+            bail!(bundle::Error::NoContainer(id.into()));
+        }
         let run = toolkit::run_dir();
         let root = dir.parent().and_then(Path::parent).unwrap_or(dir);
         let containers = Containers::new(root, &run);
@@ -100,18 +106,49 @@ pub struct End {
     pub more: Map<String, Value>,
 }
 
+/// What a cgroup tells of its processes before it goes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Last {
+    oom_killed: bool,
+    peaks: Peaks,
+}
+
+impl Last {
+    pub fn words(plan: &Plan) -> Self {
+        let cgroups = plan.steps.iter().find_map(|step| match step {
+            Step::Cgroups(cgroups) => Some(cgroups),
+            _ => None,
+        });
+        cgroups.map_or_else(Self::default, |cgroups| Self {
+            oom_killed: linux_sandbox::oom_killed(cgroups),
+            peaks: linux_sandbox::peaks(cgroups),
+        })
+    }
+}
+
 impl End {
     /// The process was not executed.
     pub fn unborn(error: &linux_sandbox::Error) -> Self {
-        let more = Map::from_iter([("error".to_owned(), error.to_string().into())]);
-        Self { code: error.code(), more, ..Self::default() }
+        Self::failed(error.code(), &error.to_string())
+    }
+
+    /// The same, for any reason.
+    pub fn failed(code: u8, why: &str) -> Self {
+        let more = Map::from_iter([("error".to_owned(), why.into())]);
+        Self { code, more, ..Self::default() }
     }
 
     /// It was, and has ended.
-    pub fn of(exit: linux_sandbox::Exit, oom_killed: bool) -> Self {
+    pub fn of(exit: linux_sandbox::Exit, last: Last) -> Self {
         let usage = exit.usage;
-        let usage = json!({ "userMicros": usage.user, "systemMicros": usage.system, "memoryPeak": usage.memory });
+        let mut usage = json!({ "userMicros": usage.user, "systemMicros": usage.system, "memoryPeak": usage.memory });
+        // What the largest process had, above; here what all of them had together.
+        for (name, peak) in [("cgroupMemoryPeak", last.peaks.memory), ("cgroupPidsPeak", last.peaks.pids)] {
+            if let Some(peak) = peak {
+                usage[name] = peak.into();
+            }
+        }
         let more = Map::from_iter([("usage".to_owned(), usage)]);
-        Self { code: exit.code, signal: exit.signal, oom_killed, more }
+        Self { code: exit.code, signal: exit.signal, oom_killed: last.oom_killed, more }
     }
 }

@@ -111,36 +111,68 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     }
     let stderr = args.create.open_log()?;
     let mut bundle = read_bundle(args)?;
-    if !args.plan {
-        bundle::add_init_layer(&mut bundle)?;
-    }
-    let dir = bundle.path.as_path();
-    // What is joined stays open as long as it may be joined once more.
-    let (mut config, _joined) = read_config(dir)?;
-    add_variables(&mut config, &args.env_from)?;
-    let id = container_id(args, dir)?;
-    let terminal = open_terminal(args, &config);
-    let mut steps = make_steps(args, &bundle, &config, &id, terminal.as_ref())?;
-    create::prepare(&args.create, stderr, &mut steps, &config, &id)?;
+    let id = container_id(args, bundle.path.as_path())?;
+    // Held before anything is looked at or made: nobody else starts or removes it meanwhile.
+    let kept =
+        if args.plan || args.create.create.is_some() { None } else { life::Kept::take(bundle.path.as_path(), &id)? };
+    let prepared = match prepare(args, &mut bundle, &id, stderr) {
+        Ok(prepared) => prepared,
+        Err(error) => return Err(give_up(args, kept, error)),
+    };
     if args.plan {
-        return print_plan(out, &steps);
+        return print_plan(out, &prepared.plan.steps);
     }
     if let Some(state_dir) = &args.create.create {
-        let plan = Plan { steps, explain: args.explain, program: "ctr-spawn".into() };
-        return create::create(&args.create, state_dir, &plan, &bundle, &id).map(|()| exit::DONE);
+        return create::create(&args.create, state_dir, &prepared.plan, &bundle, &id).map(|()| exit::DONE);
     }
-    let kept = life::Kept::take(dir, &id)?;
-    let plan = Plan { steps, explain: args.explain, program: "ctr-spawn".into() };
+    let dir = bundle.path.as_path();
     if args.detach {
         let kept = kept.with_context(|| format!("{}: no container of the store, so no --detach", dir.display()))?;
-        return keep_in_background(args, &plan, &config, kept, out);
+        return keep_in_background(args, &prepared.plan, &prepared.config, kept, out);
     }
     let goes = args.rm || kept.as_ref().is_some_and(|kept| kept.keeping.auto_remove);
-    let ended = run_and_wait(&plan, kept, terminal, goes);
+    let ended = run_and_wait(&prepared.plan, kept, prepared.terminal, goes);
     if args.rm {
         bundle::remove_tree(dir).with_context(|| format!("{}: remove", dir.display()))?;
     }
     ended
+}
+
+/// What config.json has become.
+struct Prepared {
+    plan: Plan,
+    config: Config,
+    terminal: Option<Terminal>,
+    /// What is joined stays open as long as it may be joined once more.
+    _joined: Vec<File>,
+}
+
+/// Reads, and changes nothing but the layer to mount on.
+fn prepare(
+    args: &Args,
+    bundle: &mut Bundle,
+    id: &str,
+    stderr: Option<linux_sandbox::FirstStderr>,
+) -> anyhow::Result<Prepared> {
+    if !args.plan {
+        bundle::add_init_layer(bundle)?;
+    }
+    let (mut config, joined) = read_config(bundle.path.as_path())?;
+    add_variables(&mut config, &args.env_from)?;
+    let terminal = open_terminal(args, &config);
+    let mut steps = make_steps(args, bundle, &config, id, terminal.as_ref())?;
+    create::prepare(&args.create, stderr, &mut steps, &config, id)?;
+    let plan = Plan { steps, explain: args.explain, program: "ctr-spawn".into() };
+    Ok(Prepared { plan, config, terminal, _joined: joined })
+}
+
+/// A container that cannot even be described goes as one that has ended, when it was to go then.
+fn give_up(args: &Args, kept: Option<life::Kept>, error: anyhow::Error) -> anyhow::Error {
+    let Some(mut kept) = kept else { return error };
+    let remove = args.rm || kept.keeping.auto_remove;
+    let code = toolkit::code_of(&error).unwrap_or(exit::SPAWN_FAILED);
+    let told = kept.ended(&life::End::failed(code, &format!("{error:#}")));
+    told.and_then(|()| kept.leave(code, remove)).err().unwrap_or(error)
 }
 
 /// The process in front ends with the container's record; the one in the background with the container.
@@ -312,11 +344,11 @@ fn run_and_wait(
     };
     let noted = kept.as_mut().map_or(Ok(()), |kept| kept.started(running.pid()));
     let ended = running.wait(terminal);
-    let oom_killed = was_oom_killed(plan);
+    let last = life::Last::words(plan);
     running.clean_up(&plan.steps);
     let ended = ended?;
     if let Some(mut kept) = kept {
-        kept.ended(&life::End::of(ended, oom_killed))?;
+        kept.ended(&life::End::of(ended, last))?;
         kept.leave(ended.code, remove)?;
     }
     noted.map(|()| ended.code)
@@ -340,8 +372,4 @@ fn hint_for(error: &linux_sandbox::Error) -> Option<&'static str> {
     } else {
         None
     }
-}
-
-fn was_oom_killed(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| matches!(step, Step::Cgroups(cgroups) if linux_sandbox::oom_killed(cgroups)))
 }

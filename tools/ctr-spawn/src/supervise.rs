@@ -10,7 +10,7 @@ use crate::background::Report;
 use crate::ends::Ends;
 use crate::health::{Monitor, Sign};
 use crate::journal::{Journal, Stream};
-use crate::life::{End, Kept};
+use crate::life::{End, Kept, Last};
 use crate::policy::Policy;
 use anyhow::Context;
 use bundle::keeper::{self, Keeper, Message};
@@ -265,13 +265,13 @@ impl Care<'_> {
         }
         self.journal.finish();
         let exit = self.running.end()?;
-        let oom_killed = crate::was_oom_killed(self.task.plan);
+        let last = Last::words(self.task.plan);
         self.running.clean_up(&self.task.plan.steps);
         self.ends = Ends::default();
         if let Some(monitor) = &mut self.monitor {
             monitor.stop();
         }
-        let mut end = End::of(exit, oom_killed);
+        let mut end = End::of(exit, last);
         let lived = match self.phase {
             Phase::Lives { since } => since.elapsed(),
             Phase::Waits { .. } => Duration::ZERO,

@@ -16,7 +16,7 @@ pub struct Options {
     #[arg(long, value_name = "NAMESPACE")]
     pid: Option<String>,
 
-    /// The IPC namespace and /dev/shm: private, none (no /dev/shm), host, or container:NAME
+    /// The IPC namespace and /dev/shm: private, shareable (others may join), none (no /dev/shm), host, or container:NAME
     #[arg(long, value_name = "NAMESPACE")]
     ipc: Option<String>,
 

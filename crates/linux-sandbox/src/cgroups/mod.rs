@@ -460,6 +460,25 @@ pub fn oom_killed(cgroups: &Cgroups) -> bool {
     })
 }
 
+/// The most that a container had at once, all of its processes together. Only what is limited is counted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Peaks {
+    /// Memory with the page cache, bytes: `memory.peak` (Linux 5.19), `memory.max_usage_in_bytes` of version 1.
+    pub memory: Option<u64>,
+    /// Processes and threads: `pids.peak` (Linux 6.11).
+    pub pids: Option<u64>,
+}
+
+/// Reads the peaks. To be asked before the end of the cgroup.
+pub fn peaks(cgroups: &Cgroups) -> Peaks {
+    let read = |controller: &str, files: &[&str]| {
+        let group = cgroups.groups.iter().find(|group| group.controllers.iter().any(|name| name == controller))?;
+        let text = files.iter().find_map(|file| fs::read_to_string(group.path.join(file)).ok())?;
+        text.trim().parse().ok()
+    };
+    Peaks { memory: read("memory", &["memory.peak", "memory.max_usage_in_bytes"]), pids: read("pids", &["pids.peak"]) }
+}
+
 /// Moves the process that waits into its cgroups: from its first instruction on it is limited.
 #[derive(Debug, Serialize)]
 pub struct JoinCgroups {
