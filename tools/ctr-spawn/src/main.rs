@@ -367,6 +367,8 @@ fn hint_for(error: &linux_sandbox::Error) -> Option<&'static str> {
         None
     } else if text.starts_with("cgroup: ") {
         Some("limits need a cgroup that is this user's: run as root, or leave the limit out")
+    } else if text.contains("setns(") {
+        Some("another container's namespaces belong to its own user namespace: joining them takes root")
     } else if text.starts_with("clone3(") {
         Some("user namespaces may be off: see sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone")
     } else {
