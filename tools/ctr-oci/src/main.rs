@@ -62,7 +62,7 @@ struct Args {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text, hide_default_value = true)]
     log_format: Format,
 
-    /// Write also what is done
+    /// Accepted; errors and warnings are all that there is to say
     #[arg(long)]
     debug: bool,
 
