@@ -596,3 +596,13 @@ fn the_plan_names_the_sources_of_a_step() {
     let plan = room.sh("dfile-build --plan c | jq -c '[.stages[1].steps[].from], [.stages[].needed]'").ok();
     assert_eq!(plan, "[[{\"stage\":0}],[{\"image\":\"img:1\"}],null]\n[true,true]");
 }
+
+/// What docker's users read from stdout: the ID with -q, and nothing else without.
+#[test]
+fn dock_build_prints_what_docker_build_does() {
+    let room = Room::new();
+    room.write("c/Dockerfile", "FROM scratch\nLABEL a=b\n");
+    assert_eq!(room.sh("dock build -t web c").ok(), "");
+    let id = room.sh("dock build -q c").ok();
+    assert_eq!(id, room.sh("dock images -q --no-trunc web").ok());
+}

@@ -56,7 +56,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use toolkit::{Out, usage};
+use toolkit::{Format, Out, usage};
 use wire::{Descriptor, Image, Platform, Record, Reference, exit};
 
 /// Build an image from a Dockerfile by running the other tools
@@ -100,6 +100,9 @@ struct Args {
     /// Print only the image record, and the output of a step that fails
     #[arg(short, long)]
     quiet: bool,
+    /// What stdout gets: records, or with docker the image ID when --quiet, else nothing
+    #[arg(long, value_enum, default_value_t = Format::Json)]
+    format: Format,
     /// How progress is shown
     #[arg(long, value_enum, value_name = "FORM", default_value = "auto")]
     progress: Form,
@@ -230,6 +233,10 @@ fn deliver(args: &Args, siblings: &Siblings, layout: &Layout, image: &Descriptor
     // What is on stdout is one thing: bytes, or records.
     if args.output.iter().any(Output::is_stdout) {
         return Ok(());
+    }
+    if args.format == Format::Docker {
+        let id = layout.open_image(image, None)?.id().to_string();
+        return if args.quiet { out.text(&format!("{id}\n")) } else { Ok(()) };
     }
     if stored.is_empty() {
         return out.record(&record(None));
