@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use bundle::life::Started;
 use bundle::{Found, keeper};
 use std::path::Path;
+use toolkit::WithHint;
 use wire::Status;
 
 pub fn pause(found: &Found, run: &Path) -> anyhow::Result<()> {
@@ -15,7 +16,12 @@ pub fn pause(found: &Found, run: &Path) -> anyhow::Result<()> {
     let process = found.started.as_ref().map(Started::open).transpose()?.flatten();
     let _process = process.with_context(not_running)?;
     let first = found.started.as_ref().map_or(0, |started| started.pid);
-    let cgroup = linux_sandbox::freeze(first, &found.meta.id)?;
+    let cgroup = match linux_sandbox::freeze(first, &found.meta.id) {
+        Err(error) if !rustix::process::geteuid().is_root() => {
+            return Err(error).hint(|| "the freezer is a cgroup, which must be this user's: run as root".into());
+        }
+        frozen => frozen?,
+    };
     Ok(keeper::set_paused(run, &found.meta.id, &cgroup)?)
 }
 
