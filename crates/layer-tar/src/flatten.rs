@@ -95,11 +95,14 @@ impl Flat {
         if hides(WHITEOUT_PREFIX) {
             return Err(refused(&entry, "a path below a whiteout"));
         }
+        // Aufs's own names mean nothing in a layer, not even a directory for them.
+        if name.as_bytes().starts_with(b".wh..wh.") && name != OsStr::from_bytes(OPAQUE_NAME) {
+            return Ok(());
+        }
         let parent = self.make(above)?;
         if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT_PREFIX) {
             match hidden {
                 _ if name == OsStr::from_bytes(OPAQUE_NAME) => self.empty(parent),
-                _ if hidden.starts_with(WHITEOUT_PREFIX) => {}
                 b"" | b"." | b".." => return Err(refused(&entry, "a whiteout of no name")),
                 _ => self.remove(parent, OsStr::from_bytes(hidden)),
             }
