@@ -10,9 +10,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use wire::{Descriptor, Digest};
 
-/// Large enough that a hand-over is rare, small enough to stay in the cache.
+/// Large enough that a hand-over is rare, small enough to stay in the cache; a few of them, for two threads hold them
+/// for each layer.
 const CHUNK: usize = 256 * 1024;
-const QUEUE: usize = 8;
+const QUEUE: usize = 4;
 
 type Chunk = Arc<Vec<u8>>;
 
