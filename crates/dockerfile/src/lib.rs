@@ -24,3 +24,18 @@ pub use lint::{Around, Finding, Policy, lint};
 pub use mode::Mode;
 pub use mount::{Mount, MountKind, Sharing};
 pub use parse::{File, Flag, Heredoc, LONGEST, Statement, at, parse};
+
+/// Arguments that RUN sees without an ARG, and that change neither cache nor history (Dockerfile reference,
+/// "Predefined ARGs").
+pub const PROXY_ARGS: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];

@@ -3,7 +3,7 @@
 use crate::instruction::Instruction;
 use crate::parse::{File, Statement};
 use crate::words;
-use crate::{Command, Graph, Ignore};
+use crate::{Command, Graph, Ignore, PROXY_ARGS};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -150,19 +150,6 @@ const PLATFORM: [&str; 8] = [
     "BUILDVARIANT",
 ];
 
-const PROXY: [&str; 10] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "FTP_PROXY",
-    "ftp_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
-
 impl<'a> Stages<'a> {
     fn new(file: &'a File, graph: &'a Graph, around: &'a Around<'a>) -> Self {
         Self {
@@ -296,7 +283,7 @@ impl<'a> Stages<'a> {
         };
         let mut told = BTreeSet::new();
         for name in used.into_inner() {
-            let known = set.contains(&name) || PROXY.contains(&name.as_str()) || arg_names.contains(&name);
+            let known = set.contains(&name) || PROXY_ARGS.contains(&name.as_str()) || arg_names.contains(&name);
             if !known && readable && told.insert(name.clone()) {
                 let near = set.iter().find(|known| known.eq_ignore_ascii_case(&name));
                 let hint = near.map(|near| format!(" (did you mean ${near}?)")).unwrap_or_default();

@@ -14,8 +14,8 @@ use crate::scratch::Scratch;
 use crate::siblings::{self, Siblings};
 use crate::source::Root;
 use anyhow::{Context, bail};
-use dockerfile::Instruction;
 use dockerfile::{Base, Graph, Step};
+use dockerfile::{Instruction, PROXY_ARGS};
 use dockerfile::{at, parse};
 use layer_tar::write::TarWriter;
 use layer_tar::{Meta, Time};
@@ -28,20 +28,6 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use wire::{Descriptor, Image, Platform, Record};
-
-/// Arguments that RUN sees without an ARG, and that change neither cache nor history.
-const PROXIES: [&str; 10] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "FTP_PROXY",
-    "ftp_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
 
 /// What stays the same for a whole build.
 #[derive(Debug)]
@@ -393,7 +379,7 @@ impl<'a> Builder<'a> {
             Some(value) => format!("ARG {name}={value}"),
             None => format!("ARG {name}"),
         };
-        if !PROXIES.contains(&name) {
+        if !PROXY_ARGS.contains(&name) {
             state.pending.push(json!({"created_by": line, "empty_layer": true}));
         }
         state.args.push((name.into(), value));
@@ -401,7 +387,7 @@ impl<'a> Builder<'a> {
 
     /// Build arguments that RUN sees although nobody declared them.
     pub fn proxies(&mut self) -> Vec<(String, String)> {
-        let found: Vec<_> = self.args.iter().filter(|(name, _)| PROXIES.contains(&name.as_str())).collect();
+        let found: Vec<_> = self.args.iter().filter(|(name, _)| PROXY_ARGS.contains(&name.as_str())).collect();
         lock(&self.shared.used_args).extend(found.iter().map(|(name, _)| (*name).clone()));
         found.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect()
     }
