@@ -41,13 +41,18 @@ const XZ_MEMORY: u64 = 256 << 20;
 
 /// Takes off what no layer may be compressed with, but people's archives are: xz and bzip2, as their first bytes
 /// say. Anything else comes through as it is, for [`decoder`].
-pub fn foreign<'a>(mut from: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+pub fn foreign<'a>(from: impl Read + Send + 'a) -> io::Result<Box<dyn Read + Send + 'a>> {
+    foreign_within(from, XZ_MEMORY)
+}
+
+/// [`foreign`], with as many bytes of memory as an .xz file may ask for.
+pub fn foreign_within<'a>(mut from: impl Read + Send + 'a, memory: u64) -> io::Result<Box<dyn Read + Send + 'a>> {
     let mut start = Vec::with_capacity(6);
     from.by_ref().take(6).read_to_end(&mut start)?;
     let (xz, bzip2) = (start.starts_with(b"\xfd7zXZ\0"), start.starts_with(b"BZh"));
     let whole = Cursor::new(start).chain(from);
     if xz {
-        let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
+        let stream = Stream::new_stream_decoder(memory, CONCATENATED)?;
         return Ok(Box::new(XzDecoder::new_stream(BufReader::with_capacity(BUFFER, whole), stream)));
     }
     if bzip2 {

@@ -5,15 +5,12 @@ use crate::below::{Kind as Place, inside};
 use crate::copy::Layer;
 use crate::source::{Entry, Root};
 use anyhow::{Context, bail};
-use bzip2::read::MultiBzDecoder;
 use layer_tar::codec;
 use layer_tar::write::Device;
 use layer_tar::{Meta, Time, Xattrs};
-use liblzma::bufread::XzDecoder;
-use liblzma::stream::{CONCATENATED, Stream};
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use tar::EntryType;
 
@@ -30,19 +27,8 @@ pub fn is_one(mut file: File) -> anyhow::Result<bool> {
 }
 
 /// The stream without what it is compressed with: people keep archives as .tar.gz, .tar.bz2, .tar.xz, .tar.zst.
-pub fn plain<'a>(mut from: impl Read + Send + 'a) -> std::io::Result<Box<dyn Read + Send + 'a>> {
-    let mut start = Vec::new();
-    from.by_ref().take(6).read_to_end(&mut start)?;
-    let (xz, bzip2) = (start.starts_with(b"\xfd7zXZ\0"), start.starts_with(b"BZh"));
-    let whole = Cursor::new(start).chain(from);
-    if xz {
-        let stream = Stream::new_stream_decoder(XZ_MEMORY, CONCATENATED)?;
-        return Ok(Box::new(XzDecoder::new_stream(BufReader::with_capacity(256 << 10, whole), stream)));
-    }
-    if bzip2 {
-        return Ok(Box::new(MultiBzDecoder::new(whole)));
-    }
-    codec::decoder(whole)
+pub fn plain<'a>(from: impl Read + Send + 'a) -> std::io::Result<Box<dyn Read + Send + 'a>> {
+    codec::decoder(codec::foreign_within(from, XZ_MEMORY)?)
 }
 
 pub fn head(stream: impl Read) -> std::io::Result<Vec<u8>> {
