@@ -28,6 +28,7 @@ mod layers;
 pub mod life;
 mod masks;
 pub mod names;
+pub mod process;
 mod rootfs;
 mod seccomp;
 pub mod signals;

@@ -10,6 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::process::Pid;
 use rustix::thread::LinkNameSpaceType;
 use serde::Serialize;
+use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -215,6 +216,14 @@ impl Step {
     /// The shell line that does the same.
     pub fn shell(&self) -> String {
         self.mechanism().shell()
+    }
+
+    /// As `--plan` prints it: its members, who runs it, and the shell line.
+    pub fn describe(&self) -> serde_json::Result<Value> {
+        let mut step = serde_json::to_value(self)?;
+        step["place"] = serde_json::to_value(self.place())?;
+        step["shell"] = self.shell().into();
+        Ok(step)
     }
 
     /// Who runs it.

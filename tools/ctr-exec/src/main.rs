@@ -21,14 +21,14 @@ mod process;
 mod target;
 
 use anyhow::Context;
+use bundle::process::Process;
 use clap::Parser;
 use linux_sandbox::{FirstStderr, Place, Plan, Step, Terminal};
 use plan::Around;
-use process::Process;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::termios::isatty;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use target::{Container, NotThere};
@@ -198,16 +198,7 @@ fn open_terminal(args: &Args, process: &Process) -> Option<Terminal> {
 
 /// One object on one line: the same list that would run, with the shell line of each step.
 fn print_plan(out: &mut Out, steps: &[Step]) -> anyhow::Result<u8> {
-    let mut list = Vec::new();
-    for step in steps {
-        let mut members = Map::new();
-        if let Value::Object(own) = serde_json::to_value(step)? {
-            members.extend(own);
-        }
-        members.insert("place".into(), serde_json::to_value(step.place())?);
-        members.insert("shell".into(), step.shell().into());
-        list.push(Value::Object(members));
-    }
+    let list = steps.iter().map(Step::describe).collect::<Result<Vec<_>, _>>()?;
     let plan = json!({ "formatVersion": wire::FORMAT_VERSION, "kind": "plan", "steps": list });
     out.text(&format!("{plan}\n"))?;
     Ok(exit::DONE)

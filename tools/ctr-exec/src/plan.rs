@@ -1,8 +1,8 @@
 //! The process becomes the list of steps. Nothing is done here.
 
-use crate::process::Process;
 use crate::target::Container;
 use anyhow::Context;
+use bundle::process::Process;
 use linux_sandbox::{
     BornIn, Capabilities, Clone, Console, EnterCgroups, Exec, Label, Module, Namespace, NamespaceRoot, NoNewPrivileges,
     NullStdio, OomScore, Outlive, Profile, Rlimits, Seccomp, SignalsToDefault, Step, User, WorkDir,

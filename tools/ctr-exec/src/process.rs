@@ -4,74 +4,9 @@ use crate::Args;
 use crate::target::Container;
 use anyhow::{Context, bail};
 use bundle::config::{has_env, set_env};
+use bundle::process::{Capabilities, Process, User};
 use bundle::{env, users};
-use serde::Deserialize;
-use std::path::{Path, PathBuf};
-
-/// `process` of the runtime specification (config.md), the members that a second process has.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Process {
-    #[serde(default)]
-    pub terminal: bool,
-    pub console_size: Option<ConsoleSize>,
-    #[serde(default)]
-    pub user: User,
-    #[serde(default)]
-    pub args: Vec<String>,
-    #[serde(default)]
-    pub env: Vec<String>,
-    pub cwd: PathBuf,
-    #[serde(default)]
-    pub capabilities: Option<Capabilities>,
-    #[serde(default)]
-    pub rlimits: Vec<Rlimit>,
-    #[serde(default)]
-    pub no_new_privileges: bool,
-    pub oom_score_adj: Option<i32>,
-    pub apparmor_profile: Option<String>,
-    pub selinux_label: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct ConsoleSize {
-    pub height: u16,
-    pub width: u16,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct User {
-    #[serde(default)]
-    pub uid: u32,
-    #[serde(default)]
-    pub gid: u32,
-    pub umask: Option<u32>,
-    #[serde(default)]
-    pub additional_gids: Vec<u32>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-pub struct Capabilities {
-    #[serde(default)]
-    pub bounding: Vec<String>,
-    #[serde(default)]
-    pub effective: Vec<String>,
-    #[serde(default)]
-    pub permitted: Vec<String>,
-    #[serde(default)]
-    pub inheritable: Vec<String>,
-    #[serde(default)]
-    pub ambient: Vec<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-pub struct Rlimit {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub soft: u64,
-    pub hard: u64,
-}
+use std::path::Path;
 
 /// As much of passwd and group as is read.
 const LARGEST: u64 = 16 << 20;

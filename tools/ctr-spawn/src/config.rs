@@ -1,5 +1,6 @@
 //! The part of `config.json` that this program obeys (OCI runtime-spec config.md, config-linux.md).
 
+use bundle::process::Process;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -31,95 +32,6 @@ pub struct Hook {
     #[serde(default)]
     pub env: Vec<String>,
     pub timeout: Option<i64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Process {
-    #[serde(default)]
-    pub terminal: bool,
-    pub console_size: Option<ConsoleSize>,
-    #[serde(default)]
-    pub user: User,
-    #[serde(default)]
-    pub args: Vec<String>,
-    #[serde(default)]
-    pub env: Vec<String>,
-    pub cwd: PathBuf,
-    pub capabilities: Option<Capabilities>,
-    #[serde(default)]
-    pub rlimits: Vec<Rlimit>,
-    #[serde(default)]
-    pub no_new_privileges: bool,
-    pub oom_score_adj: Option<i32>,
-    pub apparmor_profile: Option<String>,
-    pub selinux_label: Option<String>,
-    pub scheduler: Option<Scheduler>,
-    pub io_priority: Option<IoPriority>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Scheduler {
-    pub policy: String,
-    #[serde(default)]
-    pub nice: i32,
-    #[serde(default)]
-    pub priority: u32,
-    #[serde(default)]
-    pub flags: Vec<String>,
-    #[serde(default)]
-    pub runtime: u64,
-    #[serde(default)]
-    pub deadline: u64,
-    #[serde(default)]
-    pub period: u64,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct IoPriority {
-    pub class: String,
-    #[serde(default)]
-    pub priority: i64,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct ConsoleSize {
-    pub height: u16,
-    pub width: u16,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct User {
-    #[serde(default)]
-    pub uid: u32,
-    #[serde(default)]
-    pub gid: u32,
-    pub umask: Option<u32>,
-    #[serde(default)]
-    pub additional_gids: Vec<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub struct Capabilities {
-    #[serde(default)]
-    pub bounding: Vec<String>,
-    #[serde(default)]
-    pub effective: Vec<String>,
-    #[serde(default)]
-    pub permitted: Vec<String>,
-    #[serde(default)]
-    pub inheritable: Vec<String>,
-    #[serde(default)]
-    pub ambient: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Rlimit {
-    #[serde(rename = "type")]
-    pub kind: String,
-    pub soft: u64,
-    pub hard: u64,
 }
 
 #[derive(Debug, Deserialize)]

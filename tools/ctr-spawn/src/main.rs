@@ -39,7 +39,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::termios::isatty;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -311,16 +311,7 @@ fn make_steps(
 
 /// One object on one line: the same list that would run, with the shell line of each step.
 fn print_plan(out: &mut Out, steps: &[Step]) -> anyhow::Result<u8> {
-    let mut list = Vec::new();
-    for step in steps {
-        let mut members = Map::new();
-        if let Value::Object(own) = serde_json::to_value(step)? {
-            members.extend(own);
-        }
-        members.insert("place".into(), serde_json::to_value(step.place())?);
-        members.insert("shell".into(), step.shell().into());
-        list.push(Value::Object(members));
-    }
+    let list = steps.iter().map(Step::describe).collect::<Result<Vec<_>, _>>()?;
     let plan = json!({ "formatVersion": wire::FORMAT_VERSION, "kind": "plan", "steps": list });
     out.text(&format!("{plan}\n"))?;
     Ok(exit::DONE)

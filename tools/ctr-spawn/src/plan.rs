@@ -1,7 +1,8 @@
 //! `config.json` and the bundle record become the list of steps. Nothing is done here.
 
-use crate::config::{Config, DeviceRule, Mount as Wanted, Process, Resources};
+use crate::config::{Config, DeviceRule, Mount as Wanted, Resources};
 use anyhow::{Context, bail};
+use bundle::process::Process;
 use linux_sandbox::{
     Attributes, Bind, BorrowedSource, BorrowedSources, Capabilities, CgroupMounts, Cgroups, Clone, Console, Device,
     DeviceKind, Devices, Exec, Filesystem, Hierarchies, Hostname, IdMap, IdRange, IdmappedSource, IdmappedSources,
@@ -524,7 +525,7 @@ fn scheduling(config: &Config, process: &Process) -> anyhow::Result<Vec<Step>> {
 }
 
 fn user(facts: &Facts) -> anyhow::Result<Step> {
-    let (user, none) = (&facts.process.user, crate::config::Capabilities::default());
+    let (user, none) = (&facts.process.user, bundle::process::Capabilities::default());
     let asked = facts.process.capabilities.as_ref().unwrap_or(&none);
     let sets = [&asked.bounding, &asked.effective, &asked.permitted, &asked.inheritable, &asked.ambient];
     Capabilities::check(sets.into_iter().flatten())?;
@@ -574,7 +575,7 @@ fn filter(facts: &Facts, state: &State) -> anyhow::Result<Vec<Step>> {
 /// The last things of ours: what is left to the process. Without `no_new_privs` a filter needs a capability that
 /// goes next, so the filter comes first; else it comes last and need not allow what the steps before it do.
 fn rights(facts: &Facts, state: &State) -> anyhow::Result<Vec<Step>> {
-    let none = crate::config::Capabilities::default();
+    let none = bundle::process::Capabilities::default();
     let asked = facts.process.capabilities.as_ref().unwrap_or(&none);
     let capabilities = Capabilities {
         effective: asked.effective.clone(),
