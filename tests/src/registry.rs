@@ -11,7 +11,7 @@ use tempfile::TempDir;
 pub struct Registry {
     child: Child,
     port: u16,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Registry {
@@ -45,7 +45,7 @@ impl Registry {
             .stderr(Stdio::null())
             .spawn()
             .expect("docker-registry");
-        let registry = Self { child, port, _dir: dir };
+        let registry = Self { child, port, dir };
         for _ in 0..200 {
             if registry.answers() {
                 return registry;
@@ -66,6 +66,21 @@ impl Registry {
     /// `127.0.0.1:PORT`, the host part of a reference.
     pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Changes a byte of every layer that it stores: of what is gzip, and no JSON.
+    pub fn damage_layers(&self) {
+        let blobs = self.dir.path().join("data/docker/registry/v2/blobs/sha256");
+        let below =
+            |dir: &std::path::Path| std::fs::read_dir(dir).expect("blobs").map(|entry| entry.expect("blob").path());
+        for blob in below(&blobs).flat_map(|two| below(&two).collect::<Vec<_>>()) {
+            let path = blob.join("data");
+            let mut bytes = std::fs::read(&path).expect("a blob");
+            if bytes.starts_with(&[0x1f, 0x8b]) {
+                bytes[20] ^= 1;
+                std::fs::write(&path, bytes).expect("a blob");
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! dfile-build: stages side by side, the cache and where else it may be kept, and what is said meanwhile.
 
+use dock_tests::registry::Registry;
 use dock_tests::{Room, needs};
 use serde_json::Value;
 
@@ -114,6 +115,99 @@ fn a_cache_that_is_kept_elsewhere() {
     assert!(out.matches("DONE").count() >= 3, "{out}");
     room.sh("img-fsck").ok();
     room.sh("dfile-build --cache-to type=gha ctx").fails(2, "type=gha is not supported");
+}
+
+const CACHED: &str = "FROM base AS one\nRUN date +%N >/1; echo >/0\nFROM base\nCOPY --from=one /1 /\nWORKDIR /w\nRUN date +%N >/2\nCMD [\"x\"]\n";
+
+/// Another machine: a store with nothing but the base image.
+fn another(room: &Room) {
+    room.sh("[ -e base.tar ] || img-save -o base.tar base; rm -rf root && img-load -i base.tar").ok();
+}
+
+fn id(room: &Room) -> String {
+    room.sh("img-inspect --format '{{.Id}}' it").ok()
+}
+
+#[test]
+fn a_cache_in_a_registry() {
+    needs!(root, "busybox", "docker-registry");
+    let room = room();
+    let registry = Registry::start();
+    let cache = format!("type=registry,ref={}/app/cache:main", registry.host());
+    another(&room);
+    build(&room, CACHED, &format!("--cache-to {cache}"));
+    let first = id(&room);
+    another(&room);
+    let out = build(&room, CACHED, &format!("--cache-from {cache}"));
+    assert_eq!((out.matches("DONE").count(), id(&room)), (0, first.clone()), "{out}");
+    assert_eq!(room.sh("img-ls --format json | wc -l").ok(), "2", "a cache gives no names");
+    room.sh("img-fsck").ok();
+    // Docker's short form; what the steps read has changed.
+    another(&room);
+    let out = build(&room, &CACHED.replace(">/2", ">/3"), &format!("--cache-from {}/app/cache:main", registry.host()));
+    assert_eq!(out.matches("DONE").count(), 1, "{out}");
+    // Of the image alone, without what it copied from.
+    let min = format!("type=registry,ref={}/app/cache:min", registry.host());
+    another(&room);
+    build(&room, CACHED, &format!("--cache-to {min},mode=min --cache-from {cache}"));
+    let count = |tag: &str| -> Value {
+        let index = room.sh(&format!("img-pull --raw {}/app/cache:{tag}", registry.host())).ok();
+        serde_json::from_str::<Value>(&index).unwrap()["manifests"].as_array().unwrap().len().into()
+    };
+    assert!(count("min").as_u64() < count("main").as_u64(), "{} {}", count("min"), count("main"));
+}
+
+/// What is no cache, or not there, costs a warning and no build; what cannot be kept is an error.
+#[test]
+fn a_registry_without_a_cache() {
+    needs!(root, "busybox", "docker-registry");
+    let room = room();
+    let registry = Registry::start();
+    let host = registry.host();
+    room.sh(&format!("img-push base --to {host}/app:1")).ok();
+    for (name, why) in [("app:1", "holds no build cache"), ("none:1", "none:1")] {
+        let out = build(&room, "FROM base\nRUN true\n", &format!("--no-cache --cache-from {host}/{name}"));
+        assert!(out.contains("warning: --cache-from") && out.contains(why), "{out}");
+    }
+    let refused = "localhost:1/none/cache";
+    room.sh(&format!("DOCK_REGISTRY_TIMEOUT=2 dfile-build -q -t kept --cache-to type=registry,ref={refused} ctx"))
+        .fails(1, "--cache-to");
+    assert!(!room.sh("img-ls").stdout.contains("kept"), "an error gives no name");
+    room.sh(&format!(
+        "DOCK_REGISTRY_TIMEOUT=2 dfile-build -q --cache-to type=registry,ref={refused},ignore-error=true ctx"
+    ))
+    .ok();
+}
+
+/// Whoever can write to a cache may say that a key stands for another image: only one that stands on the image of the
+/// step before it, and has its configuration, is taken. The bytes are those of their digests anyway.
+#[test]
+fn a_cache_elsewhere_that_was_tampered_with_is_not_used() {
+    needs!(root, "busybox", "docker-registry", "jq");
+    let room = room();
+    let registry = Registry::start();
+    let cache = format!("{}/app/cache:main", registry.host());
+    another(&room);
+    let text = "FROM base\nRUN date +%N >/1\nRUN date +%N >/2\n";
+    build(&room, text, &format!("--cache-to type=registry,ref={cache} --cache-to type=local,dest=kept"));
+    let first = id(&room);
+    // A stranger: an image of another configuration, and one with other layers below it.
+    room.write("evil/Dockerfile", "FROM base\nENV PATH=/evil\nRUN echo evil >/1\n");
+    room.sh("dfile-build -q -t evil evil && img-save --format oci evil | img-load --layout kept").ok();
+    room.sh("jq -c '(.manifests[] | select(.annotations[\"org.opencontainers.image.ref.name\"] | test(\"evil\"))) as $evil
+        | .manifests |= map(if .annotations[\"org.opencontainers.image.ref.name\"] | startswith(\"build-\") then $evil + {annotations} else . end)' kept/index.json >i && mv i kept/index.json")
+    .ok();
+    another(&room);
+    let out = build(&room, text, "--cache-from type=local,src=kept");
+    assert_eq!(out.matches("DONE").count(), 2, "{out}");
+    assert_ne!(id(&room), first);
+    assert_eq!(room.sh("ls root/images/.dock/pins | grep -c incoming").stdout, "0\n");
+    // In the registry a blob changes, and nothing hashes to its digest any more.
+    another(&room);
+    registry.damage_layers();
+    let out = build(&room, text, &format!("--cache-from {cache}"));
+    assert!(out.matches("DONE").count() >= 1, "{out}");
+    room.sh("img-fsck").ok();
 }
 
 #[test]

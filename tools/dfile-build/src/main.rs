@@ -24,6 +24,7 @@ mod config;
 mod context;
 mod copy;
 mod copying;
+mod elsewhere;
 mod git;
 mod live;
 mod mounts;
@@ -131,8 +132,6 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
     names_are_tags(&args.tag)?;
     let build_args = build_args(&args.build_arg)?;
     let running = Running::new(&args.running)?;
-    args.caching.check()?;
-    let elsewhere = args.caching.sources()?;
     let platform = platform_args(args.platform.as_ref());
     let labels = labels(&args.label)?;
     let contexts = contexts(&args.build_context)?;
@@ -172,6 +171,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
     let layout = Layout::open_or_create(&layout)?;
     layout.path().clone_into(&mut siblings.layout);
     let progress = Progress::new(if args.quiet { Form::Quiet } else { args.progress });
+    let elsewhere = sources(&args.caching, &siblings, &progress);
     // From the first step to the name, nobody may collect what we have made.
     let _hold = layout.hold()?;
     let mut builder = step::Builder::new(
@@ -194,7 +194,9 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
         builder.progress.note(&format!("note: # syntax={syntax} is not fetched: this program is the frontend"));
     }
     let image = builder.build(target, &labels)?;
-    args.caching.keep(&layout, &lock(&builder.shared.keys))?;
+    for place in &args.caching.cache_to {
+        place.keep(&layout, &siblings, &lock(&builder.shared.keys), &image).context("--cache-to")?;
+    }
     note_unused(&builder, &graph);
     if let Some(summary) = check::summary(&findings) {
         builder.progress.words(&summary);
@@ -205,6 +207,18 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
     }
     deliver(&args, &siblings, &layout, &image, out)?;
     Ok(exit::DONE)
+}
+
+/// The caches to take from. One that cannot be read costs time and no build, as in docker.
+fn sources(caching: &cache::Options, siblings: &Siblings, progress: &Progress) -> Vec<elsewhere::Source> {
+    let mut sources = Vec::new();
+    for place in &caching.cache_from {
+        match place.open(siblings) {
+            Ok(found) => sources.extend(found),
+            Err(error) => progress.words(&format!("warning: --cache-from: {error:#}")),
+        }
+    }
+    sources
 }
 
 /// Only now, with everything in place, does the image get its names, or goes where it was wanted.

@@ -3,11 +3,12 @@
 
 use crate::below::{Below, Kind as Place};
 use crate::board::{Board, Cancelled, lock};
-use crate::cache::{self, Key};
+use crate::cache::{self, Key, Made};
 use crate::config::Config;
 use crate::context::Named;
 use crate::copy;
 use crate::copying::Found;
+use crate::elsewhere::Source;
 use crate::progress::Progress;
 use crate::running::Running;
 use crate::scratch::Scratch;
@@ -44,7 +45,7 @@ pub struct Builder<'a> {
     pub progress: Progress,
     pub caching: &'a cache::Options,
     /// Caches that are kept elsewhere.
-    pub elsewhere: &'a [Layout],
+    pub elsewhere: &'a [Source],
     /// `SOURCE_DATE_EPOCH`
     pub latest: Option<i64>,
     pub shared: Arc<Shared>,
@@ -145,7 +146,7 @@ impl<'a> Builder<'a> {
         running: &'a Running,
         progress: Progress,
         caching: &'a cache::Options,
-        elsewhere: &'a [Layout],
+        elsewhere: &'a [Source],
         latest: Option<i64>,
         scratch: &'a Scratch,
         contexts: &'a BTreeMap<String, Named>,
@@ -408,8 +409,12 @@ impl<'a> Builder<'a> {
     }
 
     /// The image of a key, ours or from elsewhere.
-    fn find(&self, key: &Key) -> Option<Descriptor> {
-        cache::find(self.layout, key).or_else(|| cache::find_elsewhere(self.layout, self.elsewhere, key).ok())
+    fn find(&self, state: &State, key: &Key, or_parent: bool) -> Option<Descriptor> {
+        let made = Made { parent: state.image.as_ref(), config: &state.config.members, or_parent };
+        cache::find(self.layout, key).or_else(|| {
+            let from = |source| cache::find_elsewhere(self.layout, self.siblings, source, key, &made).ok();
+            self.elsewhere.iter().find_map(from)
+        })
     }
 
     /// Takes the step from the cache when it can.
@@ -417,7 +422,7 @@ impl<'a> Builder<'a> {
         if self.no_cache {
             return false;
         }
-        let Some(image) = self.find(key) else { return false };
+        let Some(image) = self.find(state, key, false) else { return false };
         state.image = Some(image);
         state.pending.clear();
         self.progress.cached();
@@ -456,7 +461,7 @@ impl<'a> Builder<'a> {
         let changed = state.stale || !state.pending.is_empty() || state.image.is_none();
         if changed {
             let key = self.key(&state, &json!("end"));
-            let found = if self.no_cache { None } else { self.find(&key) };
+            let found = if self.no_cache { None } else { self.find(&state, &key, false) };
             if let Some(image) = found {
                 state.image = Some(image);
             } else {
@@ -499,7 +504,7 @@ impl<'a> Builder<'a> {
         let key = self.key(state, &json!(["workdir", path]));
         let parent = state.image.clone();
         if !self.no_cache
-            && let Some(image) = self.find(&key)
+            && let Some(image) = self.find(state, &key, true)
         {
             self.progress.cached();
             // The parent itself: the directory was there.

@@ -29,12 +29,13 @@ pub struct Pulled {
     pub up_to_date: bool,
 }
 
-/// Pulls `reference` and names it.
+/// Pulls `reference` and names it, or keeps it under a key of the build cache.
 pub fn image(
     layout: &Layout,
     sources: &Sources<'_>,
     reference: &Reference,
     wanted: Wanted<'_>,
+    pin: Option<&str>,
     width: Option<usize>,
 ) -> anyhow::Result<Pulled> {
     // While this is held, no collector takes the blobs that no name reaches yet.
@@ -61,6 +62,10 @@ pub fn image(
         layout.put_as(&document.descriptor, &document.bytes)?;
     }
     let mut descriptor = found.root.descriptor;
+    if let Some(key) = pin {
+        layout.pin(key, &descriptor)?;
+        return Ok(Pulled { descriptor, digest: found.source, layers: had, up_to_date: false });
+    }
     let name = reference.to_string();
     descriptor.platform = platform;
     descriptor.annotations.insert(annotation::REF_NAME.into(), name.clone().into());

@@ -25,6 +25,7 @@ use fetch::Pulled;
 use oci_layout::Layout;
 use registry::Settings;
 use sources::{Registries, Sources};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use toolkit::{Format, Out, usage};
@@ -56,6 +57,12 @@ struct Args {
     /// Fetch and store no image: print as JSON what would be fetched, how much, and from where
     #[arg(long)]
     plan: bool,
+    /// Store nothing: print the manifest or index that REF leads to, byte for byte
+    #[arg(long, conflicts_with_all = ["plan", "offline", "platform", "all_platforms", "format"])]
+    raw: bool,
+    /// Keep the image under a key instead of its name, as a build cache does; for one REF
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["plan", "offline", "raw", "all_tags"])]
+    pin: Option<String>,
     /// What stdout gets: records, or the lines of docker pull
     #[arg(long, value_enum, default_value_t = Format::Json)]
     format: Format,
@@ -91,6 +98,9 @@ fn main() -> ExitCode {
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let references = parse(&args.references)?;
+    if args.pin.is_some() && references.len() > 1 {
+        return Err(usage("--pin takes one REF"));
+    }
     let mut registries = Registries::new(settings(&references, &args)?);
     let references = if args.all_tags { all_tags(&references, &args, &mut registries)? } else { references };
     let mut failed = 0;
@@ -143,6 +153,11 @@ fn all_tags(repositories: &[Reference], args: &Args, registries: &mut Registries
 /// One reference: pulled, planned, or found where it is.
 fn one(reference: &Reference, args: &Args, registries: &mut Registries, out: &mut Out) -> anyhow::Result<()> {
     let dir = toolkit::layout_dir(args.layout.as_deref());
+    if args.raw {
+        let document = Sources::new(registries.of(reference)?, args.quiet).manifest(reference, None)?;
+        out.bytes().write_all(&document.bytes)?;
+        return out.finish();
+    }
     if args.plan {
         let layout = dir.exists().then(|| Layout::open(&dir)).transpose()?;
         let sources = Sources::new(registries.of(reference)?, args.quiet);
@@ -173,7 +188,8 @@ fn pull(
         out.finish()?;
     }
     let width = toolkit::terminal_width().filter(|_| !args.quiet);
-    fetch::image(layout, &Sources::new(registries.of(reference)?, args.quiet), reference, args.wanted(), width)
+    let sources = Sources::new(registries.of(reference)?, args.quiet);
+    fetch::image(layout, &sources, reference, args.wanted(), args.pin.as_deref(), width)
 }
 
 /// The environment's word, and what the command line has to add.
