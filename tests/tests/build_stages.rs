@@ -280,3 +280,60 @@ fn a_full_disk_leaves_a_clean_store() {
     assert!(ran.stdout.contains("code 1\n"), "{ran:?}");
     assert!(ran.stdout.contains("clean\n0\n") && ran.stdout.contains("again"), "{ran:?}");
 }
+
+/// `dock builder prune` in docker's words: what nobody shares, or with -a all; by age and by what is to be kept.
+#[test]
+fn the_cache_is_listed_and_pruned() {
+    needs!(root, "busybox", "jq");
+    let room = room();
+    let dock = |words: &str| room.sh(&format!("dock {words}"));
+    let ids = |filter: &str| room.sh(&format!("dfile-cache --quiet {filter} | wc -l")).ok();
+    dock("builder prune -af").ok();
+    assert_eq!(dock("builder prune -f").ok(), "Total:\t 0B");
+    let text = "FROM base AS one\nRUN --mount=type=cache,id=c,target=/c head -c 300000 /dev/urandom >/c/f; head -c 100000 /dev/urandom >/1\nFROM base\nRUN head -c 200000 /dev/urandom >/2\nRUN --mount=from=one,target=/o true\n";
+    build(&room, text, "");
+    let entry = |what: &str, member: &str| {
+        room.sh(&format!("dfile-cache | jq -c 'select(.description | contains(\"{what}\")) | .{member}' | tail -n 1"))
+            .ok()
+    };
+    assert_eq!((entry(">/1", "shared"), entry(">/2", "shared")), ("false".into(), "true".into()));
+    let size: u64 = room
+        .sh("dfile-cache | jq -s 'map(select(.description | contains(\">/1\")) | .size) | add'")
+        .ok()
+        .parse()
+        .unwrap();
+    assert!((100_000..110_000).contains(&size), "{size}");
+    let mount: u64 = room.sh("dfile-cache --format '{{.Bytes}}' --filter type=exec.cachemount").ok().parse().unwrap();
+    assert_eq!(mount, 300_000);
+    assert_eq!(
+        room.sh("dfile-cache --format table | head -n 1").ok(),
+        "CACHE ID                                                                 CACHE TYPE        SIZE      LAST USED                IN USE    SHARED"
+    );
+    let df = dock("system df").ok();
+    let row: Vec<&str> = df.lines().last().unwrap().split_whitespace().collect();
+    assert_eq!((&row[..2], row[3]), (&["Build", "Cache"][..], "0"), "{df}");
+    let kilobytes: f64 = row[4].strip_suffix("kB").unwrap_or_else(|| panic!("{df}")).parse().unwrap();
+    assert!((400.0..450.0).contains(&kilobytes), "{df}");
+    let asked = dock("builder prune </dev/null").ok();
+    assert_eq!(asked, "WARNING! This will remove all dangling build cache. Are you sure you want to continue? [y/N] ");
+    // What was used lately stays, and so does what fits.
+    let all = ids("");
+    dock("builder prune -af --filter until=24h").ok();
+    dock("builder prune -af --keep-storage 1GB").ok();
+    assert_eq!(ids(""), all);
+    assert_eq!(build(&room, text, "").matches("DONE").count(), 0);
+    // Aged, all but the mount; a hit makes a step young again.
+    room.sh("touch -d @1000000000 root/images/.dock/pins/*").ok();
+    build(&room, "FROM base AS one\nRUN head -c 200000 /dev/urandom >/2\n", "");
+    let out = dock("builder prune -af --filter until=24h").ok();
+    assert!(out.starts_with("Deleted build cache objects:\nbuild-") && out.contains("\n\nTotal:\t "), "{out}");
+    assert_eq!((ids("--filter type=regular"), ids("--filter type=exec.cachemount")), ("1".into(), "1".into()));
+    let last = dock("builder prune -af --keep-storage 100").ok();
+    assert!(last.contains("\nc\n"), "{last}");
+    dock("builder prune -af").ok();
+    assert_eq!((ids(""), room.sh("ls root/cache/mounts | wc -l").ok()), ("0".into(), "0".into()));
+    room.sh("img-fsck && img-unpack --flat it box && [ -s box/rootfs/2 ]").ok();
+    dock("builder prune -f --filter x=y").fails(1, "invalid filter");
+    // What a build has a lock on stays.
+    room.sh("mkdir -p root/cache/mounts/held && flock root/cache/mounts/held dock builder prune -af && ls -d root/cache/mounts/held").ok();
+}

@@ -47,7 +47,7 @@ pub use layers::{Claim, Layers};
 pub use masks::{masked as masked_paths, read_only as readonly_paths};
 pub use rootfs::read_file as rootfs_file;
 pub use seccomp::{default as default_seccomp, from_docker as seccomp_from_docker};
-pub use tree::{Freed, remove as remove_tree};
+pub use tree::{Freed, remove as remove_tree, remove_and_count as remove_tree_and_count};
 pub use volumes::{Volume, Volumes};
 
 use serde_json::Value;

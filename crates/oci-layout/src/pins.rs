@@ -5,6 +5,7 @@ use crate::layout::{Layout, make_dir, read_capped};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::SystemTime;
 use wire::Descriptor;
 
 impl Layout {
@@ -27,6 +28,19 @@ impl Layout {
         serde_json::from_slice(&bytes)
             .map(Some)
             .map_err(|error| Error::Malformed { what: path.display().to_string(), reason: error.to_string() })
+    }
+
+    /// Notes that a pin was of use just now.
+    pub fn note_use(&self, key: &str) -> Result<()> {
+        let path = self.pin_path(key)?;
+        let file = fs::File::options().append(true).open(&path).at(&path, "open")?;
+        file.set_modified(SystemTime::now()).at(&path, "utimensat")
+    }
+
+    /// When a pin was last of use, or made.
+    pub fn last_use(&self, key: &str) -> Result<SystemTime> {
+        let path = self.pin_path(key)?;
+        fs::metadata(&path).and_then(|found| found.modified()).at(&path, "stat")
     }
 
     /// Gives a pin up. [`Layout::collect`] removes what nothing else reaches.

@@ -65,7 +65,12 @@ impl Key {
 /// The image of a key, when it is there whole.
 pub fn find(layout: &Layout, key: &Key) -> Option<Descriptor> {
     let descriptor = layout.pinned(key.as_str()).ok().flatten()?;
-    is_whole(layout, &descriptor).then_some(descriptor)
+    if !is_whole(layout, &descriptor) {
+        return None;
+    }
+    // For dfile-cache(1) only.
+    let _ = layout.note_use(key.as_str());
+    Some(descriptor)
 }
 
 /// What the image of a step is made from: nobody's word that a key stands for another image counts.

@@ -6,7 +6,7 @@ use crate::shelf::chown;
 use crate::source::hex;
 use anyhow::{Context, bail};
 use dockerfile::{Mount, Sharing};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Timespec, Timestamps};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write;
@@ -36,10 +36,29 @@ pub fn claim(all: &Path, mount: &Mount) -> anyhow::Result<Claimed> {
         Sharing::Locked => FlockOperation::LockExclusive,
         Sharing::Private => return private(all, &name, mount),
     };
-    let (path, is_new) = made(all, &name)?;
-    let lock = File::open(&path).with_context(|| format!("{}: open", path.display()))?;
-    rustix::fs::flock(&lock, how).with_context(|| format!("{}: flock", path.display()))?;
-    Ok(Claimed { id: mount.id.clone(), path, is_new, _lock: lock })
+    loop {
+        let (path, is_new) = made(all, &name)?;
+        let lock = File::open(&path).with_context(|| format!("{}: open", path.display()))?;
+        rustix::fs::flock(&lock, how).with_context(|| format!("{}: flock", path.display()))?;
+        if is_still(&path, &lock)? {
+            note_use(&lock);
+            return Ok(Claimed { id: mount.id.clone(), path, is_new, _lock: lock });
+        }
+    }
+}
+
+/// Whether the directory is there still: dfile-cache(1) removes one under its lock.
+fn is_still(path: &Path, dir: &File) -> anyhow::Result<bool> {
+    let own = dir.metadata()?;
+    Ok(fs::symlink_metadata(path).is_ok_and(|there| (there.dev(), there.ino()) == (own.dev(), own.ino())))
+}
+
+/// By the time of the last access, the only one that is not the cache's own.
+fn note_use(dir: &File) {
+    let omit = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+    let now = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW };
+    // Of no use for the build.
+    let _ = rustix::fs::futimens(dir, &Timestamps { last_access: now, last_modification: omit });
 }
 
 fn private(all: &Path, name: &str, mount: &Mount) -> anyhow::Result<Claimed> {
@@ -48,6 +67,7 @@ fn private(all: &Path, name: &str, mount: &Mount) -> anyhow::Result<Claimed> {
         let (path, is_new) = made(all, &name)?;
         let lock = File::open(&path).with_context(|| format!("{}: open", path.display()))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if !is_still(&path, &lock)? => {}
             Ok(()) => return Ok(Claimed { id: mount.id.clone(), path, is_new, _lock: lock }),
             Err(Errno::WOULDBLOCK) => {}
             Err(error) => return Err(error).with_context(|| format!("{}: flock", path.display())),

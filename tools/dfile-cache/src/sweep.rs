@@ -1,0 +1,46 @@
+//! `docker builder prune`: entries go one by one, and what they alone held goes after them.
+
+use crate::entry::{Entry, Kind, lock};
+use anyhow::Context;
+use bundle::Layers;
+use oci_layout::Layout;
+use std::collections::HashSet;
+use std::path::Path;
+use toolkit::Out;
+
+/// Removes them and says so in docker's words.
+pub fn prune(root: &Path, layout: Option<&Layout>, doomed: &[Entry], out: &mut Out) -> anyhow::Result<()> {
+    let (mut text, mut freed) = (String::new(), 0);
+    for entry in doomed {
+        match (&entry.kind, layout) {
+            (Kind::Mount(path) | Kind::Failed(path), _) => {
+                // Since it was listed, a build may have come for it.
+                let Some(_lock) = lock(path)? else { continue };
+                freed += bundle::remove_tree_and_count(path).with_context(|| path.display().to_string())?.bytes;
+            }
+            (Kind::Step, Some(layout)) => layout.unpin(&entry.id)?,
+            (Kind::Step, None) => continue,
+        }
+        text.extend([&entry.id, "\n"]);
+    }
+    if let Some(layout) = layout {
+        freed += collect(root, layout)?;
+    }
+    if !text.is_empty() {
+        out.text(&format!("Deleted build cache objects:\n{text}\n"))?;
+    }
+    out.text(&format!("Total:\t {}\n", table::size_with(freed, 4)))
+}
+
+/// Blobs that nothing reaches any more, and the layers that were unpacked of them.
+fn collect(root: &Path, layout: &Layout) -> anyhow::Result<u64> {
+    let Some(removed) = layout.try_collect().context("collect")? else {
+        eprintln!("dfile-cache: images are being written: their layout will be swept by the next img-rm");
+        return Ok(0);
+    };
+    let blobs: u64 = removed.iter().map(|(_, size)| size).sum();
+    let images = layout.index()?.into_iter().chain(layout.pins()?.into_iter().map(|(_, pinned)| pinned));
+    let chains: HashSet<_> =
+        images.filter_map(|image| layout.open_image(&image, None).ok()).flat_map(|image| image.chain_ids()).collect();
+    Ok(blobs + Layers::new(root).collect(&chains).context("unpacked layers")?.bytes)
+}
