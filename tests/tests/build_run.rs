@@ -325,3 +325,35 @@ fn a_named_directory_is_the_callers() {
     );
     assert_eq!(room.sh("cat named/f").ok(), "theirs");
 }
+
+/// What chmod, chown and touch copy is told with the flag that saves it; files that are new, and a few bytes, are not.
+#[test]
+fn a_step_that_copies_what_is_below_is_told() {
+    needs!(root, "busybox", "jq");
+    let room = room();
+    room.sh("head -c 700000 /dev/urandom >ctx/a; head -c 800000 /dev/urandom >ctx/b; echo small >ctx/c").ok();
+    let told = |run: &str| {
+        let text = format!("FROM base\nCOPY a b c /d/\nRUN {run}\n");
+        let out = build(&room, &text, "--metadata-file m");
+        let lines: Vec<&str> = out.lines().filter(|line| line.contains("that are below it already")).collect();
+        assert!(lines.len() < 2, "{lines:?}");
+        let member = room.sh("jq -c '.\"dock.copied\"[0] | [.step, .files, .bytes, .changed, .largest]' m").ok();
+        (lines.first().map(|line| line.split_once("warning: ").unwrap().1.to_owned()), member)
+    };
+    assert_eq!(
+        told("chown -R 5:5 /d"),
+        (
+            Some("this step copies 1.5 MB in 3 files that are below it already, only for a new owner (the largest: /d/b): COPY --chown does it where they come in, or do it in the step that makes them".into()),
+            "[\"RUN chown -R 5:5 /d\",3,1500006,[\"owner\"],\"/d/b\"]".into()
+        )
+    );
+    assert!(told("chmod 600 /d/a /d/b").0.unwrap().contains("a new mode (the largest: /d/b): COPY --chmod does"));
+    assert!(told("chmod 600 /d/a && chown 7 /d/b").0.unwrap().contains("COPY --chown --chmod does"));
+    assert!(told("touch /d/a /d/b").0.unwrap().contains("a new time (the largest: /d/b): do it in the step"));
+    let none = (None, "[null,null,null,null,null]".to_owned());
+    assert_eq!(told("chown 5 /d/a && echo >>/d/b && chmod 600 /d/c"), none, "under 1 MiB");
+    assert_eq!(told("cp /d/b /d/e; dd if=/d/a of=/d/b conv=notrunc 2>/dev/null; head -c 800000 /d/e >/d/f"), none);
+    let json = build(&room, "FROM base\nCOPY a b c /d/\nRUN chown -R 6:6 /d\n", "--progress rawjson");
+    let warning = json.lines().filter(|line| line.starts_with("{\"warnings\"")).collect::<Vec<_>>().join("\n");
+    assert!(warning.contains("\"short\":\"d2FybmluZzogdGhpcyBzdGVwIGNvcGllcy"), "{json}");
+}

@@ -54,6 +54,48 @@ pub trait Sink {
     fn takes_empty(&self) -> bool {
         true
     }
+    /// Whether [`copied`](Self::copied) is of interest: finding out means reading files.
+    fn counts_copies(&self) -> bool {
+        false
+    }
+    /// A file, put next, has the content that it had below: only what it says of itself is different.
+    fn copied(&mut self, path: &Path, below: &Meta, now: &Meta, size: u64) {
+        let _ = (path, below, now, size);
+    }
+}
+
+/// Files that a layer holds again although only their owner, mode or time is new: an overlay mount copies a file
+/// whole before it changes anything of it (overlay in the kernel's Documentation/filesystems, "Non-directories").
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// How many.
+    pub files: u64,
+    /// Their sizes, in bytes.
+    pub bytes: u64,
+    /// One of them, relative to the root: the largest.
+    pub path: PathBuf,
+    /// What is new of them.
+    pub owner: bool,
+    /// As `owner`.
+    pub mode: bool,
+    /// As `owner`.
+    pub time: bool,
+    largest: u64,
+}
+
+impl Copied {
+    fn add(&mut self, path: &Path, below: &Meta, now: &Meta, size: u64) {
+        self.files += 1;
+        self.bytes += size;
+        let (owner, mode) = ((below.uid, below.gid) != (now.uid, now.gid), below.mode != now.mode);
+        self.owner |= owner;
+        self.mode |= mode;
+        self.time |= !owner && !mode && below.mtime != now.mtime;
+        if size > self.largest {
+            self.largest = size;
+            path.clone_into(&mut self.path);
+        }
+    }
 }
 
 /// What counts.
@@ -183,8 +225,21 @@ impl Walk<'_> {
             return Ok(());
         }
         self.put_open()?;
+        if let (Some(below), true) = (&below, self.sink.counts_copies()) {
+            self.count_copy(below, &node, &at)?;
+        }
         let kind = if below.is_some() { ChangeKind::Changed } else { ChangeKind::Added };
         self.sink.put(kind, &at, &node)
+    }
+
+    /// Content of another size, and there is nothing to read.
+    fn count_copy(&mut self, below: &Node, node: &Node, at: &Path) -> Result<()> {
+        let files = below.kind() == Kind::File && node.kind() == Kind::File;
+        let size = u64::try_from(node.stat.st_size).unwrap_or(0);
+        if files && size > 0 && below.stat.st_size == node.stat.st_size && same_content(below, node, at)? {
+            self.sink.copied(at, &Meta::of(&below.stat), &Meta::of(&node.stat), size);
+        }
+        Ok(())
     }
 
     fn delete(&mut self, at: &Path) -> Result<()> {
@@ -313,12 +368,25 @@ pub struct LayerWriter<W: Write> {
     tar: TarWriter<W>,
     /// Files with several names, by inode: the first name has the content.
     links: HashMap<(u64, u64), PathBuf>,
+    /// None when nobody asks.
+    copied: Option<Copied>,
 }
 
 impl<W: Write> LayerWriter<W> {
     /// A layer to `to`; times later than `latest` become `latest`.
     pub fn new(to: W, latest: Option<i64>) -> Self {
-        Self { tar: TarWriter::new(to, latest), links: HashMap::new() }
+        Self { tar: TarWriter::new(to, latest), links: HashMap::new(), copied: None }
+    }
+
+    /// Counts the files that have their old content.
+    #[must_use]
+    pub fn counting_copies(self) -> Self {
+        Self { copied: Some(Copied::default()), ..self }
+    }
+
+    /// What was counted.
+    pub fn copied(&self) -> Option<&Copied> {
+        self.copied.as_ref()
     }
 
     /// Writes the end of the layer and gives the sink back.
@@ -357,5 +425,15 @@ impl<W: Write> Sink for LayerWriter<W> {
 
     fn empty(&mut self, path: &Path) -> Result<()> {
         self.tar.opaque(path)
+    }
+
+    fn counts_copies(&self) -> bool {
+        self.copied.is_some()
+    }
+
+    fn copied(&mut self, path: &Path, below: &Meta, now: &Meta, size: u64) {
+        if let Some(copied) = &mut self.copied {
+            copied.add(path, below, now, size);
+        }
     }
 }

@@ -22,6 +22,7 @@ mod caches;
 mod check;
 mod config;
 mod context;
+mod copies;
 mod copy;
 mod copying;
 mod elsewhere;
@@ -49,7 +50,7 @@ use output::Output;
 use progress::{Form, Progress};
 use running::Running;
 use scratch::Scratch;
-use serde_json::json;
+use serde_json::{Value, json};
 use siblings::Siblings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -205,7 +206,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
         let id = layout.open_image(&image, None)?.id().to_string();
         std::fs::write(path, id).with_context(|| format!("{}: write", path.display()))?;
     }
-    deliver(&args, &siblings, &layout, &image, out)?;
+    let copied = std::mem::take(&mut *lock(&builder.shared.copied));
+    deliver(&args, &siblings, &layout, &image, copied, out)?;
     Ok(exit::DONE)
 }
 
@@ -222,7 +224,14 @@ fn sources(caching: &cache::Options, siblings: &Siblings, progress: &Progress) -
 }
 
 /// Only now, with everything in place, does the image get its names, or goes where it was wanted.
-fn deliver(args: &Args, siblings: &Siblings, layout: &Layout, image: &Descriptor, out: &mut Out) -> anyhow::Result<()> {
+fn deliver(
+    args: &Args,
+    siblings: &Siblings,
+    layout: &Layout,
+    image: &Descriptor,
+    copied: Vec<Value>,
+    out: &mut Out,
+) -> anyhow::Result<()> {
     let record = |reference: Option<String>| -> Record {
         let layout = layout.path().to_owned().into();
         Image { layout, reference, descriptor: image.clone(), rest: serde_json::Map::new() }.into()
@@ -241,7 +250,7 @@ fn deliver(args: &Args, siblings: &Siblings, layout: &Layout, image: &Descriptor
         output.deliver(siblings, &record(None), &names).context("--output")?;
     }
     if let Some(path) = &args.metadata_file {
-        let text = metadata(layout, image, &names)?;
+        let text = metadata(layout, image, &names, copied)?;
         std::fs::write(path, text).with_context(|| format!("{}: write", path.display()))?;
     }
     // What is on stdout is one thing: bytes, or records.
@@ -259,7 +268,7 @@ fn deliver(args: &Args, siblings: &Siblings, layout: &Layout, image: &Descriptor
 }
 
 /// The members that docker's `--metadata-file` has of an image.
-fn metadata(layout: &Layout, image: &Descriptor, names: &[Reference]) -> anyhow::Result<String> {
+fn metadata(layout: &Layout, image: &Descriptor, names: &[Reference], copied: Vec<Value>) -> anyhow::Result<String> {
     let id = layout.open_image(image, None)?.id().to_string();
     let mut members = json!({
         "containerimage.config.digest": id,
@@ -269,6 +278,9 @@ fn metadata(layout: &Layout, image: &Descriptor, names: &[Reference]) -> anyhow:
     if !names.is_empty() {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         members["image.name"] = names.join(",").into();
+    }
+    if !copied.is_empty() {
+        members["dock.copied"] = copied.into();
     }
     Ok(format!("{members:#}\n"))
 }

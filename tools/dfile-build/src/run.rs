@@ -47,6 +47,7 @@ impl Builder<'_> {
         drop(made);
         let mut diff = self.siblings.on_layout("layer-diff");
         let layer = siblings::transform(&mut diff, Some(&bundle))?;
+        self.report_copies(original, &layer);
         let entry = json!({"created_by": history(&args, &argv)});
         let mut append = self.append(state, Some(&entry), &key)?;
         let record = siblings::transform(append.args(["--layers-from", "-"]), Some(&layer))?;

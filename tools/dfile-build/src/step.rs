@@ -68,6 +68,8 @@ pub struct Shared {
     pub used_args: Mutex<BTreeSet<String>>,
     /// Names that were pulled anew.
     pulled: Mutex<BTreeSet<String>>,
+    /// Of steps that copied what is below them.
+    pub copied: Mutex<Vec<Value>>,
     /// Cache keys of this build.
     pub keys: Mutex<BTreeSet<String>>,
 }

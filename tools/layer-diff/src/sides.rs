@@ -15,6 +15,11 @@ pub enum Sides {
 }
 
 impl Sides {
+    /// Whether files were copied up before they were changed.
+    pub fn is_overlay(&self) -> bool {
+        matches!(self, Self::Overlay { .. })
+    }
+
     /// Tells `sink` the differences.
     pub fn diff(&self, compare: &Compare, sink: &mut dyn Sink) -> layer_tar::Result<()> {
         match self {

@@ -3,11 +3,12 @@
 use crate::sides::Sides;
 use anyhow::Context;
 use layer_tar::codec::{Compression, encoder};
-use layer_tar::{Compare, LayerWriter};
+use layer_tar::{Compare, Copied, LayerWriter};
 use oci_layout::{Hashed, Layout};
+use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use wire::media_type;
+use wire::{WirePath, media_type};
 
 /// `SOURCE_DATE_EPOCH`: no time in the layer is later, so that a build gives the same bytes tomorrow.
 pub fn source_date_epoch() -> anyhow::Result<Option<i64>> {
@@ -46,7 +47,11 @@ pub fn to_layout(
     let blob = layout.writer()?;
     let compressed = encoder(compression, blob)?;
     let mut layer = LayerWriter::new(BufWriter::with_capacity(1 << 18, Hashed::new(compressed)), latest);
+    if sides.is_overlay() {
+        layer = layer.counting_copies();
+    }
     sides.diff(compare, &mut layer)?;
+    let rest = layer.copied().filter(|copied| copied.files > 0).map(|copied| ("copied".to_owned(), report(copied)));
     let hashed = layer.finish()?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
     let (compressed, diff_id, _) = hashed.finish();
     let media_type = match compression {
@@ -57,5 +62,13 @@ pub fn to_layout(
     let descriptor = compressed.finish()?.finish(media_type)?;
     layout.lease(&descriptor.digest)?;
     layout.sync()?;
-    Ok(wire::Layer { layout: layout.path().into(), descriptor, diff_id, rest: serde_json::Map::new() })
+    Ok(wire::Layer { layout: layout.path().into(), descriptor, diff_id, rest: rest.into_iter().collect() })
+}
+
+/// What the layer need not hold: how much, and what was changed that made the overlay mount copy it.
+fn report(copied: &Copied) -> Value {
+    let changed = [("owner", copied.owner), ("mode", copied.mode), ("time", copied.time)];
+    let changed: Vec<&str> = changed.into_iter().filter(|(_, is)| *is).map(|(what, _)| what).collect();
+    let path = WirePath(Path::new("/").join(&copied.path));
+    json!({"files": copied.files, "bytes": copied.bytes, "changed": changed, "largest": path})
 }

@@ -1,0 +1,54 @@
+//! A file that a RUN only gives another owner or mode is in the layer whole: an overlay mount copies it first. layer-diff
+//! counts such bytes; here is what to do about them.
+
+use crate::board::lock;
+use crate::step::Builder;
+use serde_json::{Value, json};
+use wire::Record;
+
+/// What is less is nobody's trouble.
+const WORTH_A_WORD: u64 = 1 << 20;
+
+impl Builder<'_> {
+    /// A warning, and a member of the metadata.
+    pub(crate) fn report_copies(&self, original: &str, layer: &Record) {
+        let Record::Layer(layer) = layer else { return };
+        let Some(copied) = layer.rest.get("copied") else { return };
+        let bytes = copied["bytes"].as_u64().unwrap_or(0);
+        if bytes < WORTH_A_WORD {
+            return;
+        }
+        let changed: Vec<&str> = copied["changed"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let what = if changed.is_empty() { "attributes".to_owned() } else { changed.join(" and ") };
+        self.progress.note(&format!(
+            "warning: this step copies {} in {} files that are below it already, only for a new {what} (the largest: {}): {}",
+            human(bytes),
+            copied["files"],
+            copied["largest"].as_str().unwrap_or("…"),
+            instead(&changed),
+        ));
+        let mut entry = json!({"step": original});
+        if let (Some(entry), Some(copied)) = (entry.as_object_mut(), copied.as_object()) {
+            entry.extend(copied.clone());
+        }
+        lock(&self.shared.copied).push(entry);
+    }
+}
+
+/// The flag that makes the step superfluous.
+fn instead(changed: &[&str]) -> String {
+    let flags: Vec<&str> = [("owner", "--chown"), ("mode", "--chmod")]
+        .into_iter()
+        .filter(|(what, _)| changed.contains(what))
+        .map(|(_, flag)| flag)
+        .collect();
+    match &flags[..] {
+        [] => "do it in the step that makes the files".into(),
+        flags => format!("COPY {} does it where they come in, or do it in the step that makes them", flags.join(" ")),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
+fn human(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
