@@ -1,10 +1,13 @@
 //! Where a build comes from and where it goes: contexts, named contexts, outputs.
 
 use dock_tests::liar::{Liar, reply};
+use dock_tests::registry::Registry;
 use dock_tests::{Room, needs, skip};
 use serde_json::{Value, json};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Files and links of a directory of the room.
@@ -293,4 +296,87 @@ fn files_from_the_web() {
     room.sh(&format!("dfile-build -q -t it {} && img-inspect it | grep -q web", at("/dockerfile"))).ok();
     assert_eq!(room.sh(&format!("url-get -o got {} && cat got", at("/moved"))).ok().lines().last(), Some("hello"));
     room.sh("url-get -o got file:///etc/passwd").fails(2, "want http:// or https://");
+}
+
+/// A URL that has nothing new is asked about and not sent again; with a checksum nobody is asked.
+#[test]
+fn a_url_that_has_not_changed_is_not_sent_again() {
+    needs!(root);
+    const DATE: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
+    let room = Room::new();
+    room.sh("mkdir ctx").ok();
+    let newer = Arc::new(AtomicBool::new(false));
+    let is_newer = Arc::clone(&newer);
+    let server = Liar::start(move |head, _| {
+        let asks = |condition: &str| head.to_ascii_lowercase().contains(&condition.to_ascii_lowercase());
+        let (tag, body) = if is_newer.load(Ordering::Relaxed) { ("\"two\"", "second") } else { ("\"one\"", "first") };
+        match head.split(' ').nth(1).unwrap_or_default() {
+            "/tagged" if asks(&format!("If-None-Match: {tag}")) => reply("304 Not Modified", &[], b""),
+            "/tagged" => reply("200 OK", &[("ETag", tag)], body.as_bytes()),
+            "/dated" if asks(&format!("If-Modified-Since: {DATE}")) => reply("304 Not Modified", &[], b""),
+            "/dated" => reply("200 OK", &[("Last-Modified", DATE)], b"dated"),
+            "/moved" => reply("302 Found", &[("Location", "/tagged")], b""),
+            // A server that says so without having been asked.
+            _ => reply("304 Not Modified", &[], b""),
+        }
+    });
+    let build = |path: &str, options: &str| {
+        let text = format!("FROM scratch\nADD {options} http://{}{path} /f\n", server.host());
+        room.write("ctx/Dockerfile", text);
+        let ran = room.sh("dfile-build -t it ctx && img-unpack --flat it box && cat box/rootfs/f && rm -rf box");
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let body = ran.stdout.lines().last().unwrap_or_default().to_owned();
+        (body, ran.stderr.matches("DONE").count())
+    };
+    let whole =
+        |path: &str| server.seen().iter().filter(|head| head.contains(path) && !head.contains("\r\nif-")).count();
+    for (path, body) in [("/tagged", "first"), ("/dated", "dated"), ("/moved", "first")] {
+        assert_eq!(build(path, ""), (body.to_owned(), 1), "{path}");
+        assert_eq!(build(path, ""), (body.to_owned(), 0), "{path}");
+        assert_eq!(whole(path), 1, "{path}: {:?}", server.seen());
+        // Another step of it needs the bytes: they are fetched.
+        assert_eq!(build(path, "--chmod=644"), (body.to_owned(), 1), "{path}");
+    }
+    newer.store(true, Ordering::Relaxed);
+    assert_eq!(build("/tagged", ""), ("second".into(), 1));
+    newer.store(false, Ordering::Relaxed);
+    assert_eq!(build("/tagged", ""), ("first".into(), 0), "the old content has its old image");
+    let asked = server.seen().len();
+    let sum = "--checksum=sha256:a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e";
+    build("/tagged", sum);
+    assert_eq!(server.seen().len(), asked + 1);
+    assert_eq!(build("/tagged", sum), ("first".into(), 0));
+    assert_eq!(server.seen().len(), asked + 1, "a checksum says all");
+    room.sh(&format!("dfile-build -q - <<E\nFROM scratch\nADD http://{}/liar /f\nE", server.host())).fails(1, "304");
+    // What is remembered of another URL is of no use.
+    let line = r#"{"url":"http://other/","digest":"sha256:a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e","etag":"\"one\""}"#;
+    room.write("line", line);
+    room.sh(&format!("url-get --known line -o got http://{}/tagged && cat got", server.host())).ok();
+    assert!(!server.seen().last().unwrap().contains("if-none-match"), "{:?}", server.seen().last());
+}
+
+/// The authority of a network of one's own, by `SSL_CERT_FILE`; without it the server is nobody we know.
+#[test]
+fn a_url_over_https_with_a_private_authority() {
+    needs!(root, "openssl", "docker-registry");
+    let room = Room::new();
+    room.sh(
+        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
+             -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem
+         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server -keyout s.key -out s.csr
+         printf 'subjectAltName=IP:127.0.0.1' >san && openssl x509 -req -in s.csr -CA ca.pem -CAkey ca.key -days 2 -extfile san -out s.pem",
+    )
+    .ok();
+    // A registry answers to https://HOST/v2/ with a file as good as any: {}.
+    let tls =
+        format!(", tls: {{certificate: {}, key: {}}}", room.path("s.pem").display(), room.path("s.key").display());
+    let server = Registry::with(&tls, "");
+    let text = format!("FROM scratch\nADD https://{}/v2/ /f\n", server.host());
+    room.sh("mkdir ctx").ok();
+    room.write("ctx/Dockerfile", text);
+    room.sh("SSL_CERT_FILE=$PWD/ca.pem dfile-build -q -t it ctx").ok();
+    assert_eq!(unpacked(&room, "it"), "f");
+    assert_eq!(room.sh("cat box/rootfs/f").ok(), "{}");
+    room.sh("dfile-build -q --no-cache ctx").fails(1, "UnknownIssuer");
+    room.sh(&format!("url-get -o got https://{}/v2/ 2>&1; [ ! -e got ]", server.host())).ok();
 }

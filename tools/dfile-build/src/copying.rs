@@ -11,6 +11,7 @@ use crate::git::{self, Repository};
 use crate::siblings;
 use crate::source::{Root, Wanted};
 use crate::step::{Builder, State};
+use crate::web::Page;
 use anyhow::{Context, bail};
 use dockerfile::{Base, Copy, Ignore, Mode};
 use layer_tar::Time;
@@ -19,6 +20,22 @@ use serde_json::{Map, Value, json};
 use std::io::Write;
 use std::sync::Arc;
 use wire::Descriptor;
+
+/// What a word of an instruction names.
+enum Origin {
+    Tree(Taken),
+    /// Fetched only for a new layer.
+    Web(Page),
+}
+
+impl Origin {
+    fn key(&self, copy: &Copy) -> anyhow::Result<Value> {
+        Ok(match self {
+            Self::Tree(taken) => json!([taken.root.digest(&taken.source)?, taken.unpack]),
+            Self::Web(page) => json!([page.key(), copy.unpack, copy.exclude]),
+        })
+    }
+}
 
 /// A named context.
 pub(crate) enum Found {
@@ -40,10 +57,7 @@ impl Builder<'_> {
         }
         let mode = copy.chmod.as_deref().map(Mode::parse).transpose()?;
         let inline: Vec<_> = copy.inline.iter().map(|d| (d.name.clone(), d.content.clone())).collect();
-        let digests = sources
-            .iter()
-            .map(|taken| Ok(json!([taken.root.digest(&taken.source)?, taken.unpack])))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let digests = sources.iter().map(|source| source.key(copy)).collect::<anyhow::Result<Vec<_>>>()?;
         let inputs = json!([word, digests, inline, destination, copy.chown, copy.chmod, copy.link]);
         let key = self.key(state, &inputs);
         if self.take_cached(state, &key) {
@@ -56,6 +70,7 @@ impl Builder<'_> {
         };
         let owner = copy.chown.as_deref().map(|spec| copy::owner(spec, &below)).transpose()?;
         let entry = json!({"created_by": history(copy, word)});
+        let sources = self.taken(copy, sources)?;
         let plan = Plan { sources, inline, destination, owner, mode };
         let latest = self.latest;
         let mut append = self.append(state, Some(&entry), &key)?;
@@ -74,18 +89,18 @@ impl Builder<'_> {
     }
 
     /// Everything that the words of an instruction name.
-    fn sources(&mut self, copy: &Copy, root: &Arc<Root>, word: &str) -> anyhow::Result<Vec<Taken>> {
+    fn sources(&mut self, copy: &Copy, root: &Arc<Root>, word: &str) -> anyhow::Result<Vec<Origin>> {
         let wanted = Wanted { exclude: Ignore::of(&copy.exclude)?, parents: copy.parents };
         let unpack = copy.unpack.unwrap_or(copy.add);
         let mut sources = Vec::new();
         for name in &copy.sources {
             let repository = Repository::of(name).filter(|_| copy.add && !name.starts_with("github.com/"));
             if let Some(repository) = repository {
-                sources.extend(self.repository(copy, &repository, &wanted)?);
+                sources.extend(self.repository(copy, &repository, &wanted)?.into_iter().map(Origin::Tree));
                 continue;
             }
             if copy.add && (name.starts_with("http://") || name.starts_with("https://")) {
-                sources.extend(self.download(copy, name, &wanted)?);
+                sources.push(Origin::Web(self.page(copy, name)?));
                 continue;
             }
             if copy.checksum.is_some() {
@@ -95,9 +110,23 @@ impl Builder<'_> {
             if found.is_empty() {
                 self.progress.note(&format!("warning: {word} {name}: nothing there to copy"));
             }
-            sources.extend(found.into_iter().map(|source| Taken { root: Arc::clone(root), source, unpack }));
+            let taken = found.into_iter().map(|source| Taken { root: Arc::clone(root), source, unpack });
+            sources.extend(taken.map(Origin::Tree));
         }
         Ok(sources)
+    }
+
+    /// All of it as files.
+    fn taken(&self, copy: &Copy, sources: Vec<Origin>) -> anyhow::Result<Vec<Taken>> {
+        let wanted = Wanted { exclude: Ignore::of(&copy.exclude)?, parents: copy.parents };
+        let mut taken = Vec::new();
+        for source in sources {
+            match source {
+                Origin::Tree(one) => taken.push(one),
+                Origin::Web(page) => taken.extend(self.download(copy, &page, &wanted)?),
+            }
+        }
+        Ok(taken)
     }
 
     /// What is in a git repository; its files have the time of the commit.
@@ -115,24 +144,6 @@ impl Builder<'_> {
             entry.meta.mtime = Time::at(commit.time);
         }
         Ok(found.into_iter().map(|source| Taken { root: Arc::clone(&root), source, unpack: false }).collect())
-    }
-
-    /// A file from the web, as in docker: for its owner alone, with the time of Last-Modified, not unpacked unasked.
-    fn download(&self, copy: &Copy, url: &str, wanted: &Wanted) -> anyhow::Result<Vec<Taken>> {
-        let name = file_name(url);
-        let file = context::fetch(url, copy.checksum.as_deref(), &name, self.scratch, self.siblings)?;
-        let dir = file.parent().context("no directory")?;
-        let root = Arc::new(Root::open(dir, Ignore::default(), false)?);
-        let mut found = root.find(".", wanted)?;
-        // The file itself and not its directory.
-        for source in &mut found {
-            source.entries.retain(|entry| entry.kind == layer_tar::Kind::File);
-            source.name = name.clone().into();
-            source.entries.iter_mut().for_each(|entry| entry.meta.mode = 0o600);
-        }
-        found.retain(|source| !source.entries.is_empty());
-        let unpack = copy.unpack.unwrap_or(false);
-        Ok(found.into_iter().map(|source| Taken { root: Arc::clone(&root), source, unpack }).collect())
     }
 
     /// The layer of a copy that does not look at what is below it. It is kept as an image of its own, so that
@@ -214,15 +225,6 @@ impl Builder<'_> {
         let root = Arc::new(Root::open(&bundle.join("rootfs"), Ignore::default(), true)?);
         lock(&self.shared.trees).insert(key, Arc::clone(&root));
         Ok(root)
-    }
-}
-
-/// The last part of a URL's path; BuildKit's word where there is none.
-fn file_name(url: &str) -> String {
-    let path = url.split(['?', '#']).next().unwrap_or_default().splitn(4, '/').nth(3).unwrap_or_default();
-    match path.trim_end_matches('/').rsplit('/').next() {
-        None | Some("" | "." | "..") => "__unnamed__".into(),
-        Some(name) => name.into(),
     }
 }
 

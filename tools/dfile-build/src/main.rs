@@ -39,6 +39,7 @@ mod siblings;
 mod source;
 mod step;
 mod take;
+mod web;
 
 use anyhow::{Context, bail};
 use board::lock;

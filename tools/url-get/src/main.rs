@@ -13,7 +13,7 @@
 use anyhow::{Context, bail};
 use clap::Parser;
 use rustix::fs::{Timespec, Timestamps, futimens};
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use toolkit::{Out, usage};
 use ureq::Body;
-use ureq::http::Response;
+use ureq::http::{Response, StatusCode};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 use wire::Digest;
 
@@ -41,6 +41,9 @@ struct Args {
     /// What the bytes must hash to, as sha256:…
     #[arg(long, value_name = "DIGEST")]
     checksum: Option<Digest>,
+    /// What an earlier run printed: a server that has nothing newer sends nothing, and no file is made
+    #[arg(long, value_name = "FILE")]
+    known: Option<PathBuf>,
     /// http:// or https://
     url: String,
 }
@@ -54,7 +57,11 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     if !is_web(&args.url) {
         return Err(usage(format!("{}: want http:// or https://", args.url)));
     }
-    let answer = get(&args.url)?;
+    let known = args.known.as_deref().and_then(|path| Known::read(path, &args));
+    let answer = get(&args.url, known.as_ref())?;
+    if let (Some(known), StatusCode::NOT_MODIFIED) = (known, answer.status()) {
+        return out.text(&format!("{}\n", known.unchanged()));
+    }
     let header = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let (modified, etag) = (header("last-modified"), header("etag"));
     let seconds = modified.as_deref().and_then(seconds_of).unwrap_or(0);
@@ -69,12 +76,47 @@ fn is_web(url: &str) -> bool {
     url.starts_with("https://") || url.starts_with("http://")
 }
 
+/// What is known of a URL: the line that was printed when it was fetched (RFC 9110 section 13.1).
+struct Known(Value);
+
+impl Known {
+    /// None when it is about something else; then the file is fetched as if nothing were known.
+    fn read(path: &Path, args: &Args) -> Option<Self> {
+        let line: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+        let digest: Digest = line["digest"].as_str()?.parse().ok()?;
+        let ours = line["url"] == args.url.as_str() && args.checksum.as_ref().is_none_or(|wanted| *wanted == digest);
+        ours.then_some(Self(line))
+    }
+
+    /// The question whether there is anything newer. A server's `ETag` says more than a time.
+    fn condition(&self) -> Option<(&'static str, &str)> {
+        let etag = self.0["etag"].as_str().map(|etag| ("If-None-Match", etag));
+        etag.or_else(|| Some(("If-Modified-Since", self.0["lastModified"].as_str()?)))
+    }
+
+    fn unchanged(mut self) -> Value {
+        if let Some(line) = self.0.as_object_mut() {
+            line.remove("path");
+            line.insert("unchanged".into(), true.into());
+        }
+        self.0
+    }
+}
+
 /// The answer behind all redirects. From https no way leads back to http.
-fn get(url: &str) -> anyhow::Result<Response<Body>> {
+fn get(url: &str, known: Option<&Known>) -> anyhow::Result<Response<Body>> {
     let agent = agent()?;
     let mut url = url.to_owned();
+    let condition = known.and_then(Known::condition);
     for _ in 0..=MOST_REDIRECTS {
-        let answer = agent.get(&url).call().with_context(|| format!("GET {url}"))?;
+        let mut request = agent.get(&url);
+        if let Some((name, value)) = condition {
+            request = request.header(name, value);
+        }
+        let answer = request.call().with_context(|| format!("GET {url}"))?;
+        if condition.is_some() && answer.status() == StatusCode::NOT_MODIFIED {
+            return Ok(answer);
+        }
         if !answer.status().is_redirection() {
             if answer.status().as_u16() != 200 {
                 bail!("GET {url}: {}", answer.status());

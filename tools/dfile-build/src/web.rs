@@ -1,0 +1,103 @@
+//! ADD of a URL. What is known of one from an earlier build is a line of url-get(1), kept below `cache/urls`: the server is
+//! asked whether it has anything newer, and a file that is not needed for a new layer is not sent again.
+//!
+//! ```sh
+//! url-get --known cache/urls/HASH -o FILE URL
+//! ```
+
+use crate::copy::Taken;
+use crate::run::private_dir;
+use crate::source::{Root, Wanted, hex};
+use crate::step::Builder;
+use crate::{context, siblings};
+use anyhow::Context;
+use dockerfile::{Copy, Ignore};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file of the web, by what it hashes to; perhaps it is here.
+#[derive(Debug)]
+pub struct Page {
+    url: String,
+    name: String,
+    digest: String,
+    file: Option<PathBuf>,
+}
+
+impl Page {
+    /// What a copy takes from it.
+    pub fn key(&self) -> Value {
+        json!(["url", self.name, self.digest])
+    }
+}
+
+impl Builder<'_> {
+    /// Finds out what the URL has now. With `--checksum` that is known, and nobody is asked.
+    pub(crate) fn page(&self, copy: &Copy, url: &str) -> anyhow::Result<Page> {
+        let (url, name) = (url.to_owned(), file_name(url));
+        if let Some(digest) = copy.checksum.clone() {
+            return Ok(Page { url, name, digest, file: None });
+        }
+        let urls = self.siblings.root().join("cache/urls");
+        let known = urls.join(hex(&Sha256::digest(url.as_bytes())));
+        let file = self.scratch.path()?;
+        let mut get = self.siblings.command("url-get");
+        if !self.no_cache {
+            get.arg("--known").arg(&known);
+        }
+        let output = get.arg("--output").arg(&file).arg("--").arg(&url).output().context("url-get: execve")?;
+        siblings::check("url-get", &output)?;
+        let line: Value = serde_json::from_slice(&output.stdout).context("url-get: <stdout>")?;
+        let digest = line["digest"].as_str().context("url-get: no digest")?.to_owned();
+        if line["unchanged"] == true {
+            return Ok(Page { url, name, digest, file: None });
+        }
+        remember(&urls, &known, &output.stdout)?;
+        Ok(Page { url, name, digest, file: Some(file) })
+    }
+
+    /// The file itself, as in docker: for its owner alone, with the time of Last-Modified, not unpacked unasked.
+    pub(crate) fn download(&self, copy: &Copy, page: &Page, wanted: &Wanted) -> anyhow::Result<Vec<Taken>> {
+        let dir = self.scratch.path()?;
+        let file = if let Some(there) = &page.file {
+            fs::create_dir(&dir).and_then(|()| fs::rename(there, dir.join(&page.name)))?;
+            dir.join(&page.name)
+        } else {
+            context::fetch(&page.url, Some(&page.digest), &page.name, self.scratch, self.siblings)?
+        };
+        let dir = file.parent().context("no directory")?;
+        let root = Arc::new(Root::open(dir, Ignore::default(), false)?);
+        let mut found = root.find(".", wanted)?;
+        // The file itself and not its directory.
+        for source in &mut found {
+            source.entries.retain(|entry| entry.kind == layer_tar::Kind::File);
+            source.name = page.name.clone().into();
+            source.entries.iter_mut().for_each(|entry| entry.meta.mode = 0o600);
+        }
+        found.retain(|source| !source.entries.is_empty());
+        let unpack = copy.unpack.unwrap_or(false);
+        Ok(found.into_iter().map(|source| Taken { root: Arc::clone(&root), source, unpack }).collect())
+    }
+}
+
+/// The old line, or the whole new one.
+fn remember(urls: &Path, known: &Path, line: &[u8]) -> anyhow::Result<()> {
+    private_dir(urls)?;
+    let mut temp = tempfile::NamedTempFile::new_in(urls).with_context(|| urls.display().to_string())?;
+    temp.write_all(line)?;
+    temp.persist(known).with_context(|| known.display().to_string())?;
+    Ok(())
+}
+
+/// The last part of a URL's path; BuildKit's word where there is none.
+fn file_name(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or_default().splitn(4, '/').nth(3).unwrap_or_default();
+    match path.trim_end_matches('/').rsplit('/').next() {
+        None | Some("" | "." | "..") => "__unnamed__".into(),
+        Some(name) => name.into(),
+    }
+}
