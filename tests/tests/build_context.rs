@@ -343,10 +343,8 @@ fn a_url_that_has_not_changed_is_not_sent_again() {
     assert_eq!(build("/tagged", ""), ("first".into(), 0), "the old content has its old image");
     let asked = server.seen().len();
     let sum = "--checksum=sha256:a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e";
-    build("/tagged", sum);
-    assert_eq!(server.seen().len(), asked + 1);
     assert_eq!(build("/tagged", sum), ("first".into(), 0));
-    assert_eq!(server.seen().len(), asked + 1, "a checksum says all");
+    assert_eq!(server.seen().len(), asked, "a checksum says all");
     room.sh(&format!("dfile-build -q - <<E\nFROM scratch\nADD http://{}/liar /f\nE", server.host())).fails(1, "304");
     // What is remembered of another URL is of no use.
     let line = r#"{"url":"http://other/","digest":"sha256:a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e","etag":"\"one\""}"#;
