@@ -52,7 +52,21 @@ impl Yard {
             if ran.stdout.contains(wanted) {
                 return;
             }
-            assert!(started.elapsed() < Duration::from_secs(20), "no {wanted:?} from {ran:#?}");
+            assert!(started.elapsed() < Duration::from_secs(60), "no {wanted:?} from {ran:#?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until no process of the room lives any more.
+    #[track_caller]
+    pub fn until_alone(&self) {
+        let started = Instant::now();
+        loop {
+            let processes = self.processes();
+            if processes.is_empty() {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "{processes:?}");
             std::thread::sleep(Duration::from_millis(20));
         }
     }

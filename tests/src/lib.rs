@@ -75,6 +75,25 @@ impl Room {
         self.command("sh", script)
     }
 
+    /// Runs a script, as root, in a mount namespace whose mounts are all shared: what a container does not keep to
+    /// itself shows there, and what others of this machine mount meanwhile does not. Fails if anything is left.
+    #[track_caller]
+    pub fn sh_without_mounts_left(&self, script: &str) -> Ran {
+        self.write("mounts.sh", script);
+        let ran = self.sh("unshare --mount --propagation private sh -c 'mount --make-rshared / || exit
+            cat /proc/self/mountinfo >mounts.before; sh mounts.sh; code=$?; cat /proc/self/mountinfo >mounts.after; exit $code'");
+        let mounts = |name: &str| fs::read_to_string(self.path(name)).expect("list of mounts");
+        assert_eq!(mounts("mounts.after"), mounts("mounts.before"), "{script}: {ran:#?}");
+        Ran { script: script.into(), ..ran }
+    }
+
+    /// What is mounted below the room, or from it, where the tests run.
+    pub fn mounts(&self) -> Vec<String> {
+        let here = self.dir.path().display().to_string();
+        let all = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+        all.lines().filter(|line| line.contains(&here)).map(str::to_owned).collect()
+    }
+
     /// Runs a script with a shell of choice (`dash`, `busybox sh`).
     pub fn command(&self, shell: &str, script: &str) -> Ran {
         let mut words: Vec<String> = shell.split(' ').map(Into::into).collect();

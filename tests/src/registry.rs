@@ -1,9 +1,8 @@
 //! A real registry for a test: Debian's docker-registry on a free port of 127.0.0.1, ended with the value.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// A running registry. Dropping it ends the process and removes its files.
@@ -30,37 +29,34 @@ impl Registry {
     /// Starts one with more members of `http:` and more lines in its configuration.
     pub fn with(http: &str, lines: &str) -> Self {
         let dir = tempfile::tempdir().expect("temporary directory");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("free port").port();
         let config = dir.path().join("config.yml");
         let text = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: '127.0.0.1:{port}'{http}}}\n{lines}\n",
+            "version: 0.1\nlog: {{level: info, accesslog: {{disabled: true}}}}\nstorage:\n  filesystem: {{rootdirectory: {}}}\n  delete: {{enabled: true}}\nhttp: {{addr: '127.0.0.1:0'{http}}}\n{lines}\n",
             dir.path().join("data").display()
         );
-        std::fs::write(&config, text).expect("registry configuration");
+        fs::write(&config, text).expect("registry configuration");
+        let log = dir.path().join("log");
         let child = Command::new("docker-registry")
             .arg("serve")
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(File::create(&log).expect("registry log"))
             .spawn()
             .expect("docker-registry");
-        let registry = Self { child, port, dir };
-        for _ in 0..200 {
-            if registry.answers() {
-                return registry;
-            }
-            std::thread::sleep(Duration::from_millis(50));
+        let mut registry = Self { child, port: 0, dir };
+        // The kernel chooses the port and the registry says which: a port that we had looked for could be somebody
+        // else's before the registry has it.
+        let until = Instant::now() + Duration::from_secs(60);
+        while registry.port == 0 {
+            let said = fs::read_to_string(&log).expect("registry log");
+            assert!(Instant::now() < until, "docker-registry does not listen: {said}");
+            registry.port = port(&said).unwrap_or_else(|| {
+                std::thread::sleep(Duration::from_millis(10));
+                0
+            });
         }
-        panic!("docker-registry did not answer on port {port}");
-    }
-
-    fn answers(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let mut answer = [0; 5];
-        stream.write_all(b"GET /v2/ HTTP/1.0\r\n\r\n").is_ok()
-            && stream.read_exact(&mut answer).is_ok()
-            && answer == *b"HTTP/"
+        registry
     }
 
     /// `127.0.0.1:PORT`, the host part of a reference.
@@ -82,6 +78,12 @@ impl Registry {
             }
         }
     }
+}
+
+/// The port in `msg="listening on 127.0.0.1:PORT"`, once that line is whole; with TLS a comma follows the number.
+fn port(log: &str) -> Option<u16> {
+    let (_, rest) = log.split_once("listening on 127.0.0.1:")?;
+    rest.split_once(['"', ','])?.0.parse().ok()
 }
 
 impl Drop for Registry {

@@ -428,7 +428,7 @@ fn a_killed_load_leaves_a_clean_store_and_the_next_one_finishes() {
     one_image(&room);
     room.sh("mkfifo pipe; img-load --layout k <pipe & pid=$!
          exec 3>pipe; head -c 3000 oci.tar >&3
-         for i in $(seq 100); do [ \"$(ls k/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && [ -n \"$(ls k/.dock/tmp)\" ] && break; sleep 0.05; done
+         for i in $(seq 1200); do [ \"$(ls k/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && [ -n \"$(ls k/.dock/tmp)\" ] && break; sleep 0.05; done
          ls k/.dock/tmp | grep -q . && kill -9 $pid && exec 3>&-; wait $pid; [ $? = 137 ]")
         .ok();
     assert_eq!(index(&room, "k"), json!([]));

@@ -28,7 +28,7 @@ fn signals_reach_the_container() {
     needs!(root, "busybox");
     let yard = Yard::new();
     let ready =
-        "n=0; until dock logs aa 2>/dev/null | grep -q ready || [ $n -gt 200 ]; do sleep 0.05; n=$((n+1)); done";
+        "n=0; until dock logs aa 2>/dev/null | grep -q ready || [ $n -gt 1200 ]; do sleep 0.05; n=$((n+1)); done";
     let trap = "sh -c 'trap \"echo stopped; exit 9\" INT; echo ready; while :; do sleep 0.05; done'";
     let ran = yard.sh(&format!(
         "dock run --name aa busybox {trap} >out & client=$!; {ready}; kill -INT $client; wait $client; echo $?; cat out"
@@ -44,8 +44,8 @@ fn signals_reach_the_container() {
 fn a_killed_client_leaves_the_container() {
     needs!(root, "busybox");
     let yard = Yard::new();
-    let script = "n=0; dock run --name aa busybox sh -c 'sleep 2; echo later; exit 6' & client=$!
-        until [ -n \"$(dock ps -q)\" ]; do sleep 0.02; n=$((n+1)); [ $n -lt 500 ] || exit 99; done; kill -9 $client; dock wait aa; dock logs aa";
+    let script = "n=0; mkdir go; dock run --name aa -v $PWD/go:/go busybox sh -c 'until [ -e /go/on ]; do sleep 0.02; done; echo later; exit 6' & client=$!
+        until [ -n \"$(dock ps -q)\" ]; do sleep 0.02; n=$((n+1)); [ $n -lt 3000 ] || exit 99; done; kill -9 $client; touch go/on; dock wait aa; dock logs aa";
     assert_eq!(yard.sh(script).ok(), "6\nlater");
 }
 
@@ -53,8 +53,11 @@ fn a_killed_client_leaves_the_container() {
 fn several_see_the_same() {
     needs!(root, "busybox");
     let yard = Yard::new();
-    yard.sh("dock run -d -i --name aa busybox sh -c 'read x; echo $x; exit 3'").ok();
-    let script = "dock attach --no-stdin aa >one & dock attach --no-stdin aa >two & sleep 0.3; echo word | dock attach aa >three; echo $?; wait; cat one two three";
+    // It speaks until both are there and hear it.
+    yard.sh("mkdir go; dock run -d -i --name aa -v $PWD/go:/go busybox sh -c 'until [ -e /go/on ]; do echo hear; sleep 0.02; done; read x; echo $x; exit 3'").ok();
+    let script = "dock attach --no-stdin aa >one & dock attach --no-stdin aa >two & n=0
+        until [ -s one ] && [ -s two ] || [ $n -gt 3000 ]; do sleep 0.02; n=$((n+1)); done; touch go/on
+        echo word | dock attach aa >three; echo $?; wait; for f in one two three; do grep -v hear $f; done";
     assert_eq!(yard.sh(script).ok(), "3\nword\nword\nword");
     yard.sh("dock attach aa").fails(1, "You cannot attach to a stopped container, start it first");
 }

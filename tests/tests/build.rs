@@ -377,7 +377,9 @@ fn a_failed_run_keeps_its_state() {
 fn kill_9_in_the_middle_leaves_a_clean_store() {
     needs!(root, "busybox");
     let room = busybox_room();
-    room.write("ctx/Dockerfile", "FROM base\nRUN echo 1 >/1\nRUN echo started; sleep 300\n");
+    // A word of the command that no other process of the machine has.
+    let word = room.path("").file_name().unwrap().to_string_lossy().replace('.', "");
+    room.write("ctx/Dockerfile", format!("FROM base\nRUN echo 1 >/1\nRUN : {word}; sleep 300\n"));
     let mut child = Command::new(dock_tests::bin().join("dfile-build"))
         .args(["-q", "-t", "it"])
         .arg(room.path("ctx"))
@@ -387,9 +389,10 @@ fn kill_9_in_the_middle_leaves_a_clean_store() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let sleeping = || room.sh("grep -l -s -a '[s]leep.300' /proc/[0-9]*/cmdline | cut -d/ -f3").stdout;
-    for _ in 0..100 {
-        if sleeping().lines().count() > 0 {
+    let (first, others) = word.split_at(1);
+    let sleeping = || room.sh(&format!("grep -l -s -a ': [{first}]{others}; sleep' /proc/[0-9]*/cmdline")).stdout;
+    for _ in 0..1200 {
+        if !sleeping().is_empty() {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
@@ -399,7 +402,7 @@ fn kill_9_in_the_middle_leaves_a_clean_store() {
     room.sh("img-fsck").ok();
     // The RUN goes with its build: nothing runs any more in its working place below this room.
     let left = || room.sh("grep -l -s -a \"$PWD/[r]oot/cache\" /proc/[0-9]*/cmdline").stdout;
-    for _ in 0..100 {
+    for _ in 0..1200 {
         if left().is_empty() {
             break;
         }

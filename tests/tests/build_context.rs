@@ -2,13 +2,13 @@
 
 use dock_tests::liar::{Liar, reply};
 use dock_tests::registry::Registry;
-use dock_tests::{Room, needs, skip};
+use dock_tests::{Room, needs};
 use serde_json::{Value, json};
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// Files and links of a directory of the room.
 fn files(room: &Room, dir: &str) -> String {
@@ -142,42 +142,29 @@ fn another_platform() {
     );
 }
 
-/// git's own server over a directory of bare repositories.
-struct Daemon(Child, u16);
+/// git's own server over a directory of bare repositories, for each connection one, as inetd(8) would start it:
+/// so the port is the test's own from the first moment on. Its thread ends with the test process.
+struct Daemon(u16);
 
 impl Daemon {
-    fn start(room: &Room) -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    fn start(room: &Room) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
         let base = format!("--base-path={}", room.path("served").display());
-        // The program itself: git would start it as a child, which outlives its parent.
-        let programs = room.sh("git --exec-path").ok();
-        let child = Command::new(format!("{programs}/git-daemon"))
-            .args(["--export-all", "--reuseaddr", "--listen=127.0.0.1", &base])
-            .arg(format!("--port={port}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        let daemon = Self(child, port);
-        for _ in 0..100 {
-            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(daemon);
+        let program = format!("{}/git-daemon", room.sh("git --exec-path").ok());
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let end = || Stdio::from(OwnedFd::from(stream.try_clone().unwrap()));
+                let mut daemon = Command::new(&program);
+                daemon.args(["--inetd", "--export-all", &base]).stdin(end()).stdout(end()).stderr(Stdio::null());
+                let _ = daemon.status();
             }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        None
+        });
+        Self(port)
     }
 
     fn url(&self) -> String {
-        format!("git://127.0.0.1:{}/r.git", self.1)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        format!("git://127.0.0.1:{}/r.git", self.0)
     }
 }
 
@@ -193,7 +180,7 @@ fn git_contexts_and_git_sources() {
          echo two >f && git commit -q -a -m 2 && git clone -q --bare . ../served/r.git",
     )
     .ok();
-    let Some(daemon) = Daemon::start(&room) else { return skip("git daemon does not start here") };
+    let daemon = Daemon::start(&room);
     let url = daemon.url();
     let first = room.sh("cat first").ok();
     for (fragment, file, content) in [

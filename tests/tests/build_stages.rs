@@ -31,7 +31,7 @@ fn independent_stages_run_at_the_same_time() {
     let room = room();
     let meet = |own: &str, other: &str| {
         format!(
-            "RUN --mount=type=cache,id=m,target=/m touch /m/{own}; for i in $(seq 100); do [ -e /m/{other} ] && exit 0; sleep 0.1; done; exit 9"
+            "RUN --mount=type=cache,id=m,target=/m touch /m/{own}; for i in $(seq 600); do [ -e /m/{other} ] && exit 0; sleep 0.1; done; exit 9"
         )
     };
     let text = format!(
@@ -60,7 +60,7 @@ fn a_stage_that_fails_ends_the_others() {
          FROM base AS bad\nRUN --mount=type=cache,id=m,target=/m while ! [ -e /m/up ]; do sleep 0.1; done; echo why; exit 7\n\
          FROM scratch\nCOPY --from=slow /bin /a\nCOPY --from=bad /bin /b\n",
     );
-    let ran = room.sh("timeout 60 dfile-build -q -t never ctx");
+    let ran = room.sh("timeout 120 dfile-build -q -t never ctx");
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.stderr.starts_with("why\ndfile-build: Dockerfile:4: RUN"), "{ran:?}");
     assert!(ran.stderr.contains("exit code 7"), "{ran:?}");

@@ -23,7 +23,7 @@ fn room() -> Room {
     dock(
         &room,
         r#"dock create --name ran -v vol1:/vol img >/dev/null
-        mkdir flag; $later run --name runs -v vol2:/vol -v "$PWD/flag:/flag" img sh -c 'touch /flag/up; for i in $(seq 600); do [ -e /flag/stop ] || sleep 0.1; done' >/dev/null 2>&1 &
+        mkdir flag; $later run --name runs -v vol2:/vol -v "$PWD/flag:/flag" img sh -c 'touch /flag/up; for i in $(seq 3000); do [ -e /flag/stop ] || sleep 0.1; done' >/dev/null 2>&1 &
         while [ ! -e flag/up ]; do sleep 0.02; done"#,
     )
     .ok();
@@ -36,7 +36,7 @@ struct Runs<'a>(&'a Room);
 impl Drop for Runs<'_> {
     fn drop(&mut self) {
         self.0.sh(
-            "touch flag/stop; for i in $(seq 100); do ls root/containers/*/exit.json >/dev/null 2>&1 && break; sleep 0.05; done",
+            "touch flag/stop; for i in $(seq 1000); do ls root/containers/*/exit.json >/dev/null 2>&1 && break; sleep 0.05; done",
         );
     }
 }
@@ -80,10 +80,7 @@ fn files_go_where_docker_puts_them() {
         room.sh("cat root/volumes/vol1/_data/src/file root/volumes/vol2/_data/src/file").ok(),
         "outside\noutside"
     );
-    assert_eq!(
-        room.sh("grep -c overlay /proc/self/mountinfo; true").ok(),
-        room.sh("grep -c overlay /proc/1/mountinfo; true").ok()
-    );
+    assert_eq!(room.mounts(), [""; 0], "what is mounted to copy is mounted for the copier alone");
 }
 
 #[test]

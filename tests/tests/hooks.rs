@@ -96,7 +96,9 @@ fn one_that_fails_before_the_start_is_the_end() {
         ("createRuntime", &"/no/such".to_owned(), "/no/such: No such file or directory"),
         ("startContainer", &"/no/such".to_owned(), "/no/such: No such file or directory"),
     ] {
-        let hooks = json!({moment: [{"path": path, "timeout": 1}, {"path": after}], "poststop": [{"path": after}]});
+        let timeout = if path == &slow { 1 } else { 60 };
+        let hooks =
+            json!({moment: [{"path": path, "timeout": timeout}, {"path": after}], "poststop": [{"path": after}]});
         with_hooks(&room, &hooks, &["echo", "never"]);
         let ran = room.sh("ctr-spawn box");
         assert_eq!((ran.code, ran.stdout.as_str()), (125, ""), "{moment} {ran:#?}");

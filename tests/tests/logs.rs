@@ -8,7 +8,12 @@ use std::fs;
 fn streams_are_apart_and_in_order() {
     needs!(root, "busybox");
     let yard = Yard::new();
-    yard.sh("dock run -d --name aa busybox sh -c 'echo one; sleep 0.05; echo two >&2; sleep 0.05; echo -n three' && dock wait aa").ok();
+    // The two streams are two pipes: what comes before what is certain only where one waits for the other.
+    yard.sh("mkdir go; dock run -d --name aa -v $PWD/go:/go busybox sh -c 'w() { until [ -e /go/$1 ]; do sleep 0.02; done; }; echo one; w 1; echo two >&2; w 2; echo -n three'").ok();
+    yard.until("dock logs aa 2>&1", "one\n");
+    yard.sh("touch go/1").ok();
+    yard.until("dock logs aa 2>&1", "two\n");
+    yard.sh("touch go/2; dock wait aa").ok();
     let ran = yard.sh("dock logs aa");
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("one\nthree", "two\n"));
     assert_eq!(yard.sh("dock logs aa 2>&1").stdout, "one\ntwo\nthree");

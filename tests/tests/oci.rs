@@ -68,7 +68,7 @@ impl Drop for Oci {
 
 #[track_caller]
 fn eventually(mut done: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(60);
     while !done() {
         assert!(Instant::now() < until, "waited in vain");
         std::thread::sleep(Duration::from_millis(20));
@@ -79,7 +79,7 @@ fn eventually(mut done: impl FnMut() -> bool) {
 #[test]
 fn runc_s_habits() {
     needs!(root, "busybox", "runc");
-    let ended = "for i in 1 2 3 4 5 6 7 8 9; do $oci state $id | grep -q stopped && break; sleep 0.1; done";
+    let ended = "for i in $(seq 300); do $oci state $id | grep -q stopped && break; sleep 0.1; done";
     let rows = [
         ("$oci state $id", "container does not exist"),
         ("$oci start $id", "container does not exist"),
@@ -95,7 +95,10 @@ fn runc_s_habits() {
         ("$oci start $id", "cannot start an already running container"),
         ("$oci state $id | grep status", ""),
         ("test $($oci list -q) = $id && echo listed", ""),
-        ("$oci ps $id | grep -c sleep", ""),
+        (
+            "for i in $(seq 300); do $oci ps $id | grep -q sleep && break; sleep 0.1; done; $oci ps $id | grep -c sleep",
+            "",
+        ),
         ("$oci exec $id sh -c 'id -u; pwd; echo $PATH; exit 7'", ""),
         ("$oci exec --cwd /tmp -e A=b -u 5:6 $id sh -c 'id -u; id -g; pwd; echo $A'", ""),
         (

@@ -545,7 +545,7 @@ fn a_killed_pull_leaves_a_clean_store_and_the_next_one_finishes() {
     });
     let ran = room.sh(&format!(
         "img-pull --layout l {}/app:1 & pid=$!
-         for i in $(seq 100); do [ \"$(ls l/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && [ -n \"$(ls l/.dock/partial)\" ] && break; sleep 0.05; done
+         for i in $(seq 1200); do [ \"$(ls l/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && [ -n \"$(ls l/.dock/partial)\" ] && break; sleep 0.05; done
          ls l/.dock/partial | grep -q . && kill -9 $pid; wait $pid; echo $?",
         stuck.host()
     ));
@@ -577,7 +577,7 @@ fn https_with_a_private_authority() {
          sed 's/203.0.113.9:/127.0.0.1:/; s!/data!/data2!' config.yml >local.yml
          docker-registry serve local.yml >log2 2>&1 & pids=\"$pid $!\"
          trap 'kill $pids' EXIT
-         for i in $(seq 100); do curl -sk https://203.0.113.9:5000/v2/ && break; sleep 0.05; done
+         for i in $(seq 1200); do curl -sk https://203.0.113.9:5000/v2/ && break; sleep 0.05; done
          skopeo copy -q --dest-tls-verify=false oci:made:x docker://203.0.113.9:5000/app:1 || exit
          SSL_CERT_FILE=ca.pem img-pull --layout l 203.0.113.9:5000/app:1 >good 2>&1; echo $?
          skopeo copy -q --dest-tls-verify=false oci:made:x docker://127.0.0.1:5000/app:1 || exit
@@ -587,7 +587,7 @@ fn https_with_a_private_authority() {
          printf 'HTTP/1.1 401 x\\r\\nWWW-Authenticate: Bearer realm=\"http://203.0.113.9/t\"\\r\\nContent-Length: 0\\r\\n\\r\\n' >v2/lies/manifests/realm
          printf 'HTTP/1.1 401 x\\r\\nWWW-Authenticate: Bearer realm=\"https://169.254.169.254/t\"\\r\\nContent-Length: 0\\r\\n\\r\\n' >v2/lies/manifests/inside
          openssl s_server -quiet -accept 203.0.113.9:5001 -cert ../r.pem -key ../r.key -HTTP >/dev/null 2>&1 & pids=\"$pids $!\"
-         cd .. && for i in $(seq 100); do curl -sk https://203.0.113.9:5001/ >/dev/null && break; sleep 0.05; done
+         cd .. && for i in $(seq 1200); do curl -sk https://203.0.113.9:5001/ >/dev/null && break; sleep 0.05; done
          for lie in redirect realm inside; do SSL_CERT_FILE=ca.pem img-pull --layout l4 203.0.113.9:5001/lies:$lie 2>$lie; echo $?; done
          img-pull --layout l2 203.0.113.9:5000/app:1 2>stranger; echo $?
          SSL_CERT_FILE=config.yml img-pull --layout l2 203.0.113.9:5000/app:1 2>empty; echo $?
@@ -778,7 +778,7 @@ fn a_cut_blob_is_taken_up_by_the_next_run() {
     let part = format!("l/.dock/partial/{}", honest.layer_digest.replace(':', "-"));
     let ran = room.sh(&format!(
         "img-pull --layout l {}/app:1 & pid=$!
-         for i in $(seq 200); do [ \"$(stat -c %s {part} 2>/dev/null || echo 0)\" -ge 1000000 ] && break; sleep 0.05; done
+         for i in $(seq 1200); do [ \"$(stat -c %s {part} 2>/dev/null || echo 0)\" -ge 1000000 ] && break; sleep 0.05; done
          kill -9 $pid; wait $pid; stat -c %s {part}",
         stuck.host()
     ));

@@ -62,7 +62,14 @@ fn a_client_certificate_stays_at_its_origin() {
     needs!("docker-registry", "openssl", "curl");
     let room = Room::new();
     certificates(&room);
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Lives until the room ends it; the kernel chooses its port and it says which.
+    let started = room.sh(
+        "openssl s_server -accept 127.0.0.1:0 -cert r.pem -key r.key -CAfile ca.pem -verify 1 -www >log 2>&1 & echo $!
+         n=0; until grep -q '^ACCEPT 127.0.0.1:[0-9]*$' log || [ $n -gt 1000 ]; do sleep 0.05; n=$((n+1)); done
+         sed -n 's/^ACCEPT .*://p' log",
+    );
+    let started = started.ok();
+    let (pid, port) = started.split_once('\n').unwrap();
     let file = |name: &str| room.path(name).display().to_string();
     let tls =
         format!(", tls: {{certificate: {}, key: {}, clientcas: [{}]}}", file("r.pem"), file("r.key"), file("ca.pem"));
@@ -74,13 +81,11 @@ fn a_client_certificate_stays_at_its_origin() {
     let host = registry.host();
     let said = room.sh(&format!(
         "mkdir -p certs/{host} && cp ca.pem certs/{host}/ca.crt && cp c.pem certs/{host}/c.cert && cp c.key certs/{host}/c.key
-         openssl s_server -accept 127.0.0.1:{port} -cert r.pem -key r.key -CAfile ca.pem -verify 1 -www >log 2>&1 & pid=$!
-         for i in $(seq 100); do curl -sk https://127.0.0.1:{port}/ >/dev/null && break; sleep 0.05; done
-         cp log before
+         curl -sk https://127.0.0.1:{port}/ >/dev/null
          DOCK_CERTS=certs img-pull --layout l {host}/app:1
          cp log after
          curl -s --cacert ca.pem --cert c.pem --key c.key https://127.0.0.1:{port}/ >/dev/null
-         kill $pid"
+         kill {pid}"
     ));
     assert!(said.stderr.contains(&format!("token from https://127.0.0.1:{port}/token")), "we were there: {said:#?}");
     let log = |name: &str| std::fs::read_to_string(room.path(name)).unwrap();

@@ -48,8 +48,9 @@ fn the_process_is_alone() {
 #[test]
 fn it_sees_its_own_mounts_and_the_host_does_not() {
     needs_a_container!();
-    let before = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let text = inside("mount; mkdir -p /tmp/m && mount -t tmpfs x /tmp/m; echo $?").ok();
+    let room = room();
+    configure(&room, &config(&["sh", "-c", "mount; mkdir -p /tmp/m && mount -t tmpfs x /tmp/m; echo $?"]));
+    let text = room.sh_without_mounts_left("ctr-spawn box").ok();
     let wanted = [
         "proc on /proc type proc (rw,nosuid,nodev,noexec",
         "tmpfs on /dev type tmpfs",
@@ -71,7 +72,6 @@ fn it_sees_its_own_mounts_and_the_host_does_not() {
         Some("255").filter(|_| text.ends_with("255")).or(Some("1")),
         "no CAP_SYS_ADMIN: {text}"
     );
-    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), before);
 }
 
 #[test]
@@ -158,8 +158,11 @@ fn signals_are_passed_on() {
     assert_eq!((ran.code, ran.stdout.as_str()), (7, "got\n"), "{ran:#?}");
     // A signal that ends the process: 128 + n. PID 1 has no default action, so its child does it from outside.
     configure(&room, &config(&["sleep", "100"]));
-    let ran = room
-        .sh("ctr-spawn --id sig box & pid=$!; sleep 0.3; kill -KILL $(cat /proc/$pid/task/$pid/children); wait $pid");
+    let ran = room.sh(
+        "ctr-spawn --id sig box & pid=$!
+        for n in $(seq 1000); do child=$(tr -d ' ' </proc/$pid/task/$pid/children); grep -qsx sleep /proc/$child/comm && break; sleep 0.02; done
+        kill -KILL $child; wait $pid",
+    );
     assert_eq!(ran.code, 137, "{ran:#?}");
 }
 
@@ -185,6 +188,8 @@ fn limits_are_in_force_and_go_with_the_container() {
     needs_a_container!();
     let Some(memory) = v1("memory") else { return skip("needs cgroup v1") };
     let room = room();
+    // Cgroups are the machine's.
+    let id = |name: &str| format!("{name}-test-{}", std::process::id());
     let mut config = config(&[
         "sh",
         "-c",
@@ -193,9 +198,9 @@ fn limits_are_in_force_and_go_with_the_container() {
     config["linux"]["resources"] =
         json!({"memory": {"limit": 67_108_864}, "pids": {"limit": 33}, "cpu": {"quota": 50_000, "period": 100_000}});
     configure(&room, &config);
-    let ran = room.sh("ctr-spawn --id limits-test box");
+    let ran = room.sh(&format!("ctr-spawn --id {} box", id("limits")));
     assert_eq!(ran.stdout, "67108864\n33\n50000\nro\n", "{ran:#?}");
-    assert!(!memory.join("dock/limits-test").exists());
+    assert!(!memory.join("dock").join(id("limits")).exists());
 
     // More memory than allowed: the kernel ends it.
     config["process"]["args"] =
@@ -203,11 +208,11 @@ fn limits_are_in_force_and_go_with_the_container() {
     config["linux"]["resources"] = json!({"memory": {"limit": 16_777_216}});
     configure(&room, &config);
     room.write("box/container.json", "{}");
-    let ran = room.sh("ctr-spawn --id oom-test box");
+    let ran = room.sh(&format!("ctr-spawn --id {} box", id("oom")));
     let exit: Value = serde_json::from_slice(&fs::read(room.path("box/exit.json")).unwrap()).unwrap();
     assert_eq!(exit["oomKilled"], true, "{ran:#?} {exit}");
     assert!(exit["usage"]["cgroupMemoryPeak"].as_u64().unwrap() > 1 << 20, "{exit}");
-    assert!(!memory.join("dock/oom-test").exists());
+    assert!(!memory.join("dock").join(id("oom")).exists());
 
     // What cannot be applied is an error, not a wish.
     config["linux"]["resources"] = json!({"unified": {"nosuch.max": "1"}});
@@ -215,8 +220,8 @@ fn limits_are_in_force_and_go_with_the_container() {
     room.sh("ctr-spawn box").fails(125, "no nosuch controller");
     config["linux"]["resources"] = json!({"cpu": {"cpus": "4000"}});
     configure(&room, &config);
-    room.sh("ctr-spawn --id bad-cpus box").fails(125, "cpuset.cpus");
-    assert!(!Path::new("/sys/fs/cgroup/cpuset/dock/bad-cpus").exists());
+    room.sh(&format!("ctr-spawn --id {} box", id("cpus"))).fails(125, "cpuset.cpus");
+    assert!(!Path::new("/sys/fs/cgroup/cpuset/dock").join(id("cpus")).exists());
 }
 
 #[test]
@@ -290,9 +295,9 @@ fn a_killed_ctr_spawn_leaves_nothing() {
     let mut config = config(&["sleep", "1000"]);
     config["linux"]["resources"] = json!({"pids": {"limit": 9}});
     configure(&room, &config);
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let id = |name: &str| format!("{name}-{}", std::process::id());
     let mut child = Command::new(dock_tests::bin().join("ctr-spawn"))
-        .args(["--id", "killed-test"])
+        .args(["--id", &id("killed")])
         .arg(room.path("box"))
         .stdin(Stdio::null())
         .spawn()
@@ -305,14 +310,14 @@ fn a_killed_ctr_spawn_leaves_nothing() {
     child.kill().unwrap();
     child.wait().unwrap();
     eventually(|| (!Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
-    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), mounts);
+    assert_eq!(room.mounts(), [""; 0]);
     // It runs again, and what the killed one could not clean up goes then.
     config["process"]["args"] = json!(["true"]);
     configure(&room, &config);
     eventually(|| {
-        room.sh("ctr-spawn --id killed-again box").ok();
-        let left = |name: &str| v1("pids").is_some_and(|pids| pids.join("dock").join(name).exists());
-        (!left("killed-test") && !left("killed-again")).then_some(())
+        room.sh(&format!("ctr-spawn --id {} box", id("again"))).ok();
+        let left = |name: &str| v1("pids").is_some_and(|pids| pids.join("dock").join(id(name)).exists());
+        (!left("killed") && !left("again")).then_some(())
     });
 }
 
@@ -320,13 +325,15 @@ fn a_killed_ctr_spawn_leaves_nothing() {
 fn killed_at_any_moment_it_takes_the_container_with_it() {
     needs_a_container!();
     let room = room();
-    let mut config = config(&["sleep", "4711"]);
+    // No other process of the machine sleeps that long.
+    let number_of_ours = format!("{}", 10_000_000 + u64::from(std::process::id()));
+    let mut config = config(&["sleep", &number_of_ours]);
     config["linux"]["resources"] = json!({"pids": {"limit": 9}});
     configure(&room, &config);
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let id = |name: &str| format!("storm-{}-{name}", std::process::id());
     for number in 0..60 {
         let mut child = Command::new(dock_tests::bin().join("ctr-spawn"))
-            .args(["--id", &format!("storm-{number}")])
+            .args(["--id", &id(&number.to_string())])
             .arg(room.path("box"))
             .stdin(Stdio::null())
             .stderr(Stdio::null())
@@ -340,7 +347,7 @@ fn killed_at_any_moment_it_takes_the_container_with_it() {
     let ours = || {
         let of_ours = |pid: &Path| {
             let line = fs::read(pid.join("cmdline")).unwrap_or_default();
-            line == b"sleep\x004711\0"
+            line == format!("sleep\0{number_of_ours}\0").as_bytes()
                 || line.windows(box_.as_os_str().len()).any(|part| part == box_.as_os_str().as_encoded_bytes())
         };
         fs::read_dir("/proc")
@@ -350,12 +357,12 @@ fn killed_at_any_moment_it_takes_the_container_with_it() {
             .find(|path| path.join("stat").exists() && of_ours(path))
     };
     eventually(|| ours().is_none().then_some(()));
-    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), mounts);
+    assert_eq!(room.mounts(), [""; 0]);
     // Whoever makes a cgroup at that moment keeps the sweeper out; the next one is let in.
     eventually(|| {
-        room.sh("ctr-spawn --id storm-end box -- true").ok();
+        room.sh(&format!("ctr-spawn --id {} box -- true", id("end"))).ok();
         let left = v1("pids").and_then(|pids| fs::read_dir(pids.join("dock")).ok());
-        let stale = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with("storm-");
+        let stale = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&id(""));
         (!left.into_iter().flatten().flatten().any(stale)).then_some(())
     });
 }
@@ -366,7 +373,7 @@ fn eventually<T>(mut probe: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = probe() {
             return found;
         }
-        assert!(start.elapsed() < Duration::from_secs(20), "did not happen");
+        assert!(start.elapsed() < Duration::from_secs(60), "did not happen");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -603,9 +610,11 @@ fn runcs_own_configuration_runs_and_ours_runs_in_runc() {
 fn state_is_written_for_a_container_of_the_store() {
     needs_a_container!();
     let room = room();
-    configure(&room, &config(&["sh", "-c", "sleep 0.5; exit 5"]));
+    configure(&room, &config(&["sh", "-c", "while [ ! -e /over ]; do sleep 0.02; done; exit 5"]));
     room.write("box/container.json", "{}");
-    let ran = room.sh("ctr-spawn --id kept box & pid=$!; sleep 0.25; cat run/containers/kept/state.json; ctr-spawn --id kept box; echo \" $?\"; wait $pid");
+    let ran = room.sh("ctr-spawn --id kept box & pid=$!
+        for n in $(seq 1000); do grep -qs running run/containers/kept/state.json && break; sleep 0.02; done
+        cat run/containers/kept/state.json; ctr-spawn --id kept box; echo \" $?\"; touch box/rootfs/over; wait $pid");
     assert_eq!(ran.code, 5, "{ran:#?}");
     assert!(
         ran.stdout.contains("\"status\": \"running\"") || ran.stdout.contains("\"status\":\"running\""),

@@ -101,9 +101,13 @@ fn leaving_and_coming_back() {
     // Two see one terminal.
     let other = Window::open(&yard, "tmux2");
     other.line("dock attach box");
-    yard.until("sleep 0.3; echo now", "now");
-    window.line("echo for both");
-    other.shows("for both");
+    yard.until(
+        &format!(
+            "tmux -S {0} send-keys -l 'echo for both'; tmux -S {0} send-keys Enter; sleep 0.1; tmux -S {1} capture-pane -p",
+            window.socket, other.socket
+        ),
+        "for both",
+    );
     window.keys("C-a x");
     window.shows("left=0");
     other.line("exit 3");

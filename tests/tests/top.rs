@@ -9,7 +9,8 @@ fn top_lists_the_container_s_processes_and_no_others() {
     let yard = Yard::new();
     yard.sh("dock run -d --name web busybox sh -c 'sleep 71 & sleep 72'; dock run -d --name other busybox sleep 73")
         .ok();
-    yard.until("dock top web", "sleep 72");
+    // The shell's own line has both names already: wait for what it starts, and becomes.
+    yard.until("dock top web -o pid,args | grep -c ' sleep 7[12]$'", "2");
     let listing = yard.sh("dock top web").ok();
     let lines: Vec<_> = listing.lines().collect();
     assert!(lines[0].contains("PID") && lines[0].contains("CMD"), "{listing}");

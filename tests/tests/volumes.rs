@@ -169,7 +169,7 @@ fn another_containers_namespaces_are_looked_up_at_each_start() {
     let ran = dock(
         &room,
         r#"set -e
-        mkdir c; dock run --name one --ipc shareable -v "$PWD/c:/c" -h first --add-host db:1.2.3.4 img sh -c 'touch /c/up; for i in $(seq 200); do [ -e /c/stop ] || sleep 0.1; done' &
+        mkdir c; dock run --name one --ipc shareable -v "$PWD/c:/c" -h first --add-host db:1.2.3.4 img sh -c 'touch /c/up; for i in $(seq 3000); do [ -e /c/stop ] || sleep 0.1; done' &
         while [ ! -e c/up ]; do sleep 0.05; done
         dock create --name two --network container:one --ipc container:one img sh -c 'readlink /proc/self/ns/net; readlink /proc/self/ns/ipc; grep -c 1.2.3.4 /etc/hosts' >/dev/null
         pid=$(ctr-ls one | sed 's/.*"pid":\([0-9]*\).*/\1/')

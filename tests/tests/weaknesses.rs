@@ -68,13 +68,11 @@ fn cve_2021_30465_a_target_that_changes_places() {
     let mut config = config(&["cat", "/shared/dir/vol/file"]);
     config["mounts"].as_array_mut().unwrap().extend([bind("/shared", "shared"), bind("/shared/dir/vol", "data")]);
     configure(&room, &config);
-    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let script = "cd shared; while [ ! -e ../over ]; do mv dir t; mv link dir; mv dir link; mv t dir; done & race=$!
         cd ..; n=0; while [ $n -lt 40 ]; do ctr-spawn box; n=$((n+1)); done; touch over; wait $race";
-    let ran = room.sh(script);
+    let ran = room.sh_without_mounts_left(script);
     assert!(ran.stdout.contains("bound"), "now and then it works: {ran:#?}");
     assert_eq!(room.sh("find outside").ok(), "outside\noutside/vol", "{ran:#?}");
-    assert_eq!(fs::read_to_string("/proc/self/mountinfo").unwrap(), mounts);
 }
 
 /// A release agent is a program that the host runs: nobody inside names it.
@@ -187,7 +185,7 @@ fn cve_2022_31030_attaching_leaves_nothing_behind() {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
             line.trim().trim_end_matches(" kB").parse().unwrap()
         };
-        (fs::read_dir(format!("/proc/{keeper}/fd")).unwrap().count(), number("Threads:"), number("VmRSS:"))
+        (fs::read_dir(format!("/proc/{keeper}/fd")).unwrap().count(), number("Threads:"), number("RssAnon:"))
     };
     let attach = |times: u32| {
         yard.sh(&format!("n=0; while [ $n -lt {times} ]; do timeout -s KILL 0.05 ctr-attach --no-stdin aa 2>/dev/null; n=$((n+1)); done"));
@@ -195,7 +193,7 @@ fn cve_2022_31030_attaching_leaves_nothing_behind() {
     attach(10);
     let (descriptors, threads, memory) = sizes();
     attach(60);
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while sizes().0 > descriptors && std::time::Instant::now() < until {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }

@@ -36,7 +36,13 @@ pub fn freeze(first: i32, id: &str) -> std::result::Result<PathBuf, Error> {
     let path = group.path.clone();
     let stopped = order(&path, tree.unified, true).and_then(|()| {
         // Who joins a frozen cgroup is frozen: from round to round fewer can have children.
-        while move_all(first, &path)? {}
+        let until = Instant::now() + PATIENCE;
+        while move_all(first, &path)? {
+            if Instant::now() > until {
+                let message = format!("{}: new processes come for {} s", path.display(), PATIENCE.as_secs());
+                return Err(Error::refused(message));
+            }
+        }
         stop(&path, tree.unified)
     });
     if stopped.is_err() {
@@ -95,7 +101,8 @@ fn move_all(first: i32, cgroup: &Path) -> Result<bool> {
     let inside: BTreeSet<i32> = inside.lines().filter_map(|line| line.parse().ok()).collect();
     let mut moved = false;
     for pid in processes_of(first) {
-        if inside.contains(&pid) {
+        // A zombie can be moved, again and again, without ever being listed; its frozen parent does not reap it.
+        if inside.contains(&pid) || parent_of(pid).is_none() {
             continue;
         }
         match write(&procs, &pid.to_string()) {
@@ -139,7 +146,7 @@ pub fn processes_of(first: i32) -> BTreeSet<i32> {
     }
 }
 
-/// Field 4 of /proc/PID/stat; a zombie has nothing left to be frozen.
+/// Field 4 of /proc/PID/stat; none for a process that has ended, also when it was not reaped yet.
 fn parent_of(pid: i32) -> Option<i32> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
