@@ -365,3 +365,86 @@ fn a_url_over_https_with_a_private_authority() {
     room.sh("dfile-build -q --no-cache ctx").fails(1, "UnknownIssuer");
     room.sh(&format!("url-get -o got https://{}/v2/ 2>&1; [ ! -e got ]", server.host())).ok();
 }
+
+/// Straight to a registry, and what skopeo finds there; an annotation does not change the image ID.
+#[test]
+fn outputs_to_a_registry() {
+    needs!(root, "skopeo", "docker-registry", "jq");
+    let room = Room::new();
+    let registry = Registry::start();
+    let host = registry.host();
+    room.write("ctx/f", "f");
+    room.write("ctx/Dockerfile", "FROM scratch\nCOPY f /\n");
+    let raw = |name: &str, filter: &str| {
+        room.sh(&format!("skopeo inspect --raw --tls-verify=false docker://{host}/{name} | jq -c '{filter}'")).ok()
+    };
+    room.sh("dfile-build -q --iidfile plain ctx").ok();
+    let options = "--annotation b=2 --annotation manifest:a=1=1 --iidfile id --metadata-file meta";
+    room.sh(&format!("dfile-build -q -t {host}/app:1 --push {options} ctx")).ok();
+    assert_eq!(raw("app:1", ".annotations"), r#"{"a":"1=1","b":"2"}"#);
+    assert_eq!(room.sh("cmp plain id && cat id").ok(), raw("app:1", ".config.digest").trim_matches('"'));
+    let digest = room.sh("jq -r '.\"containerimage.digest\"' meta").ok();
+    assert_eq!(
+        room.sh(&format!("img-pull --raw {host}/app:1 | sha256sum | cut -d' ' -f1")).ok(),
+        digest["sha256:".len()..]
+    );
+    room.sh(&format!("dfile-build -q -o type=image,name={host}/app:2,push=true ctx")).ok();
+    room.sh(&format!("dfile-build -q -o type=registry,name={host}/app:3 ctx")).ok();
+    room.sh("dfile-build -q --load -t kept ctx && img-inspect kept").ok();
+    assert_eq!((raw("app:2", ".annotations"), raw("app:3", ".layers | length")), ("null".into(), "1".into()));
+    room.sh("dfile-build -q --annotation index:a=b ctx")
+        .fails(1, "index annotations not supported for single platform export");
+    room.sh("dfile-build -q --annotation a ctx").fails(2, "want KEY=VALUE");
+    room.sh("img-fsck").ok();
+}
+
+/// An index of images; what is not of this machine needs no emulator as long as nothing runs.
+#[test]
+fn several_platforms_are_one_name() {
+    needs!(root, "skopeo", "docker-registry", "jq", "busybox");
+    let room = Room::new();
+    let registry = Registry::start();
+    let host = registry.host();
+    room.sh("mkdir ctx && cp $(command -v busybox) ctx/sh && echo mine >ctx/amd64 && echo other >ctx/s390x").ok();
+    room.write(
+        "ctx/Dockerfile",
+        "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /f\nCOPY sh /bin/sh\nLABEL arch=$TARGETARCH\n",
+    );
+    let both = "--platform linux/amd64,linux/s390x,linux/amd64";
+    room.sh(&format!("dfile-build -q -t {host}/two:1 --push {both} --annotation index:a=b --metadata-file meta ctx"))
+        .ok();
+    let raw = room.sh(&format!("skopeo inspect --raw --tls-verify=false docker://{host}/two:1")).ok();
+    let index: Value = serde_json::from_str(&raw).unwrap();
+    let platforms: Vec<&Value> =
+        index["manifests"].as_array().unwrap().iter().map(|one| &one["platform"]["architecture"]).collect();
+    assert_eq!((platforms, &index["annotations"]["a"]), (vec![&json!("amd64"), &json!("s390x")], &json!("b")));
+    let arch = |from: &str, arch: &str| {
+        room.sh(&format!("skopeo --override-arch {arch} inspect --config --tls-verify=false {from} | jq -r '[.architecture, .config.Labels.arch] | join(\" \")'")).ok()
+    };
+    assert_eq!(arch(&format!("docker://{host}/two:1"), "s390x"), "s390x s390x");
+    room.sh(&format!("img-fsck && img-unpack --flat --platform linux/s390x {host}/two:1 box")).ok();
+    assert_eq!(room.sh("cat box/rootfs/f").ok(), "other");
+    room.sh(&format!(
+        "dfile-build -q -t two {both} -o out -o type=oci,dest=two.tar -o type=oci,tar=false,dest=lay ctx"
+    ))
+    .ok();
+    assert_eq!(room.sh("cat out/linux_amd64/f out/linux_s390x/f").ok(), "mine\nother");
+    room.sh("tar -xOf two.tar index.json | jq -e '.manifests | length == 1' && img-fsck lay").ok();
+    assert_eq!(arch("oci:lay:docker.io/library/two:latest", "s390x"), "s390x s390x");
+    room.sh(&format!("dfile-build -q {both} -o type=docker,dest=x ctx"))
+        .fails(2, "docker exporter does not currently support exporting manifest lists");
+    // A base of another machine does not take the name, and is asked for once.
+    room.write("ctx/Dockerfile", format!("FROM {host}/two:1\nCOPY amd64 /g\n"));
+    let build = |room: &Room, options: &str| room.sh(&format!("dfile-build {options} ctx"));
+    room.sh(&format!("img-rm -f {host}/two:1")).ok();
+    build(&room, "--platform linux/s390x -t g").ok();
+    assert_eq!(room.sh("img-inspect --format '{{.Architecture}}' g").ok(), "s390x");
+    room.sh(&format!("img-inspect {host}/two:1")).fails(1, "two:1");
+    build(&room, "").ok();
+    assert_eq!(room.sh(&format!("img-inspect --format '{{{{.Architecture}}}}' {host}/two:1")).ok(), "amd64");
+    drop(registry);
+    build(&room, "--platform linux/s390x").ok();
+    room.write("ctx/Dockerfile", format!("FROM {host}/two:1\nRUN true\n"));
+    build(&room, "-q").ok();
+    room.sh("img-fsck").ok();
+}

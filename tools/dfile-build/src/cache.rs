@@ -62,6 +62,11 @@ impl Key {
     }
 }
 
+/// The pin of a base image for another machine.
+pub fn base(what: &str) -> String {
+    format!("build-base-{}", hex(&Sha256::digest(what.as_bytes())))
+}
+
 /// The image of a key, when it is there whole.
 pub fn find(layout: &Layout, key: &Key) -> Option<Descriptor> {
     let descriptor = layout.pinned(key.as_str()).ok().flatten()?;

@@ -173,7 +173,7 @@ impl Builder<'_> {
     pub(crate) fn tree(&mut self, from: &str, stage: usize) -> anyhow::Result<Arc<Root>> {
         let descriptor = match self.graph.source(from, stage)? {
             Base::Stage(earlier) => self.image_of(earlier)?,
-            Base::Image(name) => self.base_image(&name, None)?.descriptor,
+            Base::Image(name) => self.base_image(&name, self.platform.as_ref())?.descriptor,
             Base::Scratch => bail!("--from=scratch"),
             Base::Context(name) => match self.named(&name)? {
                 Found::Tree(root) => return Ok(root),

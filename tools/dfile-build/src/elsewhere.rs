@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::str::FromStr;
-use wire::{Descriptor, Digest, Image, Record, Reference, annotation, media_type};
+use wire::{Descriptor, Digest, Image, Platform, Record, Reference, annotation, media_type};
 
 /// On each manifest of a cache's index: the key of the step that made it.
 const KEY: &str = "dev.dock.build.key";
@@ -102,12 +102,12 @@ impl Place {
         layout: &Layout,
         siblings: &Siblings,
         keys: &BTreeSet<String>,
-        result: &Descriptor,
+        results: &[(Option<Platform>, Descriptor)],
     ) -> anyhow::Result<()> {
         let mut steps = Vec::new();
         for key in keys {
             if let Some(image) = layout.pinned(key)?
-                && (!self.only_result || is_below(layout, &image, result)?)
+                && (!self.only_result || results.iter().any(|(_, result)| is_below(layout, &image, result)))
             {
                 steps.push((key, image));
             }
@@ -156,9 +156,9 @@ fn keys(index: &[u8]) -> anyhow::Result<BTreeMap<String, Digest>> {
 }
 
 /// Whether the layers of an image are the first ones of another.
-fn is_below(layout: &Layout, image: &Descriptor, other: &Descriptor) -> anyhow::Result<bool> {
-    let (image, other) = (layout.open_image(image, None)?, layout.open_image(other, None)?);
-    Ok(other.diff_ids.starts_with(&image.diff_ids))
+fn is_below(layout: &Layout, image: &Descriptor, other: &Descriptor) -> bool {
+    let (image, other) = (layout.open_image(image, None), layout.open_image(other, None));
+    image.is_ok_and(|image| other.is_ok_and(|other| other.diff_ids.starts_with(&image.diff_ids)))
 }
 
 fn keep_in(dir: &std::path::Path, layout: &Layout, steps: &[(&String, Descriptor)]) -> anyhow::Result<()> {

@@ -34,6 +34,7 @@ mod progress;
 mod run;
 mod running;
 mod scratch;
+mod several;
 mod shelf;
 mod siblings;
 mod source;
@@ -52,6 +53,7 @@ use progress::{Form, Progress};
 use running::Running;
 use scratch::Scratch;
 use serde_json::{Value, json};
+use several::Annotation;
 use siblings::Siblings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -62,9 +64,13 @@ use std::sync::Arc;
 use toolkit::{Format, Out, usage};
 use wire::{Descriptor, Image, Platform, Record, Reference, exit};
 
+/// No time in the image is later.
+const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
 /// Build an image from a Dockerfile by running the other tools
 #[derive(Debug, Parser)]
 #[command(name = "dfile-build", version, about)]
+#[expect(clippy::struct_excessive_bools, reason = "docker's flags")]
 struct Args {
     /// The Dockerfile, - for stdin [default: CONTEXT/Dockerfile]
     #[arg(short, long, value_name = "FILE")]
@@ -91,9 +97,18 @@ struct Args {
     /// Add a label to the image; may be repeated
     #[arg(long, value_name = "NAME=VALUE")]
     label: Vec<String>,
-    /// Build for this platform, as linux/arm64
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    platform: Option<Platform>,
+    /// The same as --output type=registry
+    #[arg(long)]
+    push: bool,
+    /// The same as --output type=docker
+    #[arg(long)]
+    load: bool,
+    /// Add an annotation to the manifest, or to the index of several platforms; may be repeated
+    #[arg(long, value_name = "[manifest:|index:]KEY=VALUE")]
+    annotation: Vec<Annotation>,
+    /// Build for this platform, as linux/arm64; for several, an index of their images
+    #[arg(long, value_name = "OS/ARCH[/VARIANT],...", value_delimiter = ',')]
+    platform: Vec<Platform>,
     /// Write what was built to a file, as JSON with docker's names
     #[arg(long, value_name = "FILE")]
     metadata_file: Option<PathBuf>,
@@ -129,18 +144,18 @@ fn main() -> ExitCode {
     toolkit::main_with_codes(exit::FAILED, exit::USAGE, run)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
-fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
+fn run(mut args: Args, out: &mut Out) -> anyhow::Result<u8> {
     names_are_tags(&args.tag)?;
-    let build_args = build_args(&args.build_arg)?;
+    args.output.extend(args.push.then(Output::registry).into_iter().chain(args.load.then(Output::store)));
+    args.platform = distinct(args.platform);
+    let (build_args, epoch) = with_epoch(build_args(&args.build_arg)?)?;
     let running = Running::new(&args.running)?;
-    let platform = platform_args(args.platform.as_ref());
     let labels = labels(&args.label)?;
     let contexts = contexts(&args.build_context)?;
     let root = toolkit::root_dir(args.root.as_deref());
     let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
     let scratch = Scratch::new(&root);
-    let mut siblings = Siblings::new(root, layout.clone(), source_date_epoch()?)?;
+    let mut siblings = Siblings::new(root, layout.clone(), epoch)?;
     let place = Place::of(&args.context);
     if place == Place::Stdin && args.file.as_deref() == Some(Path::new("-")) {
         return Err(usage("can't use stdin for both build context and dockerfile"));
@@ -149,18 +164,27 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
     siblings.epoch = siblings.epoch.or(opened.made);
     let (name, text) = read_dockerfile(&args, &place, &mut opened)?;
     let file = dockerfile::parse(&text, &name).or_else(|error| named(error, &name))?;
-    let graph = Graph::of(&file, &build_args, &platform, contexts.keys().cloned().collect())?;
+    let platforms = platforms(&args.platform);
+    for output in &args.output {
+        output.takes(platforms.len()).map_err(usage)?;
+    }
+    let graph_of = |(platform, args): (Option<Platform>, BTreeMap<String, String>)| {
+        let graph = Graph::of(&file, &build_args, &args, contexts.keys().cloned().collect())?;
+        Ok((platform, args, graph))
+    };
+    let graphs = platforms.into_iter().map(graph_of).collect::<anyhow::Result<Vec<_>>>()?;
+    let graph = &graphs[0].2;
     let target = graph.target(args.target.as_deref())?;
     let needed = graph.needed(target)?;
     if args.plan {
-        print_plan(&graph, &needed, target, out)?;
+        print_plan(graph, &needed, target, out)?;
         return Ok(exit::DONE);
     }
     let ignore = match place {
         Place::Directory(_) => read_ignore(&args)?,
         _ => opened.ignore(Some(&format!("{name}.dockerignore")))?,
     };
-    let findings = check::findings(&file, &graph, &ignore, Layout::open(&layout).ok().as_ref());
+    let findings = check::findings(&file, graph, &ignore, Layout::open(&layout).ok().as_ref());
     if args.check {
         let clean = check::report(&findings, &file, &text, out)?;
         return Ok(if clean { exit::DONE } else { exit::FAILED });
@@ -176,38 +200,53 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
     let elsewhere = sources(&args.caching, &siblings, &progress);
     // From the first step to the name, nobody may collect what we have made.
     let _hold = layout.hold()?;
-    let mut builder = step::Builder::new(
-        &graph,
-        &siblings,
-        &layout,
-        context,
-        &build_args,
-        &platform,
-        &running,
-        progress,
-        &args.caching,
-        &elsewhere,
-        siblings.epoch,
-        &scratch,
-        &contexts,
-        args.platform.clone(),
-    );
+    let mut builders = Vec::new();
+    for (platform, platform_args, graph) in &graphs {
+        let mut builder = step::Builder::new(
+            graph,
+            &siblings,
+            &layout,
+            Arc::clone(&context),
+            &build_args,
+            platform_args,
+            &running,
+            progress.clone(),
+            &args.caching,
+            &elsewhere,
+            siblings.epoch,
+            &scratch,
+            &contexts,
+            platform.clone(),
+        );
+        builder.head = match platform {
+            Some(platform) if graphs.len() > 1 => format!("{platform} "),
+            _ => String::new(),
+        };
+        builders.push(builder);
+    }
     if let Some(syntax) = &file.syntax {
-        builder.progress.note(&format!("note: # syntax={syntax} is not fetched: this program is the frontend"));
+        progress.note(&format!("note: # syntax={syntax} is not fetched: this program is the frontend"));
     }
-    let image = builder.build(target, &labels)?;
+    let mut images = Vec::new();
+    for builder in &mut builders {
+        images.push((builder.platform.clone(), builder.build(target, &labels)?));
+    }
+    let keys = builders.iter().flat_map(|builder| lock(&builder.shared.keys).clone()).collect();
     for place in &args.caching.cache_to {
-        place.keep(&layout, &siblings, &lock(&builder.shared.keys), &image).context("--cache-to")?;
+        place.keep(&layout, &siblings, &keys, &images).context("--cache-to")?;
     }
-    note_unused(&builder, &graph);
+    for (_, image) in &mut images {
+        several::annotate(&layout, &siblings, image, &args.annotation).context("--annotation")?;
+    }
+    note_unused(&builders[0], graph);
+    let image = several::joined(&layout, images, &args.annotation).context("--annotation")?;
     if let Some(summary) = check::summary(&findings) {
-        builder.progress.words(&summary);
+        progress.words(&summary);
     }
     if let Some(path) = &args.iidfile {
-        let id = layout.open_image(&image, None)?.id().to_string();
-        std::fs::write(path, id).with_context(|| format!("{}: write", path.display()))?;
+        std::fs::write(path, id(&layout, &image)?).with_context(|| format!("{}: write", path.display()))?;
     }
-    let copied = std::mem::take(&mut *lock(&builder.shared.copied));
+    let copied = builders.iter().flat_map(|builder| std::mem::take(&mut *lock(&builder.shared.copied))).collect();
     deliver(&args, &siblings, &layout, &image, copied, out)?;
     Ok(exit::DONE)
 }
@@ -248,7 +287,7 @@ fn deliver(
         layout.add_unnamed(image.clone())?;
     }
     for output in &args.output {
-        output.deliver(siblings, &record(None), &names).context("--output")?;
+        output.deliver(siblings, &record(None), &names, &args.platform).context("--output")?;
     }
     if let Some(path) = &args.metadata_file {
         let text = metadata(layout, image, &names, copied)?;
@@ -259,7 +298,7 @@ fn deliver(
         return Ok(());
     }
     if args.format == Format::Docker {
-        let id = layout.open_image(image, None)?.id().to_string();
+        let id = id(layout, image)?;
         return if args.quiet { out.text(&format!("{id}\n")) } else { Ok(()) };
     }
     if stored.is_empty() {
@@ -268,14 +307,19 @@ fn deliver(
     stored.iter().try_for_each(|name| out.record(&record(Some(name.to_string()))))
 }
 
+/// The image ID; several platforms share only their index.
+fn id(layout: &Layout, image: &Descriptor) -> anyhow::Result<String> {
+    let digest = if image.is_index() { image.digest.clone() } else { layout.open_image(image, None)?.id().clone() };
+    Ok(digest.to_string())
+}
+
 /// The members that docker's `--metadata-file` has of an image.
 fn metadata(layout: &Layout, image: &Descriptor, names: &[Reference], copied: Vec<Value>) -> anyhow::Result<String> {
-    let id = layout.open_image(image, None)?.id().to_string();
-    let mut members = json!({
-        "containerimage.config.digest": id,
-        "containerimage.descriptor": image,
-        "containerimage.digest": image.digest,
-    });
+    let mut members = json!({"containerimage.descriptor": image, "containerimage.digest": image.digest});
+    // Several platforms have several configurations.
+    if !image.is_index() {
+        members["containerimage.config.digest"] = id(layout, image)?.into();
+    }
     if !names.is_empty() {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         members["image.name"] = names.join(",").into();
@@ -330,6 +374,37 @@ fn build_args(given: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
         }
     }
     Ok(args)
+}
+
+/// Each platform once.
+fn distinct(named: Vec<Platform>) -> Vec<Platform> {
+    let mut all = Vec::new();
+    for platform in named {
+        if !all.contains(&platform) {
+            all.push(platform);
+        }
+    }
+    all
+}
+
+/// The platforms to build for, each with its arguments; one that nobody named is this machine's.
+fn platforms(named: &[Platform]) -> Vec<(Option<Platform>, BTreeMap<String, String>)> {
+    match named {
+        [] => vec![(None, platform_args(None))],
+        named => named.iter().map(|platform| (Some(platform.clone()), platform_args(Some(platform)))).collect(),
+    }
+}
+
+/// As in BuildKit the argument `SOURCE_DATE_EPOCH` is the variable of that name, where it is not given.
+fn with_epoch(mut build_args: BTreeMap<String, String>) -> anyhow::Result<(BTreeMap<String, String>, Option<i64>)> {
+    if !build_args.contains_key(EPOCH)
+        && let Ok(text) = std::env::var(EPOCH)
+    {
+        build_args.insert(EPOCH.into(), text);
+    }
+    let given = build_args.get(EPOCH).filter(|text| !text.is_empty());
+    let epoch = given.map(|text| text.parse().map_err(|_| usage(format!("invalid {EPOCH}: {text:?}")))).transpose()?;
+    Ok((build_args, epoch))
 }
 
 /// The arguments of the reference's "automatic platform ARGs".
@@ -394,13 +469,6 @@ fn read_ignore(args: &Args) -> anyhow::Result<Ignore> {
     Ok(Ignore::default())
 }
 
-fn source_date_epoch() -> anyhow::Result<Option<i64>> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => Ok(Some(text.parse().with_context(|| format!("SOURCE_DATE_EPOCH={text}"))?)),
-        Err(_) => Ok(None),
-    }
-}
-
 fn print_plan(graph: &Graph, needed: &[usize], target: usize, out: &mut Out) -> anyhow::Result<()> {
     let base = |base: &Base| match base {
         Base::Scratch => json!({"scratch": true}),
@@ -437,7 +505,7 @@ fn print_plan(graph: &Graph, needed: &[usize], target: usize, out: &mut Out) -> 
 
 fn note_unused(builder: &step::Builder<'_>, graph: &Graph) {
     let used_args = lock(&builder.shared.used_args);
-    let used = |name: &String| used_args.contains(name) || graph.globals.contains_key(name);
+    let used = |name: &String| used_args.contains(name) || graph.globals.contains_key(name) || name == EPOCH;
     let unused: Vec<&str> = builder.args.keys().filter(|name| !used(name)).map(String::as_str).collect();
     if !unused.is_empty() {
         builder.progress.note(&format!("warning: no ARG declares --build-arg {}", unused.join(", ")));

@@ -16,7 +16,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::str::FromStr;
-use wire::{Record, Reference};
+use wire::{Platform, Record, Reference};
 
 /// One `--output`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,6 +97,27 @@ fn to(text: &str) -> Option<PathBuf> {
 }
 
 impl Output {
+    /// `--push`
+    pub fn registry() -> Self {
+        Self { push: true, ..Self::store() }
+    }
+
+    /// `--load`
+    pub fn store() -> Self {
+        Self { kind: Kind::Image, dest: None, names: Vec::new(), push: false }
+    }
+
+    /// What cannot hold an image for several platforms, in BuildKit's words.
+    pub fn takes(&self, platforms: usize) -> Result<(), String> {
+        match self.kind {
+            Kind::Docker if platforms > 1 => {
+                Err("docker exporter does not currently support exporting manifest lists".into())
+            }
+            Kind::Tar if platforms > 1 => Err("type=tar is for one platform: want type=local".into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether the image gets its names in the store.
     pub fn is_image(&self) -> bool {
         self.kind == Kind::Image
@@ -108,7 +129,13 @@ impl Output {
     }
 
     /// Runs the pipeline for an image that is in the store.
-    pub fn deliver(&self, siblings: &Siblings, image: &Record, names: &[Reference]) -> anyhow::Result<()> {
+    pub fn deliver(
+        &self,
+        siblings: &Siblings,
+        image: &Record,
+        names: &[Reference],
+        platforms: &[Platform],
+    ) -> anyhow::Result<()> {
         let mut unpack = siblings.on_layout("img-unpack");
         unpack.arg("--tar");
         match (self.kind, &self.dest) {
@@ -117,12 +144,19 @@ impl Output {
                 finish(push.arg("--").arg(name.to_string()).stdout(Stdio::null()), None)
             }),
             (Kind::Image | Kind::Nothing, _) => Ok(()),
+            (Kind::Local, Some(dir)) if platforms.len() > 1 => platforms.iter().try_for_each(|platform| {
+                let mut unpack = siblings.on_layout("img-unpack");
+                unpack.args(["--tar", "--platform"]).arg(platform.to_string());
+                let dir = dir.join(platform.to_string().replace('/', "_"));
+                local(&mut unpack, image, &dir).with_context(|| dir.display().to_string())
+            }),
             (Kind::Local, Some(dir)) => local(&mut unpack, image, dir).with_context(|| dir.display().to_string()),
             (Kind::Tar, Some(file)) => to_file(&mut unpack, image, file).with_context(|| file.display().to_string()),
             (Kind::Tar, None) => finish(&mut unpack, Some(image)),
-            (Kind::Layout, Some(dir)) => layout(siblings, image, names, dir),
+            (Kind::Layout, Some(dir)) => layout(siblings, image, names, dir, platforms.len() > 1),
             (kind, dest) => {
-                let mut save = save(siblings, if kind == Kind::Oci { "oci" } else { "docker" }, names);
+                let format = if kind == Kind::Oci { "oci" } else { "docker" };
+                let mut save = save(siblings, format, names, platforms.len() > 1);
                 if let Some(file) = dest {
                     save.arg("--output").arg(file);
                 }
@@ -132,9 +166,12 @@ impl Output {
     }
 }
 
-fn save(siblings: &Siblings, format: &str, names: &[Reference]) -> Command {
+fn save(siblings: &Siblings, format: &str, names: &[Reference], several: bool) -> Command {
     let mut save = siblings.on_layout("img-save");
     save.args(["--format", format]);
+    if several {
+        save.arg("--all-platforms");
+    }
     for name in names {
         save.arg("--tag").arg(name.to_string());
     }
@@ -165,10 +202,13 @@ fn to_file(unpack: &mut Command, image: &Record, file: &Path) -> anyhow::Result<
     Ok(())
 }
 
-fn layout(siblings: &Siblings, image: &Record, names: &[Reference], dir: &Path) -> anyhow::Result<()> {
+fn layout(siblings: &Siblings, image: &Record, names: &[Reference], dir: &Path, several: bool) -> anyhow::Result<()> {
     let mut load = siblings.command("img-load");
     load.arg("--force").arg("--layout").arg(dir).stdout(Stdio::null());
-    piped(&mut save(siblings, "oci", names), image, |archive| {
+    if several {
+        load.arg("--all-platforms");
+    }
+    piped(&mut save(siblings, "oci", names, several), image, |archive| {
         let mut child = load.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().context("img-load: execve")?;
         let mut pipe = child.stdin.take().context("img-load: no stdin")?;
         let copied = std::io::copy(archive, &mut pipe);

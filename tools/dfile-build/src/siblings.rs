@@ -68,9 +68,11 @@ impl Siblings {
         let mut command = Command::new(self.directory.join(name));
         command.env_clear().env("DOCK_ROOT", &self.root).stdin(Stdio::null());
         command.envs(self.passed());
-        if let Some(epoch) = self.epoch {
-            command.env("SOURCE_DATE_EPOCH", epoch.to_string());
-        }
+        match self.epoch {
+            Some(epoch) => command.env("SOURCE_DATE_EPOCH", epoch.to_string()),
+            // --build-arg SOURCE_DATE_EPOCH= says that there is none.
+            None => command.env_remove("SOURCE_DATE_EPOCH"),
+        };
         command
     }
 

@@ -58,6 +58,8 @@ pub struct Builder<'a> {
     pub contexts: &'a BTreeMap<String, Named>,
     /// `--platform`
     pub platform: Option<Platform>,
+    /// Before the name of each stage, where several platforms are built.
+    pub head: String,
 }
 
 /// What the stages share.
@@ -173,6 +175,7 @@ impl<'a> Builder<'a> {
             scratch,
             contexts,
             platform,
+            head: String::new(),
         }
     }
 
@@ -186,6 +189,7 @@ impl<'a> Builder<'a> {
             number: index,
             below: Below::default(),
             platform: self.platform.clone(),
+            head: self.head.clone(),
             ..*self
         }
     }
@@ -241,9 +245,9 @@ impl<'a> Builder<'a> {
         let graph = self.graph;
         let stage = &graph.stages[index];
         let name = match (&stage.name, graph.stages.len()) {
-            (Some(name), _) => format!("{name} "),
-            (None, 1) => String::new(),
-            (None, _) => format!("stage-{index} "),
+            (Some(name), _) => format!("{}{name} ", self.head),
+            (None, 1) => self.head.clone(),
+            (None, _) => format!("{}stage-{index} ", self.head),
         };
         let makes_files = |step: &&Step| {
             matches!(step.instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Workdir(_))
@@ -315,7 +319,14 @@ impl<'a> Builder<'a> {
         let turn = self.shared.board.turn(&what);
         let _mine = lock(&turn);
         let is_new = lock(&self.shared.pulled).contains(&what);
-        let stored = self.layout.find(name).and_then(|found| self.layout.open_image(&found, platform));
+        // An image for another machine is kept beside the name, which stays this machine's.
+        let pin = platform.filter(|platform| !platform.accepts(&Platform::host())).map(|_| cache::base(&what));
+        let pinned = || self.layout.pinned(pin.as_deref()?).ok().flatten();
+        let found = self.layout.find(name).and_then(|found| self.layout.open_image(&found, platform));
+        let stored = found.or_else(|error| match pinned() {
+            Some(found) => self.layout.open_image(&found, platform),
+            None => Err(error),
+        });
         if let Ok(image) = stored
             && (is_new || !self.caching.pull)
         {
@@ -324,6 +335,9 @@ impl<'a> Builder<'a> {
         let mut command = self.siblings.on_layout("img-pull");
         if let Some(platform) = platform {
             command.arg("--platform").arg(platform.to_string());
+        }
+        if let Some(key) = &pin {
+            command.arg("--pin").arg(key);
         }
         let Record::Image(image) = siblings::transform(command.arg("--").arg(name), None)? else {
             bail!("img-pull: not an image record");

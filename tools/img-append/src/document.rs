@@ -79,6 +79,7 @@ impl Draft {
         layout: &Layout,
         facts: &Facts,
         mut replacement: Map<String, Value>,
+        annotations: &[(String, String)],
     ) -> anyhow::Result<Descriptor> {
         ensure!(!replacement.contains_key("rootfs"), "--change-json: rootfs follows from the layers");
         let entries = match replacement.shift_remove("history") {
@@ -112,12 +113,15 @@ impl Draft {
         document.insert("rootfs".into(), json!({"type": "layers", "diff_ids": self.diff_ids}));
         document.insert("history".into(), history.into());
         let config = layout.put(media_type::CONFIG, &serde_json::to_vec(&document)?)?;
-        let manifest = json!({
+        let mut manifest = json!({
             "schemaVersion": 2,
             "mediaType": media_type::MANIFEST,
             "config": config,
             "layers": self.layers,
         });
+        for (key, value) in annotations {
+            manifest["annotations"][key] = value.as_str().into();
+        }
         let mut descriptor = layout.put(media_type::MANIFEST, &serde_json::to_vec(&manifest)?)?;
         descriptor.platform = platform_of(&document);
         // Read back what was written: it is an image, or nothing is named.

@@ -74,6 +74,9 @@ struct Args {
     /// Name the new image; may be repeated
     #[arg(short, long, value_name = "NAME")]
     tag: Vec<Reference>,
+    /// An annotation of the new manifest; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    annotation: Vec<(String, String)>,
     /// Keep the new image under a key instead of a name, as a build cache does
     #[arg(long, value_name = "KEY")]
     pin: Option<String>,
@@ -110,7 +113,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     for record in &taken {
         draft.push_layer(layer::take(&layout, record)?);
     }
-    let manifest = draft.finish(&layout, &facts, replacement)?;
+    let manifest = draft.finish(&layout, &facts, replacement, &args.annotation)?;
     let name = keep(&layout, &manifest, &args)?;
     for record in &taken {
         // The image has it now; layer-diff kept it for us.
@@ -118,6 +121,11 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
     let layout = layout.path().to_owned().into();
     out.record(&Record::Image(Image { layout, reference: name, descriptor: manifest, rest: Map::new() }))
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let split = text.split_once('=').filter(|(key, _)| !key.is_empty());
+    split.map(|(key, value)| (key.into(), value.into())).ok_or_else(|| "want KEY=VALUE".into())
 }
 
 fn stdin_is_taken_once(args: &Args) -> anyhow::Result<()> {
