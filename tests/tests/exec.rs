@@ -347,12 +347,99 @@ fn cve_2019_5736_our_own_file_is_not_executed_inside() {
     web.sh("ctr-exec web -- /tmp/s").fails(126, "leads to the program that starts the container");
 }
 
+/// Who may trace reaches the file behind a process that enters, and keeps it until nobody executes it any more: then
+/// it could be written to.
+#[test]
+fn cve_2019_5736_who_may_trace_finds_a_sealed_copy() {
+    needs!(root, "busybox");
+    for (options, given) in [("--cap-add SYS_PTRACE", ""), ("", "--cap-add SYS_PTRACE")] {
+        let web = Web::start(options);
+        web.sh("mkdir own && cp \"$(command -v ctr-exec)\" own/ctr-exec && cp own/ctr-exec before").ok();
+        let keep = "( exec 9<$1/exe; readlink /proc/self/fd/9; n=0
+            while [ $n -lt 30 ]; do { echo evil >>/proc/self/fd/9; } 2>/dev/null && echo written; n=$((n+1)); sleep 0.05; done; echo over ) >>/tmp/seen";
+        let spy = format!(
+            "keep() {{ {keep}; exit; }}; echo >/tmp/ready; while :; do for dir in /proc/[0-9]*; do
+            read -r name <$dir/comm || continue; case $name in ctr-exec) keep $dir;; esac; done; done 2>/dev/null"
+        );
+        web.room.write("spy", spy);
+        web.sh(&format!("ctr-exec {given} -d web -- sh -c \"$(cat spy)\"")).ok();
+        let path = (0..2000).fold("PATH=".to_owned(), |path, number| format!("{path}/none{number}:"));
+        web.eventually(|| {
+            web.sh(&format!("own/ctr-exec -e {path}/bin web -- true")).ok();
+            web.sh("ctr-exec web -- cat /tmp/seen").stdout.contains("ctr-exec")
+        });
+        web.eventually(|| web.sh("ctr-exec web -- cat /tmp/seen").stdout.contains("over"));
+        assert_eq!(web.sh("ctr-exec web -- cat /tmp/seen").ok(), "/memfd:ctr-exec (deleted)\nover", "{options}{given}");
+        web.sh("cmp own/ctr-exec before").ok();
+        // The copy is as good as the original: records and logs, too.
+        assert_eq!(web.sh("ctr-ls web | { own/ctr-exec -i -- cat; }; echo x | own/ctr-exec -i web -- cat").ok(), "x");
+        assert_eq!(web.sh("ctr-ls web | own/ctr-exec --log said -- nosuch").code, 127);
+        let said = fs::read_to_string(web.room.path("said")).unwrap();
+        assert!(said.starts_with("ctr-exec: ") && said.contains("nosuch: not found"), "{said}");
+    }
+}
+
 #[test]
 fn cve_2024_21626_no_descriptor_of_ours_is_a_working_directory() {
     needs!(root, "busybox");
     let web = Web::start("");
     for number in 3..16 {
         web.sh(&format!("ctr-exec -w /proc/self/fd/{number} web -- ls /")).fails(125, "working directory: ");
+    }
+}
+
+/// How the process is scheduled: as the first one is, and on its own processors before and in the cgroup.
+#[test]
+fn scheduler_priority_and_processors() {
+    needs!(root, "busybox");
+    let web = Web::start_with("", |config| {
+        config["process"]["scheduler"] = json!({"policy": "SCHED_BATCH", "nice": 7});
+        config["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_BE", "priority": 6});
+        config["process"]["execCPUAffinity"] = json!({"initial": "0", "final": "1"});
+    });
+    let show =
+        "busybox cut -d' ' -f19,40,41 /proc/self/stat; busybox ionice -p $$; grep Cpus_allowed_list /proc/self/status";
+    web.room.write("show", show);
+    let ran = web.sh("ctr-exec web -- sh -c \"$(cat show)\"").ok();
+    assert_eq!(ran, "7 0 3\nbest-effort: prio 6\nCpus_allowed_list:\t1");
+    let process = |affinity: Value| {
+        json!({"args": ["sh", "-c", show], "env": ["PATH=/bin"], "cwd": "/",
+            "scheduler": {"policy": "SCHED_RR", "priority": 5}, "execCPUAffinity": affinity})
+    };
+    web.room.write("process.json", process(json!({"initial": "0"})).to_string());
+    let ran = web.sh("ctr-exec --process process.json web").ok();
+    assert_eq!(ran, "0 5 2\nbest-effort: prio 6\nCpus_allowed_list:\t0");
+    for wrong in ["x", "1-0", "0,,1", "0-999999"] {
+        web.room.write("process.json", process(json!({ "final": wrong })).to_string());
+        web.sh("ctr-exec --process process.json web").fails(125, &format!("CPU affinity: {wrong}: not a list of proc"));
+    }
+}
+
+#[test]
+fn a_cgroup_below_the_containers() {
+    needs!(root, "busybox");
+    let web = Web::start("-m 64m");
+    let groups = web.sh(&format!("find /sys/fs/cgroup -type d -name {}", web.id)).ok();
+    // Limits of memory are a tree of its own, or the one of version 2.
+    let group = groups.lines().find(|group| group.contains("/memory/")).or(groups.lines().next()).unwrap();
+    let version_1 = group.contains("/memory/");
+    let tree = if version_1 { ":memory:" } else { "^0:" };
+    web.sh(&format!("mkdir {group}/sub {group}/sub/deep")).ok();
+    let inside = |options: &str| web.sh(&format!("ctr-exec {options} web -- grep -E '{tree}' /proc/self/cgroup"));
+    let (own, below, deep) = (inside(""), inside("--cgroup /sub"), inside("--cgroup sub/deep/"));
+    let by_name = inside("--cgroup pids,memory:sub");
+    let by_oci =
+        web.sh(&format!("ctr-exec --cgroup sub --state run/containers/{}/state.json -- sh -c 'exit 3'", web.id));
+    let refused = ["nosuch", "../x", "/sub/../../x", "nosuch:/sub"].map(|wish| inside(&format!("--cgroup {wish}")));
+    web.sh(&format!("rmdir {group}/sub/deep {group}/sub")).ok();
+    assert!(!own.ok().contains("sub"));
+    assert!(below.ok().ends_with("/sub") && deep.ok().ends_with("/sub/deep"));
+    assert_eq!(by_oci.code, 3);
+    if version_1 {
+        by_name.fails(125, "--cgroup pids,memory:sub: the container has no cgroup of its own for pids");
+    }
+    for ran in refused {
+        ran.fails(125, "--cgroup ");
     }
 }
 

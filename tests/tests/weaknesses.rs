@@ -15,6 +15,7 @@ fn every_known_weakness_of_starting_has_its_test() {
     for (weakness, file, test) in [
         ("CVE-2019-5736, at the start", "spawn", "cve_2019_5736_our_own_program_is_not_executed_inside"),
         ("CVE-2019-5736, entering", "exec", "cve_2019_5736_our_own_file_is_not_executed_inside"),
+        ("CVE-2019-5736, ptrace", "exec", "cve_2019_5736_who_may_trace_finds_a_sealed_copy"),
         ("CVE-2019-5736, under a filter", "seccomp", "a_filter_does_not_hide_our_own_program_nor_descriptors"),
         ("CVE-2016-9962, at the start", "spawn", "descriptors_signals_and_privileges_start_clean"),
         ("CVE-2016-9962, entering", "exec", "cve_2016_9962_no_descriptor_and_no_ignored_signal_comes_along"),

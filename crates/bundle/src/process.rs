@@ -42,6 +42,19 @@ pub struct Process {
     pub scheduler: Option<Scheduler>,
     /// See `ioprio_set(2)`.
     pub io_priority: Option<IoPriority>,
+    /// Of a process that comes in later; the first one's are its cgroup's.
+    #[serde(rename = "execCPUAffinity")]
+    pub exec_cpu_affinity: Option<CpuAffinity>,
+}
+
+/// Processors as lists like `0-3,7`; see `sched_setaffinity(2)`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct CpuAffinity {
+    /// Until the process is in the container's cgroups.
+    pub initial: Option<String>,
+    /// From then on.
+    #[serde(rename = "final")]
+    pub last: Option<String>,
 }
 
 /// Of a terminal, in characters.

@@ -1,7 +1,7 @@
 //! `setns(2)`: one more process where another one lives. Its namespaces are named by a descriptor of that
 //! process, never by its number, which may be another's tomorrow.
 
-use crate::cgroups::{Hierarchies, write};
+use crate::cgroups::{Hierarchies, Hierarchy, write};
 use crate::error::{Call, Error, Result};
 use crate::namespaces::Namespace;
 use crate::steps::{Mechanism, Scene, all, quote};
@@ -99,17 +99,29 @@ impl Target {
         Ok(others)
     }
 
-    /// Directories of its cgroups in which this process is not: that of version 2, and those of version 1.
-    pub fn cgroups(&self) -> std::result::Result<(Option<PathBuf>, Vec<PathBuf>), Error> {
+    /// Its cgroups in which this process is not.
+    pub fn cgroups(&self) -> std::result::Result<Vec<Hierarchy>, Error> {
         let read = |path: String| fs::read_to_string(&path).call(|| format!("read({path:?})"));
         let mounts = read("/proc/self/mountinfo".into())?;
         let theirs = Hierarchies::parse(&mounts, &read(format!("/proc/{}/cgroup", self.pid))?);
         let ours = Hierarchies::parse(&mounts, &read("/proc/self/cgroup".into())?);
         self.must_live()?;
         let others = theirs.0.into_iter().zip(ours.0).filter(|(theirs, ours)| theirs.own != ours.own);
-        let (unified, trees): (Vec<_>, Vec<_>) = others.map(|(tree, _)| tree).partition(|tree| tree.unified);
-        let path = |tree: crate::Hierarchy| tree.mount.join(tree.own);
-        Ok((unified.into_iter().next().map(path), trees.into_iter().map(path).collect()))
+        Ok(others.map(|(tree, _)| tree).collect())
+    }
+
+    /// Whether somebody where it lives may look into a process of ours that comes in, and so reach the file that
+    /// it executes: in our own user namespace, with `CAP_SYS_PTRACE` within its bounds. Asked are it and all in its
+    /// cgroups, where one that another ctr-exec gave more rights may have stayed. Many are taken for such.
+    pub fn may_trace_us(&self) -> std::result::Result<bool, Error> {
+        const MANY: usize = 100;
+        if self.namespaces()?.contains(&Namespace::User) {
+            return Ok(false); // its capabilities count for nothing outside, and until the exec we are not dumpable
+        }
+        let beside = self.cgroups()?.first().map(|tree| fs::read_to_string(tree.path().join("cgroup.procs")));
+        let beside = beside.and_then(std::result::Result::ok).unwrap_or_default();
+        let all = || beside.lines().filter_map(|line| line.parse().ok()).chain([self.pid]);
+        Ok(all().count() > MANY || all().any(may_trace))
     }
 
     /// Whether its user namespace has given up `setgroups(2)`.
@@ -150,6 +162,14 @@ impl Target {
         let enter = |namespaces| Enter { pid: self.pid, namespaces, pidfd: Some(self.pidfd.clone()) };
         (enter(before), enter(inside))
     }
+}
+
+/// `CAP_SYS_PTRACE` in the bounding set: what is not there, no exec brings back. One that has ended may nothing.
+fn may_trace(pid: i32) -> bool {
+    const SYS_PTRACE: u32 = 19;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let bounds = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    bounds.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & 1 << SYS_PTRACE != 0)
 }
 
 /// Enters namespaces of another process, all in one call.
@@ -264,6 +284,13 @@ impl FirstStderr {
         rustix::stdio::dup2_stderr(&file).call(line)?;
         Ok(Self { first: RefCell::new(Some(first)) })
     }
+
+    /// The first standard error is back where it was.
+    pub fn give_back(&self) -> std::result::Result<(), Error> {
+        // Not one copy may stay behind: a caller that reads to the end of a pipe would wait for the exec.
+        let Some(first) = self.first.take() else { return Ok(()) };
+        rustix::stdio::dup2_stderr(&first).call(|| "dup2(<stderr>, 2)".into())
+    }
 }
 
 impl Mechanism for FirstStderr {
@@ -272,9 +299,7 @@ impl Mechanism for FirstStderr {
     }
 
     fn run(&self, _: &mut Scene) -> Result<()> {
-        // Not one copy may stay behind: a caller that reads to the end of a pipe would wait for the exec.
-        let Some(first) = self.first.take() else { return Ok(()) };
-        rustix::stdio::dup2_stderr(&first).call(|| "dup2(<stderr>, 2)".into())
+        self.give_back()
     }
 }
 

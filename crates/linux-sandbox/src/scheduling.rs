@@ -1,8 +1,9 @@
-//! sched(7), `ioprio_set(2)`, personality(2): how the process is treated beside others, and as whose program.
+//! sched(7), `ioprio_set(2)`, `sched_setaffinity(2)`, personality(2): how the process is treated beside others, and as whose program.
 
 use crate::error::{Call, Error, Result};
 use crate::steps::{Mechanism, Scene, all};
 use crate::sys;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use serde::Serialize;
 
 /// `sched_setattr(2)`
@@ -123,6 +124,43 @@ impl Mechanism for IoPriority {
     fn run(&self, _: &mut Scene) -> Result<()> {
         sys::ioprio_set(self.class << 13 | self.priority)
             .call(|| format!("ioprio_set(IOPRIO_WHO_PROCESS, 0, {}:{})", self.class, self.priority))
+    }
+}
+
+/// `sched_setaffinity(2)`
+#[derive(Debug, Serialize)]
+pub struct Affinity {
+    /// Processors as `0-3,7`.
+    pub cpus: String,
+    #[serde(skip)]
+    set: CpuSet,
+}
+
+impl Affinity {
+    /// By a list like `0-3,7`.
+    pub fn new(cpus: &str) -> std::result::Result<Self, Error> {
+        let refused = || Error::refused(format!("CPU affinity: {cpus}: not a list of processors like 0-3,7"));
+        let mut set = CpuSet::new();
+        for part in cpus.split(',').map(str::trim) {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let number = |text: &str| text.parse::<usize>().ok().filter(|cpu| *cpu < CpuSet::MAX_CPU);
+            let (Some(first), Some(last)) = (number(first), number(last)) else { return Err(refused()) };
+            if first > last {
+                return Err(refused());
+            }
+            (first..=last).for_each(|cpu| set.set(cpu));
+        }
+        Ok(Self { cpus: cpus.into(), set })
+    }
+}
+
+impl Mechanism for Affinity {
+    fn shell(&self) -> String {
+        format!("taskset -pc {} $$", self.cpus)
+    }
+
+    fn run(&self, _: &mut Scene) -> Result<()> {
+        sched_setaffinity(None, &self.set).call(|| format!("sched_setaffinity(0, {{{}}})", self.cpus))
     }
 }
 

@@ -1,6 +1,6 @@
 use crate::error::Result;
 use crate::{
-    AwaitStart, Bind, BornIn, BorrowedSources, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter,
+    Affinity, AwaitStart, Bind, BornIn, BorrowedSources, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter,
     EnterCgroups, Error, Exec, Filesystem, FirstStderr, Hooks, Hostname, IdMap, IdmappedSources, IoPriority, Join,
     JoinCgroups, Label, Listener, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio,
     OomScore, Outlive, OverlayRoot, Personality, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits,
@@ -66,6 +66,8 @@ pub enum Step {
     Label(Label),
     Scheduler(Scheduler),
     IoPriority(IoPriority),
+    FirstAffinity(Affinity),
+    Affinity(Affinity),
     Personality(Personality),
     AwaitStart(AwaitStart),
     Exec(Exec),
@@ -207,6 +209,7 @@ impl Step {
             Self::Label(step) => step,
             Self::Scheduler(step) => step,
             Self::IoPriority(step) => step,
+            Self::FirstAffinity(step) | Self::Affinity(step) => step,
             Self::Personality(step) => step,
             Self::AwaitStart(step) => step,
             Self::Exec(step) => step,
@@ -234,6 +237,7 @@ impl Step {
             | Self::IdmappedSources(_)
             | Self::BorrowedSources(_)
             | Self::BornIn(_)
+            | Self::FirstAffinity(_)
             | Self::EnterPid(_)
             | Self::Clone(_) => Place::Before,
             Self::IdMap(_) | Self::JoinCgroups(_) | Self::OomScore(_) | Self::Listener(_) => Place::Beside,
@@ -282,6 +286,7 @@ impl Step {
             Self::Label(_) => "security module",
             Self::Scheduler(_) => "scheduler",
             Self::IoPriority(_) => "io priority",
+            Self::FirstAffinity(_) | Self::Affinity(_) => "CPU affinity",
             Self::Personality(_) => "personality",
             Self::Look(_) | Self::AwaitStart(_) | Self::Exec(_) => "exec",
         }

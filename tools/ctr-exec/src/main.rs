@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod cgroups;
 mod plan;
 mod process;
 mod target;
@@ -29,6 +30,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::termios::isatty;
 use serde_json::json;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use target::{Container, NotThere};
@@ -103,6 +105,10 @@ struct Args {
     #[arg(long, value_name = "CAPABILITY")]
     cap_add: Vec<String>,
 
+    /// Join a cgroup below the container's, which must be there
+    #[arg(long, value_name = "[CONTROLLER,...:]PATH")]
+    cgroup: Vec<String>,
+
     /// No exec gives the process more rights
     #[arg(long)]
     no_new_privileges: bool,
@@ -142,6 +148,9 @@ fn main() -> ExitCode {
 fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     let stderr = args.log.as_deref().map(FirstStderr::log_to).transpose()?;
     let container = find(args)?;
+    if !args.plan && container.first.may_trace_us()? {
+        run_sealed(args, stderr.as_ref(), &container)?;
+    }
     let process = process::wanted(args, &container)?;
     let terminal = open_terminal(args, &process);
     let around = around(args, terminal.as_ref());
@@ -163,6 +172,22 @@ fn find(args: &Args) -> anyhow::Result<Container> {
     }
 }
 
+/// Once more from the start, as a copy of this program that nobody can write to (CVE-2019-5736). A container that was
+/// named on stdin is named by an argument then: that line has been read.
+fn run_sealed(args: &Args, stderr: Option<&FirstStderr>, container: &Container) -> anyhow::Result<()> {
+    if linux_sandbox::is_sealed() {
+        return Ok(linux_sandbox::set_name(c"ctr-exec")?);
+    }
+    if let Some(stderr) = stderr {
+        stderr.give_back()?;
+    }
+    let mut words: Vec<OsString> = std::env::args_os().collect();
+    if args.container.is_none() && args.state.is_none() {
+        words.insert(1, container.id.clone().into());
+    }
+    Ok(linux_sandbox::run_sealed(c"ctr-exec", words, std::env::vars_os())?)
+}
+
 fn passes_stdin(args: &Args) -> bool {
     args.state.is_some() || args.interactive && !args.detach
 }
@@ -178,6 +203,7 @@ fn around(args: &Args, terminal: Option<&Terminal>) -> Around {
         detach: args.detach,
         null,
         preserve_fds: args.preserve_fds,
+        cgroups: args.cgroup.clone(),
         terminal_size: terminal.and_then(Terminal::size),
         root: rustix::process::geteuid().is_root(),
     }

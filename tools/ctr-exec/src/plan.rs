@@ -1,11 +1,13 @@
 //! The process becomes the list of steps. Nothing is done here.
 
+use crate::cgroups;
 use crate::target::Container;
 use anyhow::Context;
 use bundle::process::Process;
 use linux_sandbox::{
-    BornIn, Capabilities, Clone, Console, EnterCgroups, Exec, Label, Module, Namespace, NamespaceRoot, NoNewPrivileges,
-    NullStdio, OomScore, Outlive, Profile, Rlimits, Seccomp, SignalsToDefault, Step, User, WorkDir,
+    Affinity, BornIn, Capabilities, Clone, Console, EnterCgroups, Exec, IoPriority, Label, Module, Namespace,
+    NamespaceRoot, NoNewPrivileges, NullStdio, OomScore, Outlive, Profile, Rlimits, Scheduler, Seccomp,
+    SignalsToDefault, Step, User, WorkDir,
 };
 use serde_json::Value;
 
@@ -20,6 +22,8 @@ pub struct Around {
     pub preserve_fds: u32,
     /// Lines and columns of the person's terminal.
     pub terminal_size: Option<(u16, u16)>,
+    /// Cgroups below the container's own, as runc names them.
+    pub cgroups: Vec<String>,
     /// Whether this process is root.
     pub root: bool,
 }
@@ -29,8 +33,12 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
     let first = &container.first;
     let namespaces = first.namespaces()?;
     let (parent, inside) = first.enter(&namespaces, around.root);
-    let (unified, trees) = first.cgroups()?;
+    let (unified, trees) = cgroups::of(&first.cgroups()?, &around.cgroups)?;
+    let affinity = |list: Option<&String>| list.filter(|list| !list.is_empty()).map(|list| Affinity::new(list));
+    let affinities = process.exec_cpu_affinity.as_ref();
     let mut steps = vec![Step::EnterPid(parent)];
+    let initial = affinity(affinities.and_then(|both| both.initial.as_ref())).transpose()?;
+    steps.extend(initial.map(Step::FirstAffinity));
     steps.extend(unified.map(|path| Step::BornIn(BornIn { path })));
     steps.push(Step::Clone(Clone { namespaces: Vec::new(), inside: None }));
     steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
@@ -38,8 +46,12 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
         steps.push(Step::Outlive(Outlive {}));
     }
     if !trees.is_empty() {
-        steps.push(Step::EnterCgroups(EnterCgroups { paths: trees, if_allowed: !around.root }));
+        let if_allowed = !around.root && around.cgroups.is_empty();
+        steps.push(Step::EnterCgroups(EnterCgroups { paths: trees, if_allowed }));
     }
+    let last = affinity(affinities.and_then(|both| both.last.as_ref())).transpose()?;
+    steps.extend(last.map(Step::Affinity));
+    steps.extend(scheduling(process)?);
     steps.push(Step::Enter(inside));
     let sets_groups = !first.denies_setgroups();
     if namespaces.contains(&Namespace::User) && sets_groups {
@@ -65,6 +77,19 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
     steps.push(Step::Look(exec.look()));
     steps.extend(rights(container, process)?);
     steps.push(Step::Exec(exec));
+    Ok(steps)
+}
+
+fn scheduling(process: &Process) -> anyhow::Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    if let Some(wanted) = process.scheduler.clone() {
+        let bundle::process::Scheduler { policy, nice, priority, flags, runtime, deadline, period } = wanted;
+        let scheduler = Scheduler { policy, nice, priority, flags, runtime, deadline, period };
+        steps.push(Step::Scheduler(scheduler.check()?));
+    }
+    if let Some(wanted) = &process.io_priority {
+        steps.push(Step::IoPriority(IoPriority::new(&wanted.class, wanted.priority)?));
+    }
     Ok(steps)
 }
 

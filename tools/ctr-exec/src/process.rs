@@ -20,9 +20,13 @@ pub fn wanted(args: &Args, container: &Container) -> anyhow::Result<Process> {
         Some(file) => read(file)?,
         None => Process { args: Vec::new(), terminal: false, console_size: None, ..first()? },
     };
-    // A process file need not say what the container's own process may do: then the same.
-    if args.process.is_some() && process.capabilities.is_none() {
-        process.capabilities = first()?.capabilities;
+    // A process file need not say what the container's own process may do and how it is scheduled: then the same.
+    if args.process.is_some() {
+        let first = first()?;
+        process.capabilities = process.capabilities.or(first.capabilities);
+        process.scheduler = process.scheduler.or(first.scheduler);
+        process.io_priority = process.io_priority.or(first.io_priority);
+        process.exec_cpu_affinity = process.exec_cpu_affinity.or(first.exec_cpu_affinity);
     }
     if !args.command.is_empty() {
         process.args.clone_from(&args.command);

@@ -12,6 +12,8 @@ use wire::{Record, Status};
 /// A container that runs.
 #[derive(Debug)]
 pub struct Container {
+    /// Its ID.
+    pub id: String,
     /// Its first process.
     pub first: Target,
     /// Its `config.json`.
@@ -42,7 +44,7 @@ pub fn of_store(operand: &str, root: Option<&Path>) -> anyhow::Result<Container>
         bail!(NotThere::Paused(id()));
     }
     let first = hold(started).with_context(id)?.ok_or_else(|| NotThere::NotRunning(id()))?;
-    Ok(Container { first, config: bundle::read_config(dir)? })
+    Ok(Container { id: id(), first, config: bundle::read_config(dir)? })
 }
 
 /// The container whose record is the first line of stdin; the rest of stdin belongs to the process.
@@ -62,7 +64,7 @@ pub fn of_state(file: &Path) -> anyhow::Result<Container> {
     let first = hold(&state).with_context(name)?.ok_or_else(|| NotThere::NotRunning(state.id.clone()))?;
     let kept: Option<PathBuf> = file.parent().filter(|dir| dir.join("config.json").exists()).map(Into::into);
     let config = bundle::read_config(kept.as_deref().unwrap_or(state.bundle.as_path()))?;
-    Ok(Container { first, config })
+    Ok(Container { id: state.id, first, config })
 }
 
 /// A descriptor of the process, which means that very process from here on, and only then the question whether it

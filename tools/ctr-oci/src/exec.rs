@@ -71,8 +71,8 @@ pub struct Options {
     #[arg(long, value_name = "PROFILE")]
     apparmor: Option<String>,
 
-    /// Refused: the process joins the container's own cgroups
-    #[arg(long, value_name = "PATH")]
+    /// Join a cgroup below the container's, which must be there
+    #[arg(long, value_name = "[CONTROLLER,...:]PATH")]
     cgroup: Vec<String>,
 
     /// Enter a paused container too; the process freezes with it
@@ -114,8 +114,8 @@ pub fn verb(store: &Store, has_log: bool, log: &Log, options: &Options) -> anyho
 
 fn refuse(options: &Options) -> anyhow::Result<()> {
     let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    if given(&options.process_label) || given(&options.apparmor) || !options.cgroup.is_empty() {
-        bail!("exec: --process-label, --apparmor and --cgroup are not in this release");
+    if given(&options.process_label) || given(&options.apparmor) {
+        bail!("exec: --process-label and --apparmor are not in this release");
     }
     if options.process.is_none() && options.command.is_empty() {
         return Err(toolkit::usage("exec: a command or --process is needed"));
@@ -139,6 +139,9 @@ fn pass_on(options: &Options, command: &mut Command) {
     }
     for value in &options.cap {
         option("--cap-add", Some(value.as_ref()));
+    }
+    for value in &options.cgroup {
+        option("--cgroup", Some(value.as_ref()));
     }
     for value in &options.additional_gids {
         option("--group-add", Some(value.to_string().as_ref()));

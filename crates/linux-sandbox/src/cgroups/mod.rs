@@ -38,6 +38,13 @@ pub struct Hierarchy {
     pub own: PathBuf,
 }
 
+impl Hierarchy {
+    /// The directory of the process in it.
+    pub fn path(&self) -> PathBuf {
+        self.mount.join(&self.own)
+    }
+}
+
 /// The trees of this host.
 #[derive(Debug, Clone, Default)]
 pub struct Hierarchies(pub Vec<Hierarchy>);
