@@ -164,3 +164,18 @@ fn copies_are_what_buildkit_makes_of_them() {
     let theirs = room.sh("img-inspect --history theirs | jq -r .CreatedBy").ok();
     assert_eq!(theirs, ours.1);
 }
+
+/// As BuildKit has it since 0.23: what comes out of an archive belongs to whom --chown says and keeps its own modes.
+#[test]
+fn owners_and_modes_of_an_archive_that_add_unpacks() {
+    needs!(root, "tar");
+    let room = Room::new();
+    room.sh("mkdir -p ctx/d && echo x >ctx/d/f && chmod 750 ctx/d && chmod 4710 ctx/d/f && ln -s f ctx/d/l && tar --owner=5 --group=6 -C ctx -cf ctx/t.tar d").ok();
+    let seen = |flags: &str| {
+        build(&room, &format!("FROM scratch\nADD {flags} t.tar /x/\n"));
+        room.sh("rm -rf box && img-unpack --flat it box >/dev/null && cd box/rootfs/x && stat -c '%n %a %u:%g' d d/f && stat -c '%u:%g' d/l | paste -sd ' '").ok()
+    };
+    assert_eq!(seen(""), "d 750 5:6\nd/f 4710 5:6\n5:6");
+    assert_eq!(seen("--chown=7:8"), "d 750 7:8\nd/f 4710 7:8\n7:8");
+    assert_eq!(seen("--chown=7 --chmod=644"), "d 750 7:7\nd/f 4710 7:7\n7:7");
+}

@@ -317,6 +317,22 @@ fn the_state_of_a_failed_run_is_entered_with_its_mounts() {
     assert_eq!(found.stdout, "contextstage\ncached\nleft\n", "{enter}: {found:?}");
 }
 
+/// As it stands, in a terminal: the line takes one to the shell of the stage, in a store of any name.
+#[test]
+fn the_line_that_enters_a_failed_state_is_one_to_paste() {
+    needs!(root, "busybox", "script");
+    let room = room();
+    for (shell, name) in [("", "sh"), ("SHELL [\"/bin/ash\", \"-c\"]\n", "/bin/ash")] {
+        room.write("ctx/Dockerfile", format!("FROM base\n{shell}RUN echo left >/left; exit 3\n"));
+        let ran = room.sh("[ -e \"my 'own' root\" ] || cp -a root \"my 'own' root\"; DOCK_ROOT=\"$PWD/my 'own' root\" dfile-build -q ctx");
+        let enter = ran.stderr.split("enter it with: ").nth(1).unwrap_or_else(|| panic!("{ran:?}")).trim().to_owned();
+        assert!(enter.ends_with(&format!("-- {name}")), "{enter}");
+        room.write("enter", enter);
+        let found = room.sh("printf 'cat /left; echo $((6 * 7))\\nexit\\n' | script -qec '. ./enter' /dev/null");
+        assert!(found.stdout.contains("\nleft\r\n42\r\n"), "{found:?}");
+    }
+}
+
 /// A directory that the command line names is copied, and stays where it is also when the step fails.
 #[test]
 fn a_named_directory_is_the_callers() {

@@ -43,7 +43,7 @@ impl Builder<'_> {
         let made = self.make_mounts(&planned, &workshop)?;
         let bundle = self.specify(state, run, &argv, &args, &bundle, &workshop, &made)?;
         let bundle = add_stubs(bundle, &made)?;
-        self.spawn(original, &mut workshop, &made)?;
+        self.spawn(original, state, &mut workshop, &made)?;
         drop(made);
         let mut diff = self.siblings.on_layout("layer-diff");
         let layer = siblings::transform(&mut diff, Some(&bundle))?;
@@ -93,7 +93,7 @@ impl Builder<'_> {
         siblings::transform(command.arg("--").args(argv), Some(bundle))
     }
 
-    fn spawn(&self, original: &str, workshop: &mut Workshop, made: &Made) -> anyhow::Result<()> {
+    fn spawn(&self, original: &str, state: &State, workshop: &mut Workshop, made: &Made) -> anyhow::Result<()> {
         let (reader, writer) = io::pipe().context("pipe2")?;
         let mut command = self.siblings.command("ctr-spawn");
         // A build that is stopped or killed leaves no RUN behind.
@@ -116,7 +116,12 @@ impl Builder<'_> {
         workshop.keep();
         let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         let line = original.lines().next().unwrap_or_default();
-        let enter = format!("the state is kept; enter it with: ctr-spawn -t {} -- sh", workshop.bundle().display());
+        let shell = match &state.config.shell()[..] {
+            [own, ..] if own != "/bin/sh" => quoted(own),
+            _ => "sh".into(),
+        };
+        let bundle = quoted(&workshop.bundle().to_string_lossy());
+        let enter = format!("the state is kept; enter it with: ctr-spawn -t {bundle} -- {shell}");
         Err(anyhow::anyhow!("{line}: exit code {code}")).hint(|| enter)
     }
 }
@@ -126,6 +131,12 @@ fn add_stubs(bundle: Record, made: &Made) -> anyhow::Result<Record> {
     let Record::Bundle(mut bundle) = bundle else { bail!("ctr-spec: not a bundle record") };
     bundle::add_init_layer_with(&mut bundle, &made.stubs)?;
     Ok(Record::Bundle(bundle))
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_./:=@%+,-".contains(&b);
+    if word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 /// BuildKit's words: arguments in front, then the command as it is executed.
