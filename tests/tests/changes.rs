@@ -158,7 +158,7 @@ fn system_df_and_prune() {
     starts(3, &["Local", "Volumes", "4", "2"]);
     let asked = dock(&room, "dock system prune </dev/null").ok();
     assert!(
-        asked.starts_with("WARNING! This will remove:\n  - all stopped containers\n  - all dangling images\n"),
+        asked.starts_with("WARNING! This will remove:\n  - all stopped containers\n  - all dangling images\n  - all dangling build cache\n\n"),
         "{asked}"
     );
     assert_eq!(dock(&room, "dock ps -aq | wc -l").ok(), "2", "nothing without an answer");
@@ -168,6 +168,20 @@ fn system_df_and_prune() {
     dock(&room, "dock system prune -f --volumes").ok();
     assert_eq!(dock(&room, "dock volume ls -q").ok(), "kept\nused", "anonymous ones that nobody uses");
     assert_eq!(dock(&room, "dock images -q | wc -l").ok(), "1");
+    room.sh("mkdir ctx && head -c 300000 /dev/urandom >ctx/f && printf 'FROM scratch\\nCOPY f /\\nLABEL a=b\\n' >ctx/Dockerfile").ok();
+    dock(&room, "dock build -q ctx && dock create --name gone -v /v img && dock rm -f gone").ok();
+    let pruned = dock(&room, "dock system prune -af").ok();
+    assert!(
+        pruned.contains("Deleted Images:\ndeleted: sha256:")
+            && pruned.contains("\n\nDeleted build cache objects:\nbuild-"),
+        "{pruned}"
+    );
+    let total = pruned.lines().filter(|line| line.starts_with("Total")).collect::<Vec<_>>();
+    let bytes =
+        total[0].strip_prefix("Total reclaimed space: ").and_then(|size| size.strip_suffix("kB")?.parse::<f64>().ok());
+    assert!(total.len() == 1 && bytes.is_some_and(|bytes| (300.0..330.0).contains(&bytes)), "{pruned}");
+    assert!(pruned.ends_with(total[0]), "{pruned}");
+    assert_eq!(dock(&room, "dock system prune -af").ok(), "Total reclaimed space: 0B");
 }
 
 #[test]
