@@ -28,6 +28,9 @@ pub struct Target {
     pub(crate) pidfd: Rc<OwnedFd>,
 }
 
+/// The bit of `CAP_SYS_PTRACE`.
+const SYS_PTRACE: u64 = 1 << 19;
+
 /// Every kind that a process can enter.
 const KINDS: [(Namespace, &str); 8] = [
     (Namespace::User, "user"),
@@ -110,18 +113,21 @@ impl Target {
         Ok(others.map(|(tree, _)| tree).collect())
     }
 
-    /// Whether somebody where it lives may look into a process of ours that comes in, and so reach the file that
-    /// it executes: in our own user namespace, with `CAP_SYS_PTRACE` within its bounds. Asked are it and all in its
-    /// cgroups, where one that another ctr-exec gave more rights may have stayed. Many are taken for such.
+    /// Whether it may look into a process of ours that comes in, and so reach the file that this executes: in our
+    /// own user namespace, with `CAP_SYS_PTRACE` within its bounds (what is not there, no exec brings back). In
+    /// another one its capabilities count for nothing here, since until the exec we are not dumpable.
     pub fn may_trace_us(&self) -> std::result::Result<bool, Error> {
-        const MANY: usize = 100;
-        if self.namespaces()?.contains(&Namespace::User) {
-            return Ok(false); // its capabilities count for nothing outside, and until the exec we are not dumpable
-        }
-        let beside = self.cgroups()?.first().map(|tree| fs::read_to_string(tree.path().join("cgroup.procs")));
-        let beside = beside.and_then(std::result::Result::ok).unwrap_or_default();
-        let all = || beside.lines().filter_map(|line| line.parse().ok()).chain([self.pid]);
-        Ok(all().count() > MANY || all().any(may_trace))
+        let path = format!("/proc/{}/status", self.pid);
+        let status = fs::read_to_string(&path).call(|| format!("read({path:?})"))?;
+        self.must_live()?;
+        let bounds = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+        let bounds = bounds.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(u64::MAX);
+        Ok(bounds & SYS_PTRACE != 0 && self.shares_user_namespace()?)
+    }
+
+    /// Whether its user namespace is ours.
+    pub fn shares_user_namespace(&self) -> std::result::Result<bool, Error> {
+        Ok(!self.namespaces()?.contains(&Namespace::User))
     }
 
     /// Whether its user namespace has given up `setgroups(2)`.
@@ -162,14 +168,6 @@ impl Target {
         let enter = |namespaces| Enter { pid: self.pid, namespaces, pidfd: Some(self.pidfd.clone()) };
         (enter(before), enter(inside))
     }
-}
-
-/// `CAP_SYS_PTRACE` in the bounding set: what is not there, no exec brings back. One that has ended may nothing.
-fn may_trace(pid: i32) -> bool {
-    const SYS_PTRACE: u32 = 19;
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let bounds = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
-    bounds.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).is_some_and(|set| set & 1 << SYS_PTRACE != 0)
 }
 
 /// Enters namespaces of another process, all in one call.

@@ -148,7 +148,7 @@ fn main() -> ExitCode {
 fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     let stderr = args.log.as_deref().map(FirstStderr::log_to).transpose()?;
     let container = find(args)?;
-    if !args.plan && container.first.may_trace_us()? {
+    if !args.plan && container.may_trace_us()? {
         run_sealed(args, stderr.as_ref(), &container)?;
     }
     let process = process::wanted(args, &container)?;
@@ -160,6 +160,7 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     if args.plan {
         return print_plan(out, &steps);
     }
+    container.note_rights(&process)?;
     enter_and_wait(args, steps, terminal.filter(|_| passes_stdin(args)))
 }
 

@@ -3,8 +3,9 @@
 
 use anyhow::{Context, bail};
 use bundle::life::Started;
+use bundle::process::Process;
 use bundle::{Containers, Found};
-use linux_sandbox::Target;
+use linux_sandbox::{Target, capability_number};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use wire::{Record, Status};
@@ -18,6 +19,32 @@ pub struct Container {
     pub first: Target,
     /// Its `config.json`.
     pub config: Value,
+    /// Where its state is kept, if that is ours to write to.
+    state_dir: Option<PathBuf>,
+}
+
+/// A file in the state of a container: a process that came in was given `CAP_SYS_PTRACE`, and may be there still.
+const TRACERS: &str = "tracers";
+
+impl Container {
+    /// Whether somebody in it may look into a process that comes in. Who else came into a container of another
+    /// runtime, nobody has noted.
+    pub fn may_trace_us(&self) -> anyhow::Result<bool> {
+        let noted = || self.state_dir.as_ref().is_none_or(|dir| dir.join(TRACERS).exists());
+        Ok(self.first.may_trace_us()? || noted() && self.first.shares_user_namespace()?)
+    }
+
+    /// Notes what the process that comes in is given, for those that come after it.
+    pub fn note_rights(&self, process: &Process) -> anyhow::Result<()> {
+        let given = process.capabilities.iter().flat_map(|sets| sets.bounding.iter().chain(&sets.permitted));
+        let tracer = capability_number("SYS_PTRACE");
+        if let (Some(dir), true) = (&self.state_dir, given.map(|name| capability_number(name)).any(|one| one == tracer))
+        {
+            let file = dir.join(TRACERS);
+            std::fs::write(&file, "").with_context(|| file.display().to_string())?;
+        }
+        Ok(())
+    }
 }
 
 /// It is not there, or does not run: docker tells these from all other errors.
@@ -44,7 +71,8 @@ pub fn of_store(operand: &str, root: Option<&Path>) -> anyhow::Result<Container>
         bail!(NotThere::Paused(id()));
     }
     let first = hold(started).with_context(id)?.ok_or_else(|| NotThere::NotRunning(id()))?;
-    Ok(Container { id: id(), first, config: bundle::read_config(dir)? })
+    let state_dir = Some(toolkit::run_dir().join("containers").join(id()));
+    Ok(Container { id: id(), first, config: bundle::read_config(dir)?, state_dir })
 }
 
 /// The container whose record is the first line of stdin; the rest of stdin belongs to the process.
@@ -64,7 +92,7 @@ pub fn of_state(file: &Path) -> anyhow::Result<Container> {
     let first = hold(&state).with_context(name)?.ok_or_else(|| NotThere::NotRunning(state.id.clone()))?;
     let kept: Option<PathBuf> = file.parent().filter(|dir| dir.join("config.json").exists()).map(Into::into);
     let config = bundle::read_config(kept.as_deref().unwrap_or(state.bundle.as_path()))?;
-    Ok(Container { id: state.id, first, config })
+    Ok(Container { id: state.id, first, config, state_dir: kept })
 }
 
 /// A descriptor of the process, which means that very process from here on, and only then the question whether it
