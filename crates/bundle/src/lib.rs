@@ -50,6 +50,7 @@ pub use seccomp::{default as default_seccomp, from_docker as seccomp_from_docker
 pub use tree::{Freed, remove as remove_tree, remove_and_count as remove_tree_and_count};
 pub use volumes::{Volume, Volumes};
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -166,6 +167,11 @@ pub fn load(dir: &Path) -> Result<wire::Bundle> {
 
 /// The runtime configuration of a bundle, with every member that it has.
 pub fn read_config(dir: &Path) -> Result<Value> {
+    file::read_json(dir, "config.json")
+}
+
+/// As much of the runtime configuration as `T` takes: the rest is not even kept in memory.
+pub fn read_config_as<T: DeserializeOwned>(dir: &Path) -> Result<T> {
     file::read_json(dir, "config.json")
 }
 

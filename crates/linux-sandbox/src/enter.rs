@@ -104,7 +104,13 @@ impl Target {
 
     /// Its cgroups in which this process is not.
     pub fn cgroups(&self) -> std::result::Result<Vec<Hierarchy>, Error> {
-        let read = |path: String| fs::read_to_string(&path).call(|| format!("read({path:?})"));
+        // procfs says no size: without room for all of it, the first read would ask for 32 bytes, and the kernel begins anew
+        // at each mount that does not fit.
+        let read = |path: String| {
+            let mut text = String::with_capacity(16 * 1024);
+            let done = fs::File::open(&path).and_then(|mut file| file.read_to_string(&mut text));
+            done.call(|| format!("read({path:?})")).map(|_| text)
+        };
         let mounts = read("/proc/self/mountinfo".into())?;
         let theirs = Hierarchies::parse(&mounts, &read(format!("/proc/{}/cgroup", self.pid))?);
         let ours = Hierarchies::parse(&mounts, &read("/proc/self/cgroup".into())?);

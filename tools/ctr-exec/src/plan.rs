@@ -2,14 +2,12 @@
 
 use crate::cgroups;
 use crate::target::Container;
-use anyhow::Context;
 use bundle::process::Process;
 use linux_sandbox::{
     Affinity, BornIn, Capabilities, Clone, Console, EnterCgroups, Exec, IoPriority, Label, Module, Namespace,
-    NamespaceRoot, NoNewPrivileges, NullStdio, OomScore, Outlive, Profile, Rlimits, Scheduler, Seccomp,
-    SignalsToDefault, Step, User, WorkDir,
+    NamespaceRoot, NoNewPrivileges, NullStdio, OomScore, Outlive, Rlimits, Scheduler, Seccomp, SignalsToDefault, Step,
+    User, WorkDir,
 };
-use serde_json::Value;
 
 /// What the command line adds to the process.
 #[derive(Debug)]
@@ -118,13 +116,7 @@ fn user(process: &Process, sets_groups: bool) -> anyhow::Result<Step> {
 /// goes next, so the filter comes first; else it comes last and need not allow what the steps before it do.
 fn rights(container: &Container, process: &Process) -> anyhow::Result<Vec<Step>> {
     let asked = process.capabilities.clone().unwrap_or_default();
-    let filter = match &container.config["linux"]["seccomp"] {
-        Value::Null => None,
-        profile => {
-            let profile: Profile = serde_json::from_value(profile.clone()).context("config.json: linux.seccomp")?;
-            Some(Step::Seccomp(Seccomp::new(&profile)?))
-        }
-    };
+    let filter = container.config.linux.seccomp.as_ref().map(Seccomp::new).transpose()?.map(Step::Seccomp);
     let mut steps = vec![Step::Capabilities(Capabilities {
         effective: asked.effective,
         permitted: asked.permitted,

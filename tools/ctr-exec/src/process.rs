@@ -13,9 +13,7 @@ const LARGEST: u64 = 16 << 20;
 
 /// The process that the command line asks for.
 pub fn wanted(args: &Args, container: &Container) -> anyhow::Result<Process> {
-    let first = || -> anyhow::Result<Process> {
-        serde_json::from_value(container.config["process"].clone()).context("config.json: process")
-    };
+    let first = || container.config.process.clone().context("config.json: process: is not there");
     let mut process = match &args.process {
         Some(file) => read(file)?,
         None => Process { args: Vec::new(), terminal: false, console_size: None, ..first()? },

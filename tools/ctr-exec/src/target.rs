@@ -5,8 +5,8 @@ use anyhow::{Context, bail};
 use bundle::life::Started;
 use bundle::process::Process;
 use bundle::{Containers, Found};
-use linux_sandbox::{Target, capability_number};
-use serde_json::Value;
+use linux_sandbox::{Profile, Target, capability_number};
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use wire::{Record, Status};
 
@@ -18,7 +18,7 @@ pub struct Container {
     /// Its first process.
     pub first: Target,
     /// Its `config.json`.
-    pub config: Value,
+    pub config: Config,
     /// Where its state is kept, if that is ours to write to.
     state_dir: Option<PathBuf>,
 }
@@ -47,6 +47,20 @@ impl Container {
     }
 }
 
+/// What of `config.json` one more process is asked about.
+#[derive(Debug, Deserialize)]
+pub struct Config {
+    /// The first process.
+    pub process: Option<Process>,
+    #[serde(default)]
+    pub linux: Linux,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub struct Linux {
+    pub seccomp: Option<Profile>,
+}
+
 /// It is not there, or does not run: docker tells these from all other errors.
 #[derive(Debug, thiserror::Error)]
 pub enum NotThere {
@@ -72,7 +86,7 @@ pub fn of_store(operand: &str, root: Option<&Path>) -> anyhow::Result<Container>
     }
     let first = hold(started).with_context(id)?.ok_or_else(|| NotThere::NotRunning(id()))?;
     let state_dir = Some(toolkit::run_dir().join("containers").join(id()));
-    Ok(Container { id: id(), first, config: bundle::read_config(dir)?, state_dir })
+    Ok(Container { id: id(), first, config: bundle::read_config_as(dir)?, state_dir })
 }
 
 /// The container whose record is the first line of stdin; the rest of stdin belongs to the process.
@@ -91,7 +105,7 @@ pub fn of_state(file: &Path) -> anyhow::Result<Container> {
     let state: Started = serde_json::from_str(&text).with_context(name)?;
     let first = hold(&state).with_context(name)?.ok_or_else(|| NotThere::NotRunning(state.id.clone()))?;
     let kept: Option<PathBuf> = file.parent().filter(|dir| dir.join("config.json").exists()).map(Into::into);
-    let config = bundle::read_config(kept.as_deref().unwrap_or(state.bundle.as_path()))?;
+    let config = bundle::read_config_as(kept.as_deref().unwrap_or(state.bundle.as_path()))?;
     Ok(Container { id: state.id, first, config, state_dir: kept })
 }
 

@@ -45,15 +45,7 @@ impl Code {
 
     /// `yes` when the comparison holds, else `no`; neither comes out at its end.
     pub(super) fn branch(mut self, test: Test, k: u32, yes: &Self, no: &Self) -> Self {
-        let code = BPF_JMP | BPF_K | test.code();
-        match (u8::try_from(no.0.len()), u32::try_from(no.0.len())) {
-            (Ok(skip), _) => self.0.push(instruction(code, k, skip, 0)),
-            // Conditional jumps reach 255 instructions, the unconditional one reaches any.
-            (_, long) => {
-                self.0.push(instruction(code, k, 0, 1));
-                self.0.push(instruction(BPF_JMP | BPF_JA, long.unwrap_or(u32::MAX), 0, 0));
-            }
-        }
+        self.0.extend(jump_over(no.0.len(), test, k));
         self.0.extend_from_slice(&no.0);
         self.0.extend_from_slice(&yes.0);
         self
@@ -69,6 +61,46 @@ impl Code {
     pub(super) fn then(mut self, other: &Self) -> Self {
         self.0.extend_from_slice(&other.0);
         self
+    }
+}
+
+/// Jumps over so many instructions when the comparison holds.
+fn jump_over(length: usize, test: Test, k: u32) -> impl DoubleEndedIterator<Item = Instruction> {
+    let code = BPF_JMP | BPF_K | test.code();
+    // Conditional jumps reach 255 instructions, the unconditional one reaches any.
+    let (near, far) = if let Ok(skip) = u8::try_from(length) {
+        (instruction(code, k, skip, 0), None)
+    } else {
+        let skip = u32::try_from(length).unwrap_or(u32::MAX);
+        (instruction(code, k, 0, 1), Some(instruction(BPF_JMP | BPF_JA, skip, 0, 0)))
+    };
+    [near].into_iter().chain(far)
+}
+
+/// Code that grows at its front: a jump has to know how far it leads, and nothing is to be copied for that.
+#[derive(Debug, Default)]
+pub(super) struct FromItsEnd(Vec<Instruction>);
+
+impl FromItsEnd {
+    /// How much there is.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Puts a stretch in front.
+    pub(super) fn put(&mut self, code: &Code) {
+        self.0.extend(code.0.iter().rev());
+    }
+
+    /// Puts a jump over the first `length` instructions in front.
+    pub(super) fn put_jump_over(&mut self, length: usize, test: Test, k: u32) {
+        self.0.extend(jump_over(length, test, k).rev());
+    }
+
+    /// The whole, as it runs.
+    pub(super) fn code(mut self) -> Code {
+        self.0.reverse();
+        Code(self.0)
     }
 }
 

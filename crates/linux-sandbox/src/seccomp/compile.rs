@@ -2,9 +2,9 @@
 //! calls whose arguments matter each time; so the numbers are found by a **tree** of comparisons, not by a list:
 //! nine steps instead of four hundred.
 
-use super::bpf::{ARCH, Code, Instruction, NUMBER, Test, argument};
-use super::profile::{Action, Arch, Compare, Condition, Profile};
-use super::syscalls::Names;
+use super::bpf::{ARCH, Code, FromItsEnd, Instruction, NUMBER, Test, argument};
+use super::profile::{Action, Arch, Compare, Condition, Profile, Rule};
+use super::syscalls::Numbers;
 use crate::error::Error;
 use std::collections::BTreeMap;
 
@@ -22,8 +22,9 @@ pub(super) fn compile(profile: &Profile) -> Result<Vec<Instruction>, Error> {
         }
     }
     let foreign = Code::default().verdict(Action::KILL_PROCESS.0);
+    let calls = Calls::of(profile);
     let program = by_audit.iter().fold(foreign, |rest, (audit, archs)| {
-        let of_this = Code::default().load(NUMBER).then(&tree(&numbers(profile, archs)));
+        let of_this = Code::default().load(NUMBER).then(&tree(&numbers(profile, &calls, archs)));
         Code::default().branch(Test::Equal, *audit, &of_this, &rest)
     });
     let program = Code::default().load(ARCH).then(&program).0;
@@ -52,12 +53,12 @@ enum Leaf {
 }
 
 /// The code of each range of numbers: its first number, and what is done up to the next.
-fn numbers(profile: &Profile, archs: &[Arch]) -> Vec<(u32, Code)> {
+fn numbers(profile: &Profile, calls: &Calls, archs: &[Arch]) -> Vec<(u32, Code)> {
     let otherwise = profile.default.0;
     let mut ranges = Vec::new();
     for arch in archs {
         let first = if *arch == Arch::X32 { X32_BIT } else { 0 };
-        let leaves = leaves(profile, *arch);
+        let leaves = leaves(calls, *arch);
         let mut next = first;
         for (number, leaf) in &leaves {
             if first + number > next {
@@ -85,13 +86,22 @@ fn numbers(profile: &Profile, archs: &[Arch]) -> Vec<(u32, Code)> {
     ranges.into_iter().map(|(start, leaf)| (start, leaf_code(&leaf, otherwise, is_32_bit))).collect()
 }
 
+/// The rules that say something else than what happens anyhow (runc leaves the others out, too), and the calls that
+/// each is about: a name is looked up once for all conventions.
+struct Calls<'a>(Vec<(&'a Rule, Vec<Numbers>)>);
+
+impl<'a> Calls<'a> {
+    fn of(profile: &'a Profile) -> Self {
+        let rules = profile.rules.iter().filter(|rule| rule.action != profile.default);
+        Self(rules.map(|rule| (rule, rule.names.iter().filter_map(|name| Numbers::of(name)).collect())).collect())
+    }
+}
+
 /// What the rules say of each number that they are about.
-fn leaves(profile: &Profile, arch: Arch) -> BTreeMap<u32, Leaf> {
+fn leaves(calls: &Calls, arch: Arch) -> BTreeMap<u32, Leaf> {
     let mut leaves = BTreeMap::new();
-    let Some(names) = Names::of(arch) else { return leaves };
-    // A rule that says what happens anyhow is left out, as runc does.
-    for rule in profile.rules.iter().filter(|rule| rule.action != profile.default) {
-        for number in rule.names.iter().filter_map(|name| names.number(name)) {
+    for (rule, calls) in &calls.0 {
+        for number in calls.iter().filter_map(|call| call.on(arch)) {
             let leaf = leaves.entry(number).or_insert_with(|| Leaf::Depends(Vec::new()));
             match leaf {
                 Leaf::Always(_) => {}
@@ -117,14 +127,22 @@ fn same_argument_twice(conditions: &[Condition]) -> bool {
 
 /// Half of the ranges on each side, down to one.
 fn tree(ranges: &[(u32, Code)]) -> Code {
-    match ranges {
-        [] => Code::default(),
-        [(_, only)] => only.clone(),
-        _ => {
-            let (below, from) = ranges.split_at(ranges.len() / 2);
-            Code::default().branch(Test::GreaterOrEqual, from[0].0, &tree(from), &tree(below))
+    fn grow(ranges: &[(u32, Code)], code: &mut FromItsEnd) {
+        match ranges {
+            [] => {}
+            [(_, only)] => code.put(only),
+            _ => {
+                let (below, from) = ranges.split_at(ranges.len() / 2);
+                grow(from, code);
+                let behind = code.len();
+                grow(below, code);
+                code.put_jump_over(code.len() - behind, Test::GreaterOrEqual, from[0].0);
+            }
         }
     }
+    let mut code = FromItsEnd::default();
+    grow(ranges, &mut code);
+    code.code()
 }
 
 fn leaf_code(leaf: &Leaf, otherwise: u32, is_32_bit: bool) -> Code {
@@ -266,22 +284,21 @@ fn condition_lines(condition: &Condition, is_32_bit: bool) -> Vec<Line> {
 mod tests {
     use super::super::bpf::interpret;
     use super::*;
-    use crate::seccomp::profile::Rule;
 
     /// The same question, answered from the profile as it is written.
     fn by_the_book(profile: &Profile, arch: Arch, number: u32, args: &[u64; 6]) -> u32 {
-        let names = Names::of(arch).unwrap();
         let known: Vec<u32> = profile
             .rules
             .iter()
             .filter(|rule| rule.action != profile.default)
-            .flat_map(|rule| rule.names.iter().filter_map(|name| names.number(name)))
+            .flat_map(|rule| rule.names.iter().filter_map(|name| Numbers::of(name)?.on(arch)))
             .collect();
         if known.iter().max().is_some_and(|last| number > *last) && !profile.default.lets_through() {
             return Action::NO_SUCH_CALL.0;
         }
         let about = |rule: &&Rule| {
-            rule.action != profile.default && rule.names.iter().any(|name| names.number(name) == Some(number))
+            rule.action != profile.default
+                && rule.names.iter().any(|name| Numbers::of(name).and_then(|call| call.on(arch)) == Some(number))
         };
         let holds = |one: &Condition| {
             let width = if arch == Arch::X86 { u64::from(u32::MAX) } else { u64::MAX };
@@ -380,9 +397,8 @@ mod tests {
             let profile = profile(&mut dice);
             let program = compile(&profile).unwrap();
             for arch in [Arch::X86_64, Arch::X86, Arch::X32, Arch::Aarch64] {
-                let names = Names::of(arch).unwrap();
                 for _ in 0..40 {
-                    let number = names.number(NAMES[dice.roll(NAMES.len())]).unwrap_or(0);
+                    let number = Numbers::of(NAMES[dice.roll(NAMES.len())]).and_then(|call| call.on(arch)).unwrap_or(0);
                     let number = number.saturating_add_signed(i32::try_from(dice.roll(3)).unwrap() - 1);
                     let mut args = [0; 6];
                     args.fill_with(|| dice.value());

@@ -4,15 +4,72 @@ use super::Arch;
 
 const TABLE: &str = include_str!("../../data/syscalls");
 
-/// Every system call of one architecture that this program knows, by name.
-#[derive(Debug)]
-pub(super) struct Names {
-    lines: Vec<(&'static str, &'static str)>,
-    column: usize,
+/// A line of the table: where in it the name is, and the numbers of that call, one for each architecture.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    start: usize,
+    end: usize,
+    numbers: Numbers,
 }
 
-impl Names {
-    pub(super) fn of(arch: Arch) -> Option<Self> {
+/// The numbers of one system call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Numbers([Option<u16>; 4]);
+
+/// Sorted by name, as the test below asserts. Read by the compiler: a container that starts has no time for it.
+static LINES: [Line; parse(&mut [])] = {
+    let mut lines = [Line { start: 0, end: 0, numbers: Numbers([None; 4]) }; parse(&mut [])];
+    parse(&mut lines);
+    lines
+};
+
+/// Fills in as many lines as there is room for, and says how many there are.
+const fn parse(lines: &mut [Line]) -> usize {
+    let text = TABLE.as_bytes();
+    let (mut at, mut count) = (0, 0);
+    while at < text.len() {
+        let start = at;
+        let (mut end, mut numbers, mut column) = (at, [None; 4], 0);
+        while text[at] != b'\n' {
+            match text[at] {
+                _ if text[start] == b'#' => {}
+                b' ' => {
+                    if column == 0 {
+                        end = at;
+                    }
+                    column += 1;
+                }
+                digit @ b'0'..=b'9' if column > 0 => {
+                    let tens = match numbers[column - 1] {
+                        Some(number) => 10 * number,
+                        None => 0,
+                    };
+                    numbers[column - 1] = Some(tens + (digit - b'0') as u16);
+                }
+                _ => {}
+            }
+            at += 1;
+        }
+        at += 1;
+        if text[start] != b'#' {
+            if count < lines.len() {
+                lines[count] = Line { start, end, numbers: Numbers(numbers) };
+            }
+            count += 1;
+        }
+    }
+    count
+}
+
+impl Numbers {
+    /// `None`: a call that is newer than the table.
+    pub(super) fn of(name: &str) -> Option<Self> {
+        let position = LINES.binary_search_by(|line| TABLE[line.start..line.end].cmp(name)).ok()?;
+        Some(LINES[position].numbers)
+    }
+
+    /// `None`: no such call on this architecture.
+    pub(super) fn on(self, arch: Arch) -> Option<u32> {
         let column = match arch {
             Arch::X86_64 => 0,
             Arch::X86 => 1,
@@ -20,15 +77,7 @@ impl Names {
             Arch::Aarch64 => 3,
             Arch::Other(_) => return None,
         };
-        // Sorted by name, as the test below asserts.
-        let lines = TABLE.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '));
-        Some(Self { lines: lines.collect(), column })
-    }
-
-    /// `None`: no such call on this architecture, or one that is newer than the table.
-    pub(super) fn number(&self, name: &str) -> Option<u32> {
-        let position = self.lines.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
-        self.lines[position].1.split(' ').nth(self.column)?.parse().ok()
+        self.0[column].map(u32::from)
     }
 }
 
@@ -38,9 +87,8 @@ mod tests {
 
     #[test]
     fn the_table_is_sorted_and_right_where_libc_knows() {
-        let native = Names::of(Arch::X86_64).unwrap();
-        assert!(native.lines.is_sorted_by(|a, b| a.0 < b.0));
-        let number = |arch, name| Names::of(arch).unwrap().number(name);
+        assert!(LINES.is_sorted_by(|a, b| TABLE[a.start..a.end] < TABLE[b.start..b.end]));
+        let number = |arch, name| Numbers::of(name)?.on(arch);
         #[cfg(target_arch = "x86_64")]
         for (name, value) in [
             ("read", libc::SYS_read),
@@ -57,6 +105,6 @@ mod tests {
         assert_eq!(number(Arch::X32, "execve"), Some(520));
         assert_eq!(number(Arch::Aarch64, "openat"), Some(56));
         assert_eq!(number(Arch::X86_64, "no_such_call"), None);
-        assert!(Names::of(Arch::Other("SCMP_ARCH_S390X")).is_none());
+        assert_eq!(number(Arch::Other("SCMP_ARCH_S390X"), "read"), None);
     }
 }
