@@ -547,6 +547,39 @@ fn the_plan_says_what_is_needed() {
     assert!(!room.path("root").exists(), "a plan writes nothing");
 }
 
+/// Up to the first step that is not cached; facts have nothing to say; neither the store nor a clock in it is touched.
+#[test]
+fn the_plan_says_what_the_cache_has_and_writes_nothing() {
+    needs!(root, "busybox");
+    let room = busybox_room();
+    room.write("ctx/f", "1");
+    let steps = "FROM base AS one\nRUN echo >/1\nFROM scratch AS no\nCOPY f /\nFROM base\nENV A=1\nCOPY --from=one /1 /\nWORKDIR /w\nCOPY f ./\nRUN cat f\n";
+    let plan = |room: &Room, text: &str, options: &str| {
+        room.write("ctx/Dockerfile", text);
+        let before = room.sh("find root -printf '%p %s %T@ %C@\\n' | sort").stdout;
+        let plan = room.sh(&format!(
+            "dfile-build --plan {options} ctx | jq -r '[.stages[].steps[] | .cache // \"-\"] | join(\" \")'"
+        ));
+        assert_eq!(room.sh("find root -printf '%p %s %T@ %C@\\n' | sort").stdout, before, "a plan writes nothing");
+        plan.ok()
+    };
+    assert_eq!(plan(&room, steps, ""), "unknown - - unknown unknown unknown unknown");
+    room.sh("dfile-build -q -t it ctx").ok();
+    assert_eq!(plan(&room, steps, ""), "cached - - cached cached cached cached");
+    assert_eq!(plan(&room, steps, "--target no"), "- unknown - - - - -");
+    assert_eq!(plan(&room, steps, "--no-cache"), "unknown - - unknown unknown unknown unknown");
+    assert_eq!(plan(&room, steps, "--no-cache-filter one"), "unknown - - unknown unknown unknown unknown");
+    assert_eq!(
+        plan(&room, &steps.replace("WORKDIR /w", "WORKDIR /v"), ""),
+        "cached - - cached unknown unknown unknown"
+    );
+    room.write("ctx/f", "2");
+    assert_eq!(plan(&room, steps, ""), "cached - - cached cached unknown unknown");
+    let missing = "FROM base\nRUN echo >/1\nCOPY not-there /\n";
+    assert_eq!(plan(&room, missing, ""), "cached unknown", "only a build complains");
+    assert_eq!(plan(&room, "FROM not-there:1\nRUN x\n", ""), "unknown");
+}
+
 #[test]
 fn cve_2024_23653_a_syntax_line_runs_nothing() {
     needs!(root);

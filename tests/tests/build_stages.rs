@@ -92,6 +92,49 @@ fn which_stages_go_without_the_cache() {
     assert_eq!(again(&room, ""), "");
 }
 
+/// What is cached needs no file of its source: the image is not unpacked again to find that out.
+#[test]
+fn a_cached_step_does_not_unpack_what_it_reads() {
+    needs!(root, "busybox", "strace");
+    let room = room();
+    room.write("ctx/f", "1");
+    let text = |word: &str| {
+        format!(
+            "FROM base AS one\nRUN mkdir /o && echo same >/o/f && echo {word} >/other\nFROM base\nCOPY --from=one /o /o\n\
+                 RUN --mount=from=one,source=/o,target=/m cp /m/f /g\nRUN --mount=from=one,target=/m cp /m/o/f /h\n"
+        )
+    };
+    build(&room, &text("a"), "");
+    room.sh("strace -f -o trace -e trace=execve dfile-build -q -t it ctx").ok();
+    assert_eq!(room.sh("grep -c execve trace").ok(), "1", "a build that is all cached starts nothing");
+    // Another image with the same files below /o is as good for all but the step that sees all of it.
+    let out = build(&room, &text("b"), "");
+    let done: Vec<&str> = out.lines().filter(|line| line.contains(" DONE ")).collect();
+    assert_eq!(done.len(), 2, "the stage, and the last step: {out}");
+    room.sh("strace -f -o trace -e trace=execve dfile-build -q -t it ctx").ok();
+    assert_eq!(room.sh("grep -c execve trace").ok(), "1", "also by the second key");
+}
+
+/// Cached steps are believed in a row; when the last turns out not to be whole, all that is not is made again.
+#[test]
+fn a_row_of_cached_steps_is_proven_at_its_end() {
+    needs!(root, "busybox");
+    let room = room();
+    let text = "FROM base AS one\nRUN echo 1 >/1\nRUN echo 2 >/2\nRUN echo 3 >/3\nFROM one\nRUN cat /1 /2 /3 >/4\n";
+    let last =
+        "jq -r .layers[-1].digest root/images/blobs/sha256/$(img-ls it | jq -r .descriptor.digest | cut -d: -f2)";
+    for (at, left) in [("-3", 2), ("-2", 3)] {
+        build(&room, text, "");
+        room.sh(&format!("rm -r root/layers; rm root/images/blobs/sha256/$({} | cut -d: -f2)", last.replace("-1", at)))
+            .ok();
+        let out = build(&room, text, "");
+        assert!(out.contains("note: the cache is damaged"), "{out}");
+        assert_eq!(out.matches(" DONE ").count(), 5 - left, "{at}: {out}");
+        room.sh("img-unpack --flat it box").ok();
+        assert_eq!(room.sh("cat box/rootfs/4; rm -r box").ok(), "1\n2\n3");
+    }
+}
+
 #[test]
 fn a_cache_that_is_kept_elsewhere() {
     needs!(root, "busybox");

@@ -47,6 +47,13 @@ pub struct Step {
     pub instruction: Instruction,
 }
 
+impl Step {
+    /// Whether it is more than a fact about the image.
+    pub fn makes_files(&self) -> bool {
+        matches!(self.instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Workdir(_))
+    }
+}
+
 /// The whole file, understood.
 #[derive(Debug)]
 pub struct Graph {

@@ -43,6 +43,11 @@ impl Board {
         }
     }
 
+    /// The end of a stage, when it has come.
+    pub fn built(&self, stage: usize) -> Option<State> {
+        lock(&self.inner).built.get(&stage).cloned()
+    }
+
     /// A stage is built, or goes on to be an image.
     pub fn put(&self, stage: usize, state: State) {
         lock(&self.inner).built.insert(stage, state);

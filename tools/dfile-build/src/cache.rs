@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use wire::Descriptor;
 
 /// Changes when the same key would mean another image.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -67,15 +67,19 @@ pub fn base(what: &str) -> String {
     format!("build-base-{}", hex(&Sha256::digest(what.as_bytes())))
 }
 
+/// A step that was taken from the cache turns out not to be there whole.
+#[derive(Debug, thiserror::Error)]
+#[error("the cache is damaged")]
+pub struct Damaged;
+
+/// The image of a key, by what the cache says of it.
+pub fn known(layout: &Layout, key: &Key) -> Option<Descriptor> {
+    layout.pinned(key.as_str()).ok().flatten()
+}
+
 /// The image of a key, when it is there whole.
 pub fn find(layout: &Layout, key: &Key) -> Option<Descriptor> {
-    let descriptor = layout.pinned(key.as_str()).ok().flatten()?;
-    if !is_whole(layout, &descriptor) {
-        return None;
-    }
-    // For dfile-cache(1) only.
-    let _ = layout.note_use(key.as_str());
-    Some(descriptor)
+    known(layout, key).filter(|descriptor| is_whole(layout, descriptor))
 }
 
 /// What the image of a step is made from: nobody's word that a key stands for another image counts.
@@ -118,7 +122,7 @@ fn fits(layout: &Layout, image: &Descriptor, made: &Made<'_>) -> anyhow::Result<
     Ok(image.diff_ids.starts_with(&below) && image.diff_ids.len() <= below.len() + 1 && config == Some(made.config))
 }
 
-fn is_whole(layout: &Layout, descriptor: &Descriptor) -> bool {
+pub fn is_whole(layout: &Layout, descriptor: &Descriptor) -> bool {
     let Ok(image) = layout.open_image(descriptor, None) else { return false };
     image.manifest.layers.iter().all(|layer| layout.has(&layer.digest) == Some(layer.size))
 }

@@ -43,25 +43,39 @@ pub(crate) enum Found {
     Image(Box<OpenImage>),
 }
 
+/// A tree as `--from` names it. An image is not unpacked before somebody needs a file of it.
+pub(crate) enum Tree {
+    Open(Arc<Root>),
+    Packed(Box<Descriptor>),
+}
+
 impl Builder<'_> {
     pub(crate) fn copy(&mut self, state: &mut State, copy: &Copy, stage: usize) -> anyhow::Result<()> {
         let word = if copy.add { "ADD" } else { "COPY" };
-        let root = match &copy.from {
+        let tree = match &copy.from {
             Some(from) => self.tree(from, stage)?,
-            None => Arc::clone(&self.context),
+            None => Tree::Open(Arc::clone(&self.context)),
         };
-        let sources = self.sources(copy, &root, word)?;
         let destination = directory_kept(state.config.working_dir(), &copy.destination);
+        let inline: Vec<_> = copy.inline.iter().map(|d| (d.name.clone(), d.content.clone())).collect();
+        let how = json!([word, inline, destination, copy.chown, copy.chmod, copy.link]);
+        let by_image = self.key_by_image(state, copy, &tree, &how);
+        if let Some(key) = &by_image
+            && self.take_cached(state, key)?
+        {
+            return Ok(());
+        }
+        let root = self.opened(&tree)?;
+        let sources = self.sources(copy, &root, word)?;
         if sources.len() + copy.inline.len() > 1 && !destination.ends_with('/') && copy.sources.len() > 1 {
             bail!("{word}: more than one source: the destination {destination:?} must end with /");
         }
         let mode = copy.chmod.as_deref().map(Mode::parse).transpose()?;
-        let inline: Vec<_> = copy.inline.iter().map(|d| (d.name.clone(), d.content.clone())).collect();
         let digests = sources.iter().map(|source| source.key(copy)).collect::<anyhow::Result<Vec<_>>>()?;
-        let inputs = json!([word, digests, inline, destination, copy.chown, copy.chmod, copy.link]);
+        let inputs = json!([digests, how]);
         let key = self.key(state, &inputs);
-        if self.take_cached(state, &key) {
-            return Ok(());
+        if self.take_cached(state, &key)? {
+            return self.pin_also(by_image.as_ref(), state);
         }
         let mut below = match copy.chown.as_deref() {
             Some(spec) if !copy::is_number(spec) => self.take_below(state)?,
@@ -84,8 +98,24 @@ impl Builder<'_> {
         if !copy.link {
             self.keep_below(state, below)?;
         }
+        self.pin_also(by_image.as_ref(), state)?;
         self.progress.done();
         Ok(())
+    }
+
+    /// The same image has the same files: a key that needs none of them. What the files themselves say comes second,
+    /// for an image that is another one and brings the same files.
+    fn key_by_image(&self, state: &State, copy: &Copy, tree: &Tree, how: &Value) -> Option<Key> {
+        let Tree::Packed(image) = tree else { return None };
+        Some(self.key(state, &json!([image.digest, copy.sources, copy.exclude, copy.parents, copy.unpack, how])))
+    }
+
+    /// A second key of the image so far.
+    pub(crate) fn pin_also(&self, key: Option<&Key>, state: &State) -> anyhow::Result<()> {
+        match (key, &state.image) {
+            (Some(key), Some(image)) if !self.looks_only => Ok(self.layout.pin(key.as_str(), image)?),
+            _ => Ok(()),
+        }
     }
 
     /// Everything that the words of an instruction name.
@@ -100,6 +130,7 @@ impl Builder<'_> {
                 continue;
             }
             if copy.add && (name.starts_with("http://") || name.starts_with("https://")) {
+                self.may_make()?;
                 sources.push(Origin::Web(self.page(copy, name)?));
                 continue;
             }
@@ -131,6 +162,7 @@ impl Builder<'_> {
 
     /// What is in a git repository; its files have the time of the commit.
     fn repository(&self, copy: &Copy, repository: &Repository, wanted: &Wanted) -> anyhow::Result<Vec<Taken>> {
+        self.may_make()?;
         let dir = self.scratch.path()?;
         let commit = git::fetch(repository, &dir, copy.keep_git_dir, self.siblings)?;
         commit.check(copy.checksum.as_deref()).with_context(|| repository.url.clone())?;
@@ -152,6 +184,7 @@ impl Builder<'_> {
         let key = Key::of(&json!(["link", inputs, plan.owner, self.latest]));
         let mut kept = State::nothing();
         kept.image = if self.no_cache { None } else { cache::find(self.layout, &key) };
+        self.note_use(&key);
         if kept.image.is_none() {
             let latest = self.latest;
             let mut append = self.append(&kept, Some(entry), &key)?;
@@ -169,18 +202,26 @@ impl Builder<'_> {
         })
     }
 
-    /// The tree of a stage, an image or a named context.
-    pub(crate) fn tree(&mut self, from: &str, stage: usize) -> anyhow::Result<Arc<Root>> {
-        let descriptor = match self.graph.source(from, stage)? {
+    /// A stage, an image or a named context, as `--from` names it.
+    pub(crate) fn tree(&mut self, from: &str, stage: usize) -> anyhow::Result<Tree> {
+        let image = match self.graph.source(from, stage)? {
             Base::Stage(earlier) => self.image_of(earlier)?,
             Base::Image(name) => self.base_image(&name, self.platform.as_ref())?.descriptor,
             Base::Scratch => bail!("--from=scratch"),
             Base::Context(name) => match self.named(&name)? {
-                Found::Tree(root) => return Ok(root),
+                Found::Tree(root) => return Ok(Tree::Open(root)),
                 Found::Image(image) => image.descriptor,
             },
         };
-        self.unpacked(descriptor)
+        Ok(Tree::Packed(Box::new(image)))
+    }
+
+    /// The files themselves.
+    pub(crate) fn opened(&mut self, tree: &Tree) -> anyhow::Result<Arc<Root>> {
+        match tree {
+            Tree::Open(root) => Ok(Arc::clone(root)),
+            Tree::Packed(image) => self.unpacked((**image).clone()),
+        }
     }
 
     /// What a named context turns out to be.
@@ -191,6 +232,7 @@ impl Builder<'_> {
         match place {
             Named::Image(image) => Ok(Found::Image(Box::new(self.base_image(image, platform.as_ref())?))),
             Named::Layout { dir, image } => {
+                self.may_make()?;
                 let from = Layout::open(dir).with_context(|| name.to_owned())?;
                 let image = context::bring(&from, image.as_deref(), self.layout, platform.as_ref())?;
                 Ok(Found::Image(Box::new(image)))
@@ -200,6 +242,9 @@ impl Builder<'_> {
                 let _mine = lock(&turn);
                 if let Some(root) = lock(&self.shared.trees).get(name) {
                     return Ok(Found::Tree(Arc::clone(root)));
+                }
+                if !matches!(place, context::Place::Directory(_)) {
+                    self.may_make()?;
                 }
                 let opened = context::open(place, self.scratch, self.siblings).with_context(|| name.to_owned())?;
                 let ignore = opened.ignore(None)?;
@@ -218,6 +263,7 @@ impl Builder<'_> {
         if let Some(root) = lock(&self.shared.trees).get(&key) {
             return Ok(Arc::clone(root));
         }
+        self.may_make()?;
         let bundle = self.scratch.path()?;
         let state = State { image: Some(image), ..State::nothing() };
         let mut command = self.siblings.on_layout("img-unpack");

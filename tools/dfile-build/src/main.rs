@@ -30,6 +30,7 @@ mod git;
 mod live;
 mod mounts;
 mod output;
+mod plan;
 mod progress;
 mod run;
 mod running;
@@ -46,7 +47,7 @@ use anyhow::{Context, bail};
 use board::lock;
 use clap::Parser;
 use context::{Named, Opened, Place};
-use dockerfile::{Base, Graph, Ignore};
+use dockerfile::{Graph, Ignore};
 use oci_layout::Layout;
 use output::Output;
 use progress::{Form, Progress};
@@ -127,7 +128,7 @@ struct Args {
     /// Print what is no good idea in the Dockerfile, by the names of BuildKit's rules, and build nothing
     #[arg(long, conflicts_with = "plan")]
     check: bool,
-    /// Print what would be built, as JSON, and build nothing
+    /// Print what would be built and what of it the cache has, as JSON, and build nothing
     #[arg(long)]
     plan: bool,
     /// The image layout, instead of images/ below the root
@@ -176,14 +177,35 @@ fn run(mut args: Args, out: &mut Out) -> anyhow::Result<u8> {
     let graph = &graphs[0].2;
     let target = graph.target(args.target.as_deref())?;
     let needed = graph.needed(target)?;
-    if args.plan {
-        print_plan(graph, &needed, target, out)?;
-        return Ok(exit::DONE);
-    }
     let ignore = match place {
         Place::Directory(_) => read_ignore(&args)?,
         _ => opened.ignore(Some(&format!("{name}.dockerignore")))?,
     };
+    if args.plan {
+        let stored = Layout::open(&layout).ok();
+        let context = Arc::new(opened.root.ignoring(ignore));
+        let cached = stored.map(|layout| {
+            let mut builder = step::Builder::new(
+                graph,
+                &siblings,
+                &layout,
+                context,
+                &build_args,
+                &graphs[0].1,
+                &running,
+                Progress::new(Form::Quiet),
+                &args.caching,
+                &[],
+                siblings.epoch,
+                &scratch,
+                &contexts,
+                graphs[0].0.clone(),
+            );
+            builder.cached_steps(&needed)
+        });
+        plan::print(graph, &needed, target, &cached.unwrap_or_default(), out)?;
+        return Ok(exit::DONE);
+    }
     let findings = check::findings(&file, graph, &ignore, Layout::open(&layout).ok().as_ref());
     if args.check {
         let clean = check::report(&findings, &file, &text, out)?;
@@ -467,40 +489,6 @@ fn read_ignore(args: &Args) -> anyhow::Result<Ignore> {
         }
     }
     Ok(Ignore::default())
-}
-
-fn print_plan(graph: &Graph, needed: &[usize], target: usize, out: &mut Out) -> anyhow::Result<()> {
-    let base = |base: &Base| match base {
-        Base::Scratch => json!({"scratch": true}),
-        Base::Stage(index) => json!({"stage": index}),
-        Base::Image(name) => json!({"image": name}),
-        Base::Context(name) => json!({"context": name}),
-    };
-    let from = |index: usize, step: &dockerfile::Step| {
-        let sources = graph.sources(index, &step.instruction).ok().filter(|sources| !sources.is_empty());
-        sources.map(|sources| sources.iter().map(&base).collect::<Vec<_>>())
-    };
-    let stages = graph.stages.iter().enumerate().map(|(index, stage)| {
-        let steps = stage.steps.iter().map(|step| {
-            let mut members = json!({"line": step.line, "instruction": step.original});
-            if let Some(from) = from(index, step) {
-                members["from"] = from.into();
-            }
-            members
-        });
-        json!({
-            "stage": index,
-            "name": stage.name,
-            "line": stage.line,
-            "from": base(&stage.base),
-            "needed": needed.contains(&index),
-            "steps": steps.collect::<Vec<_>>(),
-        })
-    });
-    let plan =
-        json!({"formatVersion": "1.0", "kind": "buildPlan", "target": target, "stages": stages.collect::<Vec<_>>()});
-    out.text(&plan.to_string())?;
-    out.text("\n")
 }
 
 fn note_unused(builder: &step::Builder<'_>, graph: &Graph) {

@@ -3,6 +3,7 @@
 
 use crate::caches::{self, Claimed};
 use crate::config::absolute;
+use crate::copying::Tree;
 use crate::run::Workshop;
 use crate::shelf::{Owner, Shelf};
 use crate::source::Root;
@@ -10,7 +11,7 @@ use crate::step::{Builder, State};
 use crate::take::take;
 use anyhow::{Context, bail};
 use bundle::Stub;
-use dockerfile::{Base, Ignore, Mount, MountKind, Run};
+use dockerfile::{Ignore, Mount, MountKind, Run};
 use rustix::fd::{AsRawFd, OwnedFd};
 use serde_json::{Value, json};
 use std::ffi::OsString;
@@ -29,7 +30,7 @@ enum Source {
     /// The build context.
     Context,
     /// A stage, an image or a named context.
-    Tree(Arc<Root>),
+    From(Tree),
     /// Nothing is copied.
     Nowhere,
 }
@@ -70,18 +71,7 @@ impl Builder<'_> {
                 bail!("--mount: invalid mount target \"/\"");
             }
             let (source, key) = self.mount_source(&mount, stage)?;
-            keys.push(json!([
-                format!("{:?}", mount.kind),
-                mount.target,
-                mount.id,
-                mount.read_only,
-                mount.env,
-                mount.mode,
-                mount.uid,
-                mount.gid,
-                mount.source,
-                key
-            ]));
+            keys.push(mount_key(&mount, &key));
             mounts.push((mount, source));
         }
         Ok((Planned { mounts }, keys))
@@ -98,19 +88,32 @@ impl Builder<'_> {
                 Ok((Source::Context, digest.into()))
             }
             Some(from) => {
-                let image = match self.graph.source(from, stage)? {
-                    Base::Stage(earlier) => Some(self.image_of(earlier)?),
-                    Base::Image(name) => Some(self.base_image(&name, None)?.descriptor),
-                    Base::Scratch | Base::Context(_) => None,
+                let tree = self.tree(from, stage)?;
+                let key = match &tree {
+                    Tree::Packed(image) => image.digest.to_string(),
+                    Tree::Open(root) => root.digest(&root.one(&mount.source)?)?,
                 };
-                let root = self.tree(from, stage)?;
-                let key = match image {
-                    Some(image) => image.digest.to_string(),
-                    None => root.digest(&root.one(&mount.source)?)?,
-                };
-                Ok((Source::Tree(root), key.into()))
+                Ok((Source::From(tree), key.into()))
             }
         }
+    }
+
+    /// What the mounts mean for the cache by the files that the command sees, where that may be less than an image
+    /// has: another image with the same files there is as good. None where it is no other answer than the first.
+    pub(crate) fn mounts_by_content(
+        &mut self,
+        planned: &Planned,
+        keys: &[Value],
+    ) -> anyhow::Result<Option<Vec<Value>>> {
+        let mut by_content = keys.to_vec();
+        for ((mount, source), key) in planned.mounts.iter().zip(&mut by_content) {
+            let is_part = !dockerfile::ignore::clean(&mount.source).trim_matches(['/', '.']).is_empty();
+            if let (Source::From(tree @ Tree::Packed(_)), true) = (source, is_part) {
+                let root = self.opened(tree)?;
+                *key = mount_key(mount, &root.digest(&root.one(&mount.source)?)?.into());
+            }
+        }
+        Ok((by_content != keys).then_some(by_content))
     }
 
     /// Makes everything that the mounts need. Caches are claimed in the order of their names, so that two steps
@@ -140,7 +143,7 @@ impl Builder<'_> {
     ) -> anyhow::Result<()> {
         match mount.kind {
             MountKind::Bind => self.bind(made, number, mount, source, workshop),
-            MountKind::Cache => cache(made, mount, source),
+            MountKind::Cache => self.cache(made, mount, source),
             MountKind::Tmpfs => {
                 let size = mount.size.map(|size| format!(",size={size}")).unwrap_or_default();
                 made.options.extend(["--tmpfs".into(), format!("{}:exec{size}", mount.target).into()]);
@@ -155,28 +158,28 @@ impl Builder<'_> {
     /// The context is copied: its files belong to root and .dockerignore holds, and nobody outside sees what is
     /// written. A tree of an image is mounted as it is, unless the command may write there.
     fn bind(
-        &self,
+        &mut self,
         made: &mut Made,
         number: usize,
         mount: &Mount,
         source: &Source,
         workshop: &Workshop,
     ) -> anyhow::Result<()> {
-        let root: &Root = match source {
-            Source::Tree(tree) => tree,
-            Source::Context | Source::Nowhere => &self.context,
+        let root = match source {
+            Source::From(tree) => self.opened(tree)?,
+            Source::Context | Source::Nowhere => Arc::clone(&self.context),
         };
         // A directory that the command line named is the caller's, and copied as the context is.
         let cache = self.siblings.root().join("cache").canonicalize();
         let is_ours = cache.is_ok_and(|cache| root.path().starts_with(cache));
-        if let (Source::Tree(_), true, true) = (source, mount.read_only, is_ours) {
+        if let (Source::From(_), true, true) = (source, mount.read_only, is_ours) {
             let fd = root.open_at(&mount.source)?;
             made.trees.push(root.path().to_owned());
             return made.bind_open(fd, mount);
         }
         let found = root.one(&mount.source)?;
         let to = workshop.path().join(format!("mount-{number}"));
-        take(root, &found, &to)?;
+        take(&root, &found, &to)?;
         let is_directory = to.is_dir();
         made.bind(&to, &mount.target, mount.read_only, is_directory)
     }
@@ -215,22 +218,29 @@ impl Builder<'_> {
         }
         made.bind(&path, target, false, false)
     }
+
+    fn cache(&mut self, made: &mut Made, mount: &Mount, source: &Source) -> anyhow::Result<()> {
+        let Some(claimed) = made.caches.iter().find(|claimed| claimed.id == mount.id) else {
+            bail!("{}: not claimed", mount.id);
+        };
+        let (path, is_new) = (claimed.path.clone(), claimed.is_new);
+        if let (Source::From(tree), true) = (source, is_new) {
+            let root = self.opened(tree)?;
+            caches::seed(&path, |to| take(&root, &root.one(&mount.source)?, to))?;
+        }
+        caches::own(&path, mount, is_new)?;
+        // A step beside this one may write there: the place below is looked up once, from the cache's own
+        // directory, and mounted by its descriptor (CVE-2024-23651).
+        let below = if mount.from.is_none() { mount.source.as_str() } else { "" };
+        let fd = Root::open(&path, Ignore::default(), true)?.open_at(below)?;
+        made.bind_open(fd, mount)
+    }
 }
 
-fn cache(made: &mut Made, mount: &Mount, source: &Source) -> anyhow::Result<()> {
-    let Some(claimed) = made.caches.iter().find(|claimed| claimed.id == mount.id) else {
-        bail!("{}: not claimed", mount.id);
-    };
-    let (path, is_new) = (claimed.path.clone(), claimed.is_new);
-    if let (Source::Tree(tree), true) = (source, is_new) {
-        caches::seed(&path, |to| take(tree, &tree.one(&mount.source)?, to))?;
-    }
-    caches::own(&path, mount, is_new)?;
-    // A step beside this one may write there: the place below is looked up once, from the cache's own
-    // directory, and mounted by its descriptor (CVE-2024-23651).
-    let below = if mount.from.is_none() { mount.source.as_str() } else { "" };
-    let fd = Root::open(&path, Ignore::default(), true)?.open_at(below)?;
-    made.bind_open(fd, mount)
+fn mount_key(mount: &Mount, source: &Value) -> Value {
+    let kind = format!("{:?}", mount.kind);
+    let Mount { target, id, read_only, env, mode, uid, gid, source: path, .. } = mount;
+    json!([kind, target, id, read_only, env, mode, uid, gid, path, source])
 }
 
 impl Made {

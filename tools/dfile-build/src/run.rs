@@ -12,7 +12,7 @@ use crate::step::{Builder, State};
 use anyhow::{Context, bail};
 use dockerfile::{Run, Security};
 use rustix::fs::FlockOperation;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -31,11 +31,20 @@ impl Builder<'_> {
         let args = state.visible_args();
         let (planned, mounts) = self.plan_mounts(state, run, stage)?;
         let insecure = run.security == Security::Insecure;
-        let key = self.key(state, &json!(["run", argv, run.script, args, mounts, insecure]));
+        let inputs = |mounts: &[Value]| json!(["run", argv, run.script, args, mounts, insecure]);
+        let mut key = self.key(state, &inputs(&mounts));
         let turn = self.shared.board.turn(key.as_str());
         let _mine = lock(&turn);
-        if self.take_cached(state, &key) {
+        if self.take_cached(state, &key)? {
             return Ok(());
+        }
+        let mut by_image = None;
+        if let Some(mounts) = self.mounts_by_content(&planned, &mounts)? {
+            let by_content = self.key(state, &inputs(&mounts));
+            by_image = Some(std::mem::replace(&mut key, by_content));
+            if self.take_cached(state, &key)? {
+                return self.pin_also(by_image.as_ref(), state);
+            }
         }
         let image = self.record(state).context("FROM scratch has nothing that could run")?;
         let mut workshop = Workshop::open(self.siblings.root(), key.short())?;
@@ -52,6 +61,7 @@ impl Builder<'_> {
         let mut append = self.append(state, Some(&entry), &key)?;
         let record = siblings::transform(append.args(["--layers-from", "-"]), Some(&layer))?;
         state.advance(record)?;
+        self.pin_also(by_image.as_ref(), state)?;
         self.progress.done();
         Ok(())
     }

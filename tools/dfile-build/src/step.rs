@@ -3,7 +3,7 @@
 
 use crate::below::{Below, Kind as Place};
 use crate::board::{Board, Cancelled, lock};
-use crate::cache::{self, Key, Made};
+use crate::cache::{self, Damaged, Key, Made};
 use crate::config::Config;
 use crate::context::Named;
 use crate::copy;
@@ -53,6 +53,14 @@ pub struct Builder<'a> {
     pub no_cache: bool,
     pub number: usize,
     below: Below,
+    /// The image that the cache gave last, not looked at yet.
+    unproven: Option<Descriptor>,
+    /// Each image of the cache is looked at before it is taken.
+    careful: bool,
+    /// Only the cache is asked.
+    pub looks_only: bool,
+    /// Steps of the stage that are done.
+    passed: usize,
     pub scratch: &'a Scratch,
     /// `--build-context`
     pub contexts: &'a BTreeMap<String, Named>,
@@ -172,6 +180,10 @@ impl<'a> Builder<'a> {
             no_cache: caching.no_cache,
             number: 0,
             below: Below::default(),
+            unproven: None,
+            careful: false,
+            looks_only: false,
+            passed: 0,
             scratch,
             contexts,
             platform,
@@ -188,6 +200,7 @@ impl<'a> Builder<'a> {
             no_cache: self.caching.is_off(self.graph.stages[index].name.as_deref(), index),
             number: index,
             below: Below::default(),
+            unproven: None,
             platform: self.platform.clone(),
             head: self.head.clone(),
             ..*self
@@ -229,7 +242,13 @@ impl<'a> Builder<'a> {
     }
 
     fn whole(&mut self, index: usize) -> anyhow::Result<()> {
-        match self.stage(index) {
+        let mut built = self.stage(index);
+        if built.as_ref().is_err_and(anyhow::Error::is::<Damaged>) {
+            self.progress.words("note: the cache is damaged: what is not whole in it is built again");
+            self.careful = true;
+            built = self.stage(index);
+        }
+        match built {
             Ok(state) => {
                 self.shared.board.put(index, state);
                 Ok(())
@@ -249,29 +268,61 @@ impl<'a> Builder<'a> {
             (None, 1) => self.head.clone(),
             (None, _) => format!("{}stage-{index} ", self.head),
         };
-        let makes_files = |step: &&Step| {
-            matches!(step.instruction, Instruction::Run(_) | Instruction::Copy(_) | Instruction::Workdir(_))
-        };
-        let total = 1 + stage.steps.iter().filter(makes_files).count();
+        let total = 1 + stage.steps.iter().filter(|step| step.makes_files()).count();
         self.progress.begin(&format!("[{name}1/{total}] {}", stage.original));
         let mut state = at(self.start(&stage.base, stage.platform.as_deref()), &graph.file, stage.line)?;
         let triggers = at(Self::triggers(&mut state, stage.line), &graph.file, stage.line)?;
         let mut number = 1;
-        for step in triggers.iter().chain(&stage.steps) {
-            if makes_files(&step) {
+        for (done, step) in triggers.iter().chain(&stage.steps).enumerate() {
+            self.passed = done.saturating_sub(triggers.len());
+            if step.makes_files() {
                 number += 1;
                 self.progress.begin(&format!("[{name}{number}/{}] {}", total.max(number), step.original));
             }
             self.shared.board.go_on()?;
             if let Err(error) = self.step(&mut state, step, index) {
-                if error.is::<Cancelled>() {
+                if error.is::<Cancelled>() || error.is::<Damaged>() {
                     return Err(error);
                 }
                 self.progress.failed(&format!("{error:#}"));
                 return at(Err(error), &graph.file, step.line);
             }
         }
+        if !self.looks_only {
+            self.prove()?;
+        }
+        self.passed = stage.steps.len();
         Ok(state)
+    }
+
+    /// How many steps of each stage the cache has, from the first on. Nothing is made, fetched or written.
+    pub fn cached_steps(&mut self, stages: &[usize]) -> HashMap<usize, usize> {
+        let count = |index: &usize| {
+            let mut builder = self.of_stage(*index);
+            (builder.looks_only, builder.careful) = (true, true);
+            if let Ok(state) = builder.stage(*index) {
+                self.shared.board.put(*index, state);
+            }
+            (*index, builder.passed)
+        };
+        stages.iter().map(count).collect()
+    }
+
+    /// Asked before anything is made or fetched.
+    pub fn may_make(&self) -> anyhow::Result<()> {
+        if self.looks_only {
+            bail!("not in the cache");
+        }
+        Ok(())
+    }
+
+    /// Another stage at its end.
+    fn built(&self, stage: usize) -> anyhow::Result<State> {
+        let ready = self.shared.board.built(stage);
+        if ready.is_none() {
+            self.may_make()?;
+        }
+        ready.map_or_else(|| self.shared.board.wait(stage), Ok)
     }
 
     /// FROM.
@@ -288,7 +339,7 @@ impl<'a> Builder<'a> {
         match base {
             Base::Scratch => self.progress.cached(),
             Base::Stage(earlier) => {
-                state = self.shared.board.wait(*earlier)?;
+                state = self.built(*earlier)?;
                 self.progress.cached();
             }
             Base::Image(name) => {
@@ -332,6 +383,7 @@ impl<'a> Builder<'a> {
         {
             return Ok(image);
         }
+        self.may_make()?;
         let mut command = self.siblings.on_layout("img-pull");
         if let Some(platform) = platform {
             command.arg("--platform").arg(platform.to_string());
@@ -426,23 +478,59 @@ impl<'a> Builder<'a> {
 
     /// The image of a key, ours or from elsewhere.
     fn find(&self, state: &State, key: &Key, or_parent: bool) -> Option<Descriptor> {
+        if let Some(image) = cache::find(self.layout, key) {
+            self.note_use(key);
+            return Some(image);
+        }
         let made = Made { parent: state.image.as_ref(), config: &state.config.members, or_parent };
-        cache::find(self.layout, key).or_else(|| {
-            let from = |source| cache::find_elsewhere(self.layout, self.siblings, source, key, &made).ok();
-            self.elsewhere.iter().find_map(from)
-        })
+        let from = |source| cache::find_elsewhere(self.layout, self.siblings, source, key, &made).ok();
+        self.elsewhere.iter().find_map(from)
+    }
+
+    /// For dfile-cache(1) only.
+    pub fn note_use(&self, key: &Key) {
+        if !self.looks_only {
+            let _ = self.layout.note_use(key.as_str());
+        }
+    }
+
+    /// The same without a look at the image: of a row of cached steps only the last is proven, for it has the layers
+    /// of all. So the time of a cached build grows with its steps and not with their square.
+    fn believe(&mut self, state: &State, key: &Key, or_parent: bool) -> Option<Descriptor> {
+        if self.no_cache {
+            return None;
+        }
+        let known = if self.careful { None } else { cache::known(self.layout, key) };
+        if known.is_some() {
+            self.note_use(key);
+            self.unproven.clone_from(&known);
+            return known;
+        }
+        let found = self.find(state, key, or_parent);
+        if found.is_some() {
+            self.unproven = None;
+        }
+        found
+    }
+
+    /// Before anything is made of the image so far, and at the end of a stage.
+    fn prove(&mut self) -> anyhow::Result<()> {
+        match self.unproven.take() {
+            Some(image) if !cache::is_whole(self.layout, &image) => bail!(Damaged),
+            _ => self.may_make(),
+        }
     }
 
     /// Takes the step from the cache when it can.
-    pub fn take_cached(&mut self, state: &mut State, key: &Key) -> bool {
-        if self.no_cache {
-            return false;
-        }
-        let Some(image) = self.find(state, key, false) else { return false };
+    pub fn take_cached(&mut self, state: &mut State, key: &Key) -> anyhow::Result<bool> {
+        let Some(image) = self.believe(state, key, false) else {
+            self.prove()?;
+            return Ok(false);
+        };
         state.image = Some(image);
         state.pending.clear();
         self.progress.cached();
-        true
+        Ok(true)
     }
 
     /// `img-append` on the image so far, ready for the layer.
@@ -473,7 +561,7 @@ impl<'a> Builder<'a> {
     pub fn image_of(&mut self, stage: usize) -> anyhow::Result<Descriptor> {
         let turn = self.shared.board.turn(&format!("stage {stage}"));
         let _mine = lock(&turn);
-        let mut state = self.shared.board.wait(stage)?;
+        let mut state = self.built(stage)?;
         let changed = state.stale || !state.pending.is_empty() || state.image.is_none();
         if changed {
             let key = self.key(&state, &json!("end"));
@@ -481,6 +569,7 @@ impl<'a> Builder<'a> {
             if let Some(image) = found {
                 state.image = Some(image);
             } else {
+                self.may_make()?;
                 let record = siblings::transform(&mut self.append(&state, None, &key)?, None)?;
                 state.advance(record)?;
             }
@@ -519,9 +608,7 @@ impl<'a> Builder<'a> {
         let path = state.config.working_dir().to_owned();
         let key = self.key(state, &json!(["workdir", path]));
         let parent = state.image.clone();
-        if !self.no_cache
-            && let Some(image) = self.find(state, &key, true)
-        {
+        if let Some(image) = self.believe(state, &key, true) {
             self.progress.cached();
             // The parent itself: the directory was there.
             if parent.as_ref().is_some_and(|parent| parent.digest == image.digest) {
@@ -532,6 +619,7 @@ impl<'a> Builder<'a> {
             }
             return Ok(());
         }
+        self.prove()?;
         let mut below = self.take_below(state)?;
         let resolved = below.resolve(Path::new(&path))?;
         match below.kind(&resolved) {
