@@ -372,6 +372,11 @@ fn a_step_that_copies_what_is_below_is_told() {
     assert!(told("chmod 600 /d/a /d/b").0.unwrap().contains("a new mode (the largest: /d/b): COPY --chmod does"));
     assert!(told("chmod 600 /d/a && chown 7 /d/b").0.unwrap().contains("COPY --chown --chmod does"));
     assert!(told("touch /d/a /d/b").0.unwrap().contains("a new time (the largest: /d/b): do it in the step"));
+    let linked = told("ln /d/a /x; ln /d/b /y");
+    assert!(
+        linked.0.unwrap().contains("in 2 files that are below it already, only for a new link (")
+            && linked.1.contains("[\"link\"]")
+    );
     let none = (None, "[null,null,null,null,null]".to_owned());
     assert_eq!(told("chown 5 /d/a && echo >>/d/b && chmod 600 /d/c"), none, "under 1 MiB");
     assert_eq!(told("cp /d/b /d/e; dd if=/d/a of=/d/b conv=notrunc 2>/dev/null; head -c 800000 /d/e >/d/f"), none);

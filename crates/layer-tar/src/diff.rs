@@ -4,7 +4,7 @@ use crate::write::{Device, TarWriter};
 use crate::{Error, Result, Stack, WHITEOUT_PREFIX};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::AtFlags;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Write;
@@ -59,9 +59,22 @@ pub trait Sink {
         false
     }
     /// A file, put next, has the content that it had below: only what it says of itself is different.
-    fn copied(&mut self, path: &Path, below: &Meta, now: &Meta, size: u64) {
-        let _ = (path, below, now, size);
+    fn copied(&mut self, path: &Path, below: &Node, now: &Node) {
+        let _ = (path, below, now);
     }
+}
+
+/// What of a file is not its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Attribute {
+    /// User and group.
+    Owner,
+    /// Permissions.
+    Mode,
+    /// The time of the last change.
+    Time,
+    /// The number of its names.
+    Link,
 }
 
 /// Files that a layer holds again although only their owner, mode or time is new: an overlay mount copies a file
@@ -75,22 +88,24 @@ pub struct Copied {
     /// One of them, relative to the root: the largest.
     pub path: PathBuf,
     /// What is new of them.
-    pub owner: bool,
-    /// As `owner`.
-    pub mode: bool,
-    /// As `owner`.
-    pub time: bool,
+    pub changed: BTreeSet<Attribute>,
     largest: u64,
 }
 
 impl Copied {
-    fn add(&mut self, path: &Path, below: &Meta, now: &Meta, size: u64) {
+    fn add(&mut self, path: &Path, below: &Node, now: &Node) {
+        let size = u64::try_from(now.stat.st_size).unwrap_or(0);
+        let is_link = now.stat.st_nlink > below.stat.st_nlink;
+        let (below, now) = (Meta::of(&below.stat), Meta::of(&now.stat));
         self.files += 1;
         self.bytes += size;
-        let (owner, mode) = ((below.uid, below.gid) != (now.uid, now.gid), below.mode != now.mode);
-        self.owner |= owner;
-        self.mode |= mode;
-        self.time |= !owner && !mode && below.mtime != now.mtime;
+        let news = [
+            (Attribute::Owner, (below.uid, below.gid) != (now.uid, now.gid)),
+            (Attribute::Mode, below.mode != now.mode),
+            (Attribute::Time, below.mtime != now.mtime),
+            (Attribute::Link, is_link),
+        ];
+        self.changed.extend(news.into_iter().filter(|(_, is)| *is).map(|(what, _)| what));
         if size > self.largest {
             self.largest = size;
             path.clone_into(&mut self.path);
@@ -235,9 +250,9 @@ impl Walk<'_> {
     /// Content of another size, and there is nothing to read.
     fn count_copy(&mut self, below: &Node, node: &Node, at: &Path) -> Result<()> {
         let files = below.kind() == Kind::File && node.kind() == Kind::File;
-        let size = u64::try_from(node.stat.st_size).unwrap_or(0);
-        if files && size > 0 && below.stat.st_size == node.stat.st_size && same_content(below, node, at)? {
-            self.sink.copied(at, &Meta::of(&below.stat), &Meta::of(&node.stat), size);
+        let size = node.stat.st_size;
+        if files && size > 0 && below.stat.st_size == size && same_content(below, node, at)? {
+            self.sink.copied(at, below, node);
         }
         Ok(())
     }
@@ -431,9 +446,9 @@ impl<W: Write> Sink for LayerWriter<W> {
         self.copied.is_some()
     }
 
-    fn copied(&mut self, path: &Path, below: &Meta, now: &Meta, size: u64) {
+    fn copied(&mut self, path: &Path, below: &Node, now: &Node) {
         if let Some(copied) = &mut self.copied {
-            copied.add(path, below, now, size);
+            copied.add(path, below, now);
         }
     }
 }

@@ -27,7 +27,9 @@ mod subtree;
 pub mod write;
 
 pub use apply::{Applied, Loss, Options, Owners, Target, apply, copy_root, drop_void_whiteouts};
-pub use diff::{Change, ChangeKind, ChangeList, Compare, Copied, LayerWriter, Sink, diff_overlay, diff_trees};
+pub use diff::{
+    Attribute, Change, ChangeKind, ChangeList, Compare, Copied, LayerWriter, Sink, diff_overlay, diff_trees,
+};
 pub use error::Error;
 pub use flatten::{Flat, FlatWriter};
 pub use node::{Kind, Meta, Time, Xattrs};

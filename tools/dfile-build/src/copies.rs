@@ -19,11 +19,12 @@ impl Builder<'_> {
             return;
         }
         let changed: Vec<&str> = copied["changed"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-        let what = if changed.is_empty() { "attributes".to_owned() } else { changed.join(" and ") };
+        let what =
+            if changed.is_empty() { "new attributes".to_owned() } else { format!("a new {}", changed.join(" and ")) };
         self.progress.note(&format!(
-            "warning: this step copies {} in {} files that are below it already, only for a new {what} (the largest: {}): {}",
+            "warning: this step copies {} in {} that are below it already, only for {what} (the largest: {}): {}",
             human(bytes),
-            copied["files"],
+            if copied["files"] == 1 { "1 file".to_owned() } else { format!("{} files", copied["files"]) },
             copied["largest"].as_str().unwrap_or("…"),
             instead(&changed),
         ));

@@ -13,6 +13,8 @@ options() {
         shift
         case $arg in
             --) operand "$@"; break ;;
+            # Of a command in a group file, the group's.
+            --help) case $called in "$command "*) called=$command ;; esac; help help_for "$command" "$called" ;;
             --*=*) name=${arg%%=*} name=${name#--} value=${arg#*=} given=1; by_name "$name" || misuse "unknown flag: --$name" ;;
             --*) name=${arg#--}; by_name "$name" || misuse "unknown flag: $arg" ;;
             -?*)

@@ -3,7 +3,7 @@
 use crate::sides::Sides;
 use anyhow::Context;
 use layer_tar::codec::{Compression, encoder};
-use layer_tar::{Compare, Copied, LayerWriter};
+use layer_tar::{Attribute, Compare, Copied, LayerWriter};
 use oci_layout::{Hashed, Layout};
 use serde_json::{Value, json};
 use std::io::{BufWriter, Write};
@@ -67,8 +67,13 @@ pub fn to_layout(
 
 /// What the layer need not hold: how much, and what was changed that made the overlay mount copy it.
 fn report(copied: &Copied) -> Value {
-    let changed = [("owner", copied.owner), ("mode", copied.mode), ("time", copied.time)];
-    let changed: Vec<&str> = changed.into_iter().filter(|(_, is)| *is).map(|(what, _)| what).collect();
+    let word = |what: &Attribute| match what {
+        Attribute::Owner => "owner",
+        Attribute::Mode => "mode",
+        Attribute::Time => "time",
+        Attribute::Link => "link",
+    };
+    let changed: Vec<&str> = copied.changed.iter().map(word).collect();
     let path = WirePath(Path::new("/").join(&copied.path));
     json!({"files": copied.files, "bytes": copied.bytes, "changed": changed, "largest": path})
 }
