@@ -648,6 +648,25 @@ write("many.tar", tar([("index.json", dump({"schemaVersion": 2, "manifests": [to
         .fails(1, "no image for linux/riscv64, only for linux/");
     room.sh("img-load --layout no --platform linux/arm64 -i good.tar").fails(1, "no image for linux/arm64");
     assert_eq!(index(&room, "no"), json!([]));
+    // The same index in another one.
+    room.write(
+        "deep.py",
+        r#"
+exec(open("many.py").read())
+inner = {k: v for k, v in top.items() if k != "annotations"}
+outer = dump({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [inner, {**inner, "digest": "sha256:" + "0" * 64}]})
+top = {**top, "digest": "sha256:" + sha(outer), "size": len(outer)}
+write("deep.tar", tar([("index.json", dump({"schemaVersion": 2, "manifests": [top]}))] + [("blobs/sha256/" + sha(b), b) for b in [outer, *blobs]]))
+"#,
+    );
+    room.sh("python3 deep.py").ok();
+    for (option, architecture) in [("", HOST), ("--platform linux/s390x", "s390x")] {
+        let layout = format!("deep-{architecture}");
+        room.sh(&format!("img-load --layout {layout} {option} -i deep.tar")).ok();
+        let config = record(&room.sh(&format!("img-inspect --layout {layout} --raw config web:1")).ok());
+        assert_eq!(config["architecture"], architecture);
+        clean(&room, &layout);
+    }
     // A layout with the whole index: save takes one of its platforms.
     room.sh("mkdir multi && tar -C multi -xf many.tar && echo '{\"imageLayoutVersion\":\"1.0.0\"}' >multi/oci-layout")
         .ok();

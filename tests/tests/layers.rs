@@ -27,6 +27,13 @@ def layer(name, entries):
             out.addfile(info, io.BytesIO(data) if kind == "f" else None)
 "#;
 
+/// `ext(TYPE, DATA)`: an extension header, which says something of the entry behind it.
+const EXTENSION: &str = "\
+def ext(kind, data):
+    head = tarfile.TarInfo('e'); head.type = kind.encode(); head.size = len(data)
+    return bytearray(head.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % 512))
+";
+
 /// A room with an image `made:latest` of the layers 1.tar, 2.tar, … that the script writes, put together by
 /// umoci, which looks at nothing.
 fn image(script: &str) -> Room {
@@ -142,6 +149,14 @@ layer("1.tar", [("s", "l", {"to": os.getcwd() + "/victim/secret"}), ("h", "h", {
 layer("2.tar", [("h", "f", {"data": b"mine"})])"#,
     );
     harmless(&room);
+    let room = image(
+        r#"
+import os
+layer("1.tar", [("s", "l", {"to": os.getcwd() + "/victim/secret"}), ("h", "h", {"to": "s"})])"#,
+    );
+    harmless(&room);
+    assert!(fs::symlink_metadata(room.path("flat/rootfs/h")).unwrap().is_symlink());
+    assert_eq!(room.sh("stat -c %h victim/secret").ok(), "1", "the host's file got a name inside");
 }
 
 #[test]
@@ -218,7 +233,7 @@ open("1.tar", "wb").write(head.tobuf(tarfile.USTAR_FORMAT) + record.ljust(512, b
     assert!(room.path("flat/rootfs/after").exists());
     let spoil = |spoiler: &str| {
         image(&format!(
-            "layer('1.tar', [('f', 'f', {{'data': b'x' * 1000}}), ('g', 'f')])\nb = bytearray(open('1.tar', 'rb').read())\n{spoiler}\nopen('1.tar', 'wb').write(b)"
+            "layer('1.tar', [('f', 'f', {{'data': b'x' * 1000}}), ('g', 'f')])\nb = bytearray(open('1.tar', 'rb').read())\n{EXTENSION}\n{spoiler}\nopen('1.tar', 'wb').write(b)"
         ))
     };
     for (spoiler, part) in [
@@ -230,6 +245,11 @@ open("1.tar", "wb").write(head.tobuf(tarfile.USTAR_FORMAT) + record.ljust(512, b
             "b[124:136] = b'\\xff' * 12; b[148:156] = b' ' * 8; b[148:156] = b'%06o\\0 ' % sum(b[:512])",
             "malformed size",
         ),
+        ("b = ext('x', b'11 path=zz\\n') + ext('x', b'11 path=yy\\n') + b", "two PAX headers for one entry"),
+        ("b = ext('L', b'zz\\0') + ext('L', b'yy\\0') + b", "two GNU long names for one entry"),
+        ("b = ext('x', b'11 path=zz\\n') + ext('L', b'yy\\0') + b", "a PAX and a GNU path that differ"),
+        ("b = ext('x', b'11 path=zz\\n') + bytes(1024)", "an extension header without an entry after it"),
+        ("b = ext('L', b'n' * 4097 + b'\\0') + b", "a path longer than 4096 bytes"),
     ] {
         refused(&spoil(spoiler), part);
     }

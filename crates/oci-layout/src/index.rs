@@ -1,6 +1,7 @@
 use crate::error::{Error, Result};
 use crate::layout::{Layout, read_capped};
 use serde_json::{Map, Value};
+use std::collections::{HashMap, HashSet};
 use wire::{Descriptor, Digest, annotation};
 
 pub(crate) const FILE: &str = "index.json";
@@ -55,17 +56,38 @@ impl Layout {
         })
     }
 
-    /// Gives an image a name that nothing has. An entry that has it stays as it is, and is returned.
-    pub fn name_if_free(&self, name: &str, mut descriptor: Descriptor) -> Result<Option<Descriptor>> {
-        let digest = descriptor.digest.clone();
-        descriptor.annotations.insert(annotation::REF_NAME.into(), name.into());
+    /// Gives many names in one step: one lock, one new index, durable once. `choose` is asked for each name, in their
+    /// order, with the image that has it, and gives the one that shall; what that displaces stays, unnamed. As long as
+    /// it is asked, nobody else changes the index.
+    pub fn name_many<T>(
+        &self,
+        names: impl IntoIterator<Item = (String, T)>,
+        mut choose: impl FnMut(T, Option<&Descriptor>) -> Option<Descriptor>,
+    ) -> Result<()> {
         self.change_index(|entries| {
-            if let Some(there) = entries.iter().find(|entry| entry.annotation(annotation::REF_NAME) == Some(name)) {
-                return Some(there.clone());
+            let mut places = HashMap::new();
+            for (at, entry) in entries.iter().enumerate() {
+                if let Some(name) = entry.annotation(annotation::REF_NAME) {
+                    places.entry(name.to_owned()).or_insert(at);
+                }
             }
-            entries.retain(|entry| entry.digest != digest || entry.annotation(annotation::REF_NAME).is_some());
-            entries.push(descriptor);
-            None
+            let (mut named, mut displaced) = (HashSet::new(), Vec::new());
+            for (name, wanted) in names {
+                let at = places.get(&name).copied();
+                let Some(mut chosen) = choose(wanted, at.and_then(|at| entries.get(at))) else { continue };
+                chosen.annotations.insert(annotation::REF_NAME.into(), name.clone().into());
+                named.insert(chosen.digest.clone());
+                if let Some(entry) = at.and_then(|at| entries.get_mut(at)) {
+                    displaced.push(std::mem::replace(entry, chosen));
+                } else {
+                    places.insert(name, entries.len());
+                    entries.push(chosen);
+                }
+            }
+            entries.retain(|entry| !named.contains(&entry.digest) || entry.annotation(annotation::REF_NAME).is_some());
+            for old in displaced {
+                add_unnamed(entries, old);
+            }
         })
     }
 

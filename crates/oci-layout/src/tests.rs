@@ -108,9 +108,20 @@ fn names_move_and_images_stay() {
     assert_eq!(layout.unname("n").unwrap(), None);
     assert_eq!(layout.unname_but_keep("m").unwrap().unwrap().digest, a.digest);
     assert_eq!(names(), [(None, a.digest.clone())]);
-    assert_eq!(layout.name_if_free("k", b.clone()).unwrap(), None);
-    assert_eq!(layout.name_if_free("k", a.clone()).unwrap().unwrap().digest, b.digest, "no name moves");
-    assert_eq!(layout.name_if_free("l", a.clone()).unwrap(), None);
+    // Many in one step: the answer to each name sees what the ones before have done.
+    let wanted = [("k", &b), ("k", &a), ("l", &a)].map(|(name, image)| (name.to_owned(), image));
+    let mut there = Vec::new();
+    let free = |image: &Descriptor, has: Option<&Descriptor>| {
+        there.push(has.map(|has| has.digest.clone()));
+        has.is_none().then(|| image.clone())
+    };
+    layout.name_many(wanted, free).unwrap();
+    assert_eq!(there, [None, Some(b.digest.clone()), None]);
+    assert_eq!(names(), [(Some("k".into()), b.digest.clone()), (Some("l".into()), a.digest.clone())]);
+    layout.name_many([("k".to_owned(), &a), ("l".to_owned(), &a)], |image, _| Some(image.clone())).unwrap();
+    let moved = [(Some("k".into()), a.digest.clone()), (Some("l".into()), a.digest.clone()), (None, b.digest.clone())];
+    assert_eq!(names(), moved, "what was displaced stays");
+    layout.name_many([("k".to_owned(), &b)], |image, _| Some(image.clone())).unwrap();
     assert_eq!(names(), [(Some("k".into()), b.digest.clone()), (Some("l".into()), a.digest.clone())]);
     assert_eq!(layout.forget(&a.digest).unwrap().len(), 1);
     assert_eq!(layout.forget(&b.digest).unwrap().len(), 1);

@@ -7,7 +7,7 @@ use layer_tar::codec::{self, Compression};
 use oci_layout::{Hashed, Layout};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use wire::{Descriptor, Digest, Platform, Reference, annotation, media_type};
 
@@ -15,6 +15,7 @@ use wire::{Descriptor, Digest, Platform, Reference, annotation, media_type};
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const MOST_IMAGES: usize = 10_000;
 const MOST_LAYERS: usize = 1024;
+const MOST_INDEXES: usize = 100;
 
 /// An image that is whole.
 #[derive(Debug)]
@@ -102,13 +103,12 @@ fn from_index(layout: &Layout, entry: &Descriptor, wanted: Wanted<'_>, found: &m
             return Ok(());
         }
         let Wanted::One(platform) = wanted else { return whole_index(layout, entry, names, found) };
-        let nested: Index = serde_json::from_slice(&layout.document(entry)?)?;
-        ensure!(nested.manifests.len() <= MOST_IMAGES, "more than {MOST_IMAGES} manifests");
+        let nested = manifests_below(layout, entry)?;
         let here = |below: &&Descriptor| below.is_manifest() && layout.has(&below.digest) == Some(below.size);
-        for manifest in nested.manifests.iter().filter(here) {
+        for manifest in nested.iter().filter(here) {
             found.of_index.extend(config_of(layout, manifest)?);
         }
-        candidates = of_platform(nested.manifests, platform)?;
+        candidates = of_platform(nested, platform)?;
     } else if entry.is_manifest() {
         candidates.push(entry.clone());
     } else {
@@ -138,6 +138,27 @@ fn from_index(layout: &Layout, entry: &Descriptor, wanted: Wanted<'_>, found: &m
         descriptor.annotations.insert(annotation::SOURCE_DIGEST.into(), entry.digest.to_string().into());
     }
     add(found, Image { id: image.id().clone(), descriptor, names })
+}
+
+/// What an index lists, and the indexes that are in it and here, each once.
+fn manifests_below(layout: &Layout, index: &Descriptor) -> anyhow::Result<Vec<Descriptor>> {
+    let (mut found, mut todo) = (Vec::new(), VecDeque::from([index.clone()]));
+    let mut seen = HashSet::from([index.digest.clone()]);
+    while let Some(index) = todo.pop_front() {
+        let listed: Index = serde_json::from_slice(&layout.document(&index)?)?;
+        ensure!(found.len() + listed.manifests.len() <= MOST_IMAGES, "more than {MOST_IMAGES} manifests");
+        for below in listed.manifests {
+            match (below.is_index(), layout.has(&below.digest)) {
+                (false, _) => found.push(below),
+                (true, Some(_)) if seen.insert(below.digest.clone()) => {
+                    ensure!(seen.len() <= MOST_INDEXES, "more than {MOST_INDEXES} indexes in an index");
+                    todo.push_back(below);
+                }
+                (true, _) => {}
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// An index as it stands. Its digest is the image's, so that a name which pins it can be checked.

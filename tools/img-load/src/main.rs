@@ -75,10 +75,11 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let mut spare = true;
     let loaded = load(&layout, &label, from, args.wanted(), &mut spare).and_then(|images| renamed(images, &args.tag));
     spare |= loaded.is_err();
-    let mut problems = Vec::new();
-    for image in loaded.iter().flatten() {
-        spare |= name(&layout, image, args.force, args.format, out, &mut problems)?;
+    let Named { done, problems, spare: displaced } = name(&layout, loaded.as_deref().unwrap_or_default(), args.force)?;
+    for (_, image, name, descriptor) in done {
+        report(&layout, image, name, descriptor, args.format, out)?;
     }
+    spare |= displaced;
     drop(hold);
     if spare {
         // What nothing names after all goes, unless somebody is writing: then the next collection takes it.
@@ -172,54 +173,53 @@ fn plain<'a>(mut from: impl Read + Send + 'a) -> anyhow::Result<Box<dyn Read + S
     Ok(codec::decoder(codec::foreign(Cursor::new(start).chain(from))?)?)
 }
 
-/// Names one image, and says whether blobs of it may be left over. A name that points to another image stays
-/// where it is (CVE-2026-50195).
-fn name(
-    layout: &Layout,
-    image: &Image,
-    force: bool,
-    format: Format,
-    out: &mut Out,
-    problems: &mut Vec<String>,
-) -> anyhow::Result<bool> {
-    let mut spare = false;
-    if image.names.is_empty() {
+/// What came of the names.
+#[derive(Default)]
+struct Named<'a> {
+    /// In the order of the images, each with its place in it.
+    done: Vec<(usize, &'a Image, Option<&'a Reference>, Descriptor)>,
+    problems: Vec<String>,
+    /// Blobs may be left over.
+    spare: bool,
+}
+
+/// Names the images, all under one lock: two that load at once cannot both find a name free. A name that points to
+/// another image stays where it is (CVE-2026-50195).
+fn name<'a>(layout: &Layout, images: &'a [Image], force: bool) -> anyhow::Result<Named<'a>> {
+    let mut named = Named::default();
+    for (at, image) in images.iter().enumerate().filter(|(_, image)| image.names.is_empty()) {
         layout.add_unnamed(image.descriptor.clone())?;
-        report(layout, image, None, image.descriptor.clone(), format, out)?;
+        named.done.push((at, image, None, image.descriptor.clone()));
     }
-    for name in &image.names {
-        let full = name.to_string();
+    let pairs = images.iter().enumerate().flat_map(|(at, image)| image.names.iter().map(move |name| (at, image, name)));
+    layout.name_many(pairs.map(|wanted| (wanted.2.to_string(), wanted)), |(at, image, name), there| {
         let mut descriptor = image.descriptor.clone();
-        descriptor.annotations.insert(annotation::REF_NAME.into(), full.clone().into());
-        // Asked and answered under one lock: two that load at once cannot both find the name free.
-        let descriptor = match layout.name_if_free(&full, descriptor.clone())? {
-            None => descriptor,
-            // More of the same: the image of one platform becomes the index that has it.
-            Some(there) if same(layout, &there, image) && image.descriptor.is_index() => {
-                layout.name(&full, descriptor.clone())?;
-                descriptor
+        descriptor.annotations.insert(annotation::REF_NAME.into(), name.to_string().into());
+        let same = there.is_some_and(|there| same(layout, there, image));
+        match there {
+            // Of an image for one platform, the index that has it is more of the same.
+            Some(there) if same && !descriptor.is_index() => {
+                named.spare |= there.digest != descriptor.digest;
+                named.done.push((at, image, Some(name), there.clone()));
+                None
             }
-            Some(there) if same(layout, &there, image) => {
-                spare |= there.digest != image.descriptor.digest;
-                there
-            }
-            Some(there) if !force => {
-                spare = true;
-                problems.push(format!(
+            Some(there) if !same && !force => {
+                named.spare = true;
+                named.problems.push(format!(
                     "{}: the name is that of another image ({}) already; --force moves it",
                     name.familiar(),
                     there.digest.short()
                 ));
-                continue;
+                None
             }
-            Some(_) => {
-                layout.name(&full, descriptor.clone())?;
-                descriptor
+            _ => {
+                named.done.push((at, image, Some(name), descriptor.clone()));
+                Some(descriptor)
             }
-        };
-        report(layout, image, Some(name), descriptor, format, out)?;
-    }
-    Ok(spare)
+        }
+    })?;
+    named.done.sort_by_key(|(at, ..)| *at);
+    Ok(named)
 }
 
 /// By manifest, or by image ID: the same image that came from a registry keeps its manifest.
