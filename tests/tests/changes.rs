@@ -98,6 +98,53 @@ fn limits_of_a_container_that_runs_hold_at_once() {
     assert_eq!(dock(&room, "dock inspect -f '{{.HostConfig.Memory}}' sleeps").ok(), "100663296", "and changes nothing");
 }
 
+/// The kernel's own files of a container's cgroup, wherever they are.
+fn files_of(room: &Room, name: &str, files: &str) -> String {
+    let script = format!(
+        "pid=$(dock inspect -f '{{{{.State.Pid}}}}' {name}); for file in {files}; do t=${{file%%.*}}; \
+        d=$(sed -n \"s/^[0-9]*:\\([a-z,]*,\\)\\?$t\\(,[a-z,]*\\)\\?:\\|^0:://p\" /proc/$pid/cgroup | head -1); \
+        cat /sys/fs/cgroup/$t$d/$file /sys/fs/cgroup$d/$file 2>/dev/null | head -1; done"
+    );
+    dock(room, &script).ok()
+}
+
+/// A container that started without a limit gets its cgroups at the update, with everybody in them; they go with it.
+#[test]
+fn limits_of_a_kind_that_a_container_did_not_start_with() {
+    needs!(root, "busybox");
+    let room = room();
+    let _ends = Ends(&room);
+    let id = dock(&room, "dock run -d --name none img sh -c 'sleep 60 & exec tail -f /dev/null'").ok();
+    let there = format!("find /sys/fs/cgroup -type d -name {id}");
+    assert_eq!(room.sh(&there).ok(), "");
+    dock(&room, "dock update -m 64m --memory-swap 64m --cpus 0.5 --pids-limit 40 --cpuset-cpus 0 none").ok();
+    let one = |v1: &str, v2: &str| {
+        let found = files_of(&room, "none", &format!("{v1} {v2}"));
+        found.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(one("memory.limit_in_bytes", "memory.max"), "67108864");
+    assert!(["50000", "50000 100000"].contains(&one("cpu.cfs_quota_us", "cpu.max").as_str()));
+    assert_eq!((one("pids.max", "pids.max"), one("cpuset.cpus", "cpuset.cpus")), ("40".into(), "0".into()));
+    let members = format!("for group in $({there}); do wc -l <$group/cgroup.procs; done | sort -u");
+    assert_eq!(room.sh(&members).ok(), "2", "every process is in every one");
+    assert_eq!(
+        dock(&room, "dock exec none cat /proc/self/status | grep Cpus_allowed_list").ok(),
+        "Cpus_allowed_list:\t0"
+    );
+    // It counts: what takes more is killed, and that is said.
+    let eats = "head -c 100m /dev/zero | tail -c 90m >/dev/null";
+    assert_ne!(dock(&room, &format!("dock exec none sh -c '{eats}; kill -9 $$'")).code, 0);
+    dock(&room, "dock kill none && dock wait none").ok();
+    assert_eq!(dock(&room, "dock inspect -f '{{.State.OOMKilled}}' none").ok(), "true");
+    assert_eq!(room.sh(&there).ok(), "", "they go with the container");
+    // The next start has them from the first instruction on, and an update of a paused one waits for nothing.
+    dock(&room, "dock start none && dock pause none && dock update -m 70m --memory-swap 70m none && dock unpause none")
+        .ok();
+    assert_eq!(one("memory.limit_in_bytes", "memory.max"), (70 << 20).to_string());
+    dock(&room, "dock rm -f none").ok();
+    assert_eq!(room.sh(&there).ok(), "");
+}
+
 #[test]
 fn a_first_process_that_reaps_and_passes_signals_on() {
     needs!(root, "busybox");

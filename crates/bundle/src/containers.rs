@@ -156,7 +156,7 @@ impl Containers {
         let naming = self.naming()?;
         naming.forget(&found.meta.id)?;
         drop(naming);
-        keeper::end_pause(&self.run, &found.meta.id)?;
+        keeper::end_cgroups(&self.run, &found.meta.id)?;
         Started::remove(&self.run, &found.meta.id)?;
         crate::remove_tree(&found.dir).map_err(|cause| Error::Io(found.dir.clone(), cause.into()))?;
         drop(lock);

@@ -154,19 +154,36 @@ pub fn freezer(run: &Path, id: &str) -> Option<PathBuf> {
     Some(std::ffi::OsString::from_vec(bytes).into())
 }
 
-/// The container has ended: so has its pause. The kernel takes a moment to empty the cgroup.
-pub fn end_pause(run: &Path, id: &str) -> Result<()> {
+/// Remembers cgroups that a container got while it ran: they go with it.
+pub fn note_cgroups(run: &Path, id: &str, more: &[PathBuf]) -> Result<()> {
+    let mut all = later_cgroups(run, id)?;
+    all.extend(more.iter().filter(|path| !all.contains(path)).cloned().collect::<Vec<_>>());
+    file::write_json(&state_dir(run, id), "cgroups.json", &all)
+}
+
+/// The cgroups that a container got while it ran.
+pub fn later_cgroups(run: &Path, id: &str) -> Result<Vec<PathBuf>> {
+    Ok(file::read_json_if_there(&state_dir(run, id), "cgroups.json")?.unwrap_or_default())
+}
+
+/// The container has ended: so have its pause and the cgroups that it got while it ran.
+pub fn end_cgroups(run: &Path, id: &str) -> Result<()> {
     set_resumed(run, id)?;
-    let Some(cgroup) = freezer(run, id) else { return Ok(()) };
+    later_cgroups(run, id)?.iter().chain(&freezer(run, id)).for_each(|cgroup| remove_cgroup(cgroup));
+    crate::life::gone(state_dir(run, id).join("freezer"))?;
+    crate::life::gone(state_dir(run, id).join("cgroups.json"))
+}
+
+/// The kernel takes a moment to empty it.
+fn remove_cgroup(cgroup: &Path) {
     for wait in 0..20 {
-        match std::fs::remove_dir(&cgroup) {
+        match std::fs::remove_dir(cgroup) {
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error()) => {
                 std::thread::sleep(std::time::Duration::from_millis(1 + wait));
             }
             _ => break,
         }
     }
-    crate::life::gone(state_dir(run, id).join("freezer"))
 }
 
 /// Remembers that somebody stopped the container, or forgets it at the next start.

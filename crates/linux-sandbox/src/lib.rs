@@ -47,7 +47,7 @@ pub use background::{Stdio, close_inherited, fork_into_background};
 pub use borrowed::{BorrowedSource, BorrowedSources};
 pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
 pub use cgroups::{
-    CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Limit, Limits, OomScore, Peaks, Throttle,
+    CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Later, Limit, Limits, OomScore, Peaks, Throttle,
     freeze, oom_killed, peaks, processes_of, remove_cgroup, thaw,
 };
 pub use devices::{Device, DeviceKind, Devices};

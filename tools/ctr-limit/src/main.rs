@@ -8,6 +8,12 @@
 //! echo 268435456 >/sys/fs/cgroup/dock/$id/memory.max                      # version 2: one tree for all
 //! ```
 //!
+//! A container that started without any limit of that kind gets its cgroup now, and its processes move there:
+//!
+//! ```sh
+//! mkdir -p /sys/fs/cgroup/memory/dock/$id && for pid in $pids; do echo $pid >/sys/fs/cgroup/memory/dock/$id/cgroup.procs; done
+//! ```
+//!
 //! ctr-spec changes what is written down, this what holds: `dock update` runs both. Read cgroups(7).
 
 #![forbid(unsafe_code)]
@@ -43,10 +49,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let containers = Containers::new(&toolkit::root_dir(args.root.as_deref()), &toolkit::run_dir());
     for operand in toolkit::containers(&args.containers)? {
         let found = containers.find(&operand)?;
-        if found.started.is_none() {
-            bail!("container {} is not running", found.meta.id);
-        }
-        write(&cgroups(&found)?)?;
+        let Some(started) = &found.started else { bail!("container {} is not running", found.meta.id) };
+        limit(&cgroups(&found)?, &found.meta.id, started.pid)?;
         out.text(&format!("{operand}\n"))?;
     }
     Ok(())
@@ -80,16 +84,18 @@ fn limits(resources: &Value) -> Vec<Limit> {
     limits
 }
 
+/// Who is in which cgroup was decided at the start: for a limit of another kind the container gets one now, and its
+/// processes go there when the limit stands in it.
+fn limit(cgroups: &Cgroups, id: &str, first: i32) -> anyhow::Result<()> {
+    let later = cgroups.make_missing()?;
+    let noted = bundle::keeper::note_cgroups(&toolkit::run_dir(), id, &later.made).map_err(Into::into);
+    noted.and_then(|()| write(cgroups)).inspect_err(|_| later.remove())?;
+    Ok(later.move_in(first)?)
+}
+
 /// One limit may stand in the way of another that changes too, as memory of memory and swap: what is refused is
 /// tried once more behind the rest.
 fn write(cgroups: &Cgroups) -> anyhow::Result<()> {
-    for group in &cgroups.groups {
-        // Who is in it was decided at the start.
-        if !group.writes.is_empty() && !group.path.is_dir() {
-            let what = group.controllers.join(", ");
-            bail!("{what}: the container was started without such a limit: it holds from its next start on");
-        }
-    }
     let all = || cgroups.groups.iter().flat_map(|group| group.writes.iter().map(move |write| (&group.path, write)));
     let put = |path: &Path, (file, content): &(String, String)| std::fs::write(path.join(file), content);
     let refused: Vec<_> = all().filter(|(path, limit)| put(path, limit).is_err()).collect();

@@ -38,7 +38,7 @@ impl Kept {
         let keeping = containers.read(id)?.map(|found| found.meta.keeping()).unwrap_or_default();
         Exit::remove(dir)?;
         // What a killed keeper left, and a stop that was meant for the last life.
-        keeper::end_pause(&run, id)?;
+        keeper::end_cgroups(&run, id)?;
         Started::remove(&run, id)?;
         keeper::set_stopped(dir, false)?;
         Ok(Some(Self { dir: dir.into(), run, id: id.into(), keeping, containers, started: None, lock }))
@@ -63,7 +63,7 @@ impl Kept {
         exit.oom_killed = end.oom_killed;
         exit.rest.clone_from(&end.more);
         exit.write(&self.dir)?;
-        keeper::end_pause(&self.run, &self.id)?;
+        keeper::end_cgroups(&self.run, &self.id)?;
         Started::forget(&self.run, &self.id)?;
         if end.oom_killed {
             self.note("oom", &[])?;
@@ -114,15 +114,14 @@ pub struct Last {
 }
 
 impl Last {
-    pub fn words(plan: &Plan) -> Self {
+    pub fn words(plan: &Plan, kept: Option<&Kept>) -> Self {
         let cgroups = plan.steps.iter().find_map(|step| match step {
-            Step::Cgroups(cgroups) => Some(cgroups),
+            Step::Cgroups(cgroups) => Some(cgroups.groups.iter().map(|group| group.path.clone())),
             _ => None,
         });
-        cgroups.map_or_else(Self::default, |cgroups| Self {
-            oom_killed: linux_sandbox::oom_killed(cgroups),
-            peaks: linux_sandbox::peaks(cgroups),
-        })
+        let later = kept.and_then(|kept| keeper::later_cgroups(&kept.run, &kept.id).ok());
+        let all: Vec<PathBuf> = cgroups.into_iter().flatten().chain(later.into_iter().flatten()).collect();
+        Self { oom_killed: linux_sandbox::oom_killed(&all), peaks: linux_sandbox::peaks(&all) }
     }
 }
 

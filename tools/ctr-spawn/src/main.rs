@@ -335,7 +335,7 @@ fn run_and_wait(
     };
     let noted = kept.as_mut().map_or(Ok(()), |kept| kept.started(running.pid()));
     let ended = running.wait(terminal);
-    let last = life::Last::words(plan);
+    let last = life::Last::words(plan, kept.as_ref());
     running.clean_up(&plan.steps);
     let ended = ended?;
     if let Some(mut kept) = kept {

@@ -265,7 +265,7 @@ impl Care<'_> {
         }
         self.journal.finish();
         let exit = self.running.end()?;
-        let last = Last::words(self.task.plan);
+        let last = Last::words(self.task.plan, Some(&self.task.kept));
         self.running.clean_up(&self.task.plan.steps);
         self.ends = Ends::default();
         if let Some(monitor) = &mut self.monitor {

@@ -95,7 +95,7 @@ fn place_of(pid: i32, unified: bool) -> Result<PathBuf> {
 }
 
 /// Moves every process of the container that is not in the cgroup yet. Whether there was one.
-fn move_all(first: i32, cgroup: &Path) -> Result<bool> {
+pub(super) fn move_all(first: i32, cgroup: &Path) -> Result<bool> {
     let procs = cgroup.join("cgroup.procs");
     let inside = fs::read_to_string(&procs).call(|| format!("read({procs:?})"))?;
     let inside: BTreeSet<i32> = inside.lines().filter_map(|line| line.parse().ok()).collect();

@@ -3,11 +3,14 @@
 
 mod devices;
 mod freezer;
+mod later;
 mod more;
 mod v1;
 mod v2;
 
 pub use more::{Files, Throttle};
+
+pub use later::Later;
 
 pub use freezer::{freeze, processes_of, thaw};
 
@@ -266,13 +269,7 @@ impl Cgroups {
     fn make(&self, scene: &mut Scene) -> Result<()> {
         for group in &self.groups {
             let (lock, dir) = group.make()?;
-            for above in group.enable.iter().filter(|_| !group.controllers.is_empty()) {
-                let words: Vec<String> = group.controllers.iter().map(|name| format!("+{name}")).collect();
-                write(&above.join("cgroup.subtree_control"), &words.join(" "))?;
-            }
-            if group.controllers.iter().any(|name| name == "cpuset") && group.enable.is_empty() {
-                v1::inherit_cpuset(&group.path)?;
-            }
+            group.switch_on()?;
             if !group.devices.is_empty() {
                 devices::attach(&dir, &group.devices)?;
             }
@@ -342,6 +339,18 @@ impl Group {
             return Ok((above, dir));
         }
         Err(Errno::NOENT).call(line)
+    }
+
+    /// Its controllers count: version 2 wants it said in every directory above, version 1 an own set of processors.
+    fn switch_on(&self) -> Result<()> {
+        for above in self.enable.iter().filter(|_| !self.controllers.is_empty()) {
+            let words: Vec<String> = self.controllers.iter().map(|name| format!("+{name}")).collect();
+            write(&above.join("cgroup.subtree_control"), &words.join(" "))?;
+        }
+        if self.controllers.iter().any(|name| name == "cpuset") && self.enable.is_empty() {
+            v1::inherit_cpuset(&self.path)?;
+        }
+        Ok(())
     }
 
     /// A name may offer others for kernels that do not have it (`|`), or be one that need not be there (`?`).
@@ -457,12 +466,11 @@ pub fn remove_cgroup(path: &Path) -> std::result::Result<(), Error> {
     if path.exists() { Err(Errno::BUSY).call(|| format!("rmdir({path:?})")) } else { Ok(()) }
 }
 
-/// Whether the kernel killed a process of this container for want of memory. To be asked before the end of it.
-pub fn oom_killed(cgroups: &Cgroups) -> bool {
-    let memory = cgroups.groups.iter().find(|group| group.controllers.iter().any(|name| name == "memory"));
-    let Some(memory) = memory else { return false };
-    ["memory.events", "memory.oom_control"].iter().any(|file| {
-        let text = fs::read_to_string(memory.path.join(file)).unwrap_or_default();
+/// Whether the kernel killed a process in one of these cgroups for want of memory. To be asked before their end.
+pub fn oom_killed(groups: &[PathBuf]) -> bool {
+    let files = groups.iter().flat_map(|group| ["memory.events", "memory.oom_control"].map(|file| group.join(file)));
+    files.into_iter().any(|file| {
+        let text = fs::read_to_string(file).unwrap_or_default();
         text.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
     })
 }
@@ -476,14 +484,13 @@ pub struct Peaks {
     pub pids: Option<u64>,
 }
 
-/// Reads the peaks. To be asked before the end of the cgroup.
-pub fn peaks(cgroups: &Cgroups) -> Peaks {
-    let read = |controller: &str, files: &[&str]| {
-        let group = cgroups.groups.iter().find(|group| group.controllers.iter().any(|name| name == controller))?;
-        let text = files.iter().find_map(|file| fs::read_to_string(group.path.join(file)).ok())?;
+/// Reads the peaks in the cgroups of a container. To be asked before their end.
+pub fn peaks(groups: &[PathBuf]) -> Peaks {
+    let read = |file: &str| {
+        let text = groups.iter().find_map(|group| fs::read_to_string(group.join(file)).ok())?;
         text.trim().parse().ok()
     };
-    Peaks { memory: read("memory", &["memory.peak", "memory.max_usage_in_bytes"]), pids: read("pids", &["pids.peak"]) }
+    Peaks { memory: read("memory.peak").or_else(|| read("memory.max_usage_in_bytes")), pids: read("pids.peak") }
 }
 
 /// Moves the process that waits into its cgroups: from its first instruction on it is limited.
