@@ -15,7 +15,12 @@ impl Yard {
     /// A fresh one.
     #[allow(clippy::new_without_default, reason = "a room is made on disk")]
     pub fn new() -> Self {
-        let yard = Self { room: Room::new() };
+        Self::of(Room::new())
+    }
+
+    /// One in a room that is there.
+    pub fn of(room: Room) -> Self {
+        let yard = Self { room };
         yard.sh("mkdir -p t/bin t/etc t/tmp && cp \"$(command -v busybox)\" t/bin/busybox &&
             for a in sh echo cat ls id env true false sleep kill stty seq head dd yes wc md5sum ps vi; do ln -s busybox t/bin/$a; done &&
             printf 'root:x:0:0:root:/root:/bin/sh\nwww:x:33:34::/srv:/bin/sh\n' >t/etc/passwd &&

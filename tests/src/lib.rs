@@ -21,6 +21,8 @@ pub mod tree;
 pub struct Room {
     dir: TempDir,
     uid: Option<u32>,
+    /// Lines of subuid(5) on the machine of that user.
+    ranges: bool,
 }
 
 /// What a command left behind.
@@ -41,7 +43,7 @@ impl Room {
     #[allow(clippy::new_without_default, reason = "a room is made on disk")]
     pub fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("dock-test-").tempdir().expect("temporary directory");
-        Self { dir, uid: None }
+        Self { dir, uid: None, ranges: false }
     }
 
     /// A fresh room whose commands run as an ordinary user who owns it.
@@ -49,6 +51,17 @@ impl Room {
         let mut room = Self::new();
         std::os::unix::fs::chown(room.dir.path(), Some(uid), Some(uid)).expect("chown");
         room.uid = Some(uid);
+        room
+    }
+
+    /// The same on a machine where he has ranges of IDs: `USER:FIRST:COUNT`, one a line. Each command sees them in a
+    /// mount namespace of its own, and the files of the host stay as they are.
+    pub fn of_user_with_ranges(uid: u32, ranges: &str) -> Self {
+        let mut room = Self::of_user(uid);
+        room.write("etc/ranges", ranges);
+        // newuidmap(1) wants to know who calls.
+        room.write("etc/passwd", format!("root:x:0:0::/:/bin/sh\nroomer:x:{uid}:{uid}::/:/bin/sh\n"));
+        room.ranges = true;
         room
     }
 
@@ -100,6 +113,12 @@ impl Room {
         if let Some(uid) = self.uid {
             let user = format!("setpriv --reuid {uid} --regid {uid} --clear-groups");
             words.splice(0..0, user.split(' ').map(Into::into));
+            if self.ranges {
+                let mounts = "for f in subuid subgid; do [ -e /etc/$f ] || : >/etc/$f; mount --bind etc/ranges /etc/$f; done; \
+                              mount --bind etc/passwd /etc/passwd; exec \"$@\"";
+                let words_before = ["unshare", "-m", "sh", "-ec", mounts, "sh"];
+                words.splice(0..0, words_before.map(Into::into));
+            }
         }
         let output = Command::new(&words[0])
             .args(&words[1..])

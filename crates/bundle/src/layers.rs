@@ -58,6 +58,11 @@ impl Layers {
         &self.dir
     }
 
+    /// Whether no layer has been unpacked here.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.entries()?.is_empty())
+    }
+
     /// The directory of a layer, whether it is there or not.
     pub fn dir_of(&self, chain_id: &Digest) -> PathBuf {
         self.dir.join(chain_id.algorithm().name()).join(chain_id.hex())

@@ -130,9 +130,23 @@ pub fn save_from_image(dir: &Path, record: &wire::Bundle, image_config: &Value) 
     let passwd = rootfs_file(record, "etc/passwd")?;
     let group = rootfs_file(record, "etc/group")?;
     let user = users::resolve(config::image_user(image_config)?, passwd.as_deref(), group.as_deref())?;
-    let config = config::from_image(image_config, &user, &config::hostname_for(dir))?;
+    let mut config = config::from_image(image_config, &user, &config::hostname_for(dir))?;
+    map_ids(&mut config, record);
     file::write_json(dir, "image.json", image_config)?;
     save(dir, record, &config)
+}
+
+/// Files that have owners in a user namespace are for a process in such a one.
+fn map_ids(config: &mut Value, record: &wire::Bundle) {
+    for name in ["uidMappings", "gidMappings"] {
+        if let Some(map) = record.rest.get(name) {
+            config["linux"][name] = map.clone();
+        }
+    }
+    if let (true, Some(list)) = (record.rest.contains_key("uidMappings"), config["linux"]["namespaces"].as_array_mut())
+    {
+        list.push(serde_json::json!({ "type": "user" }));
+    }
 }
 
 /// Writes `config.json`, then `bundle.json`: a directory with the latter is whole.

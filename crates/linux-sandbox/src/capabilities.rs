@@ -3,7 +3,7 @@
 use crate::error::{Call, Error, Result};
 use crate::steps::{Mechanism, Scene};
 use crate::sys;
-use rustix::fs::{Gid, Uid};
+use rustix::fs::{FileType, Gid, Uid};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set, configure_capability_in_ambient_set, set_capabilities,
@@ -97,7 +97,10 @@ impl Mechanism for User {
         )
     }
 
-    fn run(&self, _: &mut Scene) -> Result<()> {
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        if scene.own_pipes {
+            give_pipes(Uid::from_raw(self.uid));
+        }
         let keep: Vec<u32> = self.bounding.iter().filter_map(|name| capability_number(name)).collect();
         for number in (0..64).filter(|number| !keep.contains(number)) {
             match sys::drop_from_bounding_set(number) {
@@ -116,6 +119,16 @@ impl Mechanism for User {
         set_thread_res_uid(uid, uid, uid).call(|| format!("setresuid({})", self.uid))?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(self.umask));
         Ok(())
+    }
+}
+
+/// So that the process can open /dev/stdout again, whoever it is. /dev/null stays whose it is, and a pipe that cannot
+/// be given away, as by the only user that there is, is good enough.
+fn give_pipes(uid: Uid) {
+    for fd in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        if rustix::fs::fstat(fd).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Fifo) {
+            let _ = rustix::fs::fchown(fd, Some(uid), None);
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub use init::init;
 pub use labels::{Label, Module};
 pub use masks::{Masks, ReadOnlyPaths};
 pub use mounts::{
-    Attributes, Bind, Filesystem, Mount, OverlayRoot, Propagation, PropagationStep, ReadOnlyRoot, TreeRoot,
+    Attributes, Bind, Filesystem, Held, Mount, OverlayRoot, Propagation, PropagationStep, ReadOnlyRoot, TreeRoot,
 };
 pub use namespaces::{Clone, Hostname, Join, Loopback, Namespace, UnshareCgroup};
 pub use pidfd::{Exit, Running, Usage, send_signal};

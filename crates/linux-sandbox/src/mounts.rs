@@ -17,6 +17,8 @@ use rustix::mount::{
     fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
 };
 use serde::Serialize;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -511,13 +513,42 @@ pub struct Bind {
     /// Which of the [`crate::BorrowedSources`] it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub borrowed: Option<usize>,
+    /// What the source is, when it is a descriptor of another process.
+    #[serde(skip)]
+    pub held: Option<Held>,
 }
 
-fn clone_from(source: &Path, flags: OpenTreeFlags) -> Result<OwnedFd> {
+/// A descriptor of another process (`/proc/PID/fd/N`), looked up while that is still allowed: from a user namespace
+/// beside the other's it is not.
+#[derive(Debug, Clone)]
+pub struct Held {
+    path: PathBuf,
+    which: (u64, u64),
+}
+
+impl Held {
+    /// `None` when the source is no such path, or leads nowhere.
+    pub fn of(source: &Path) -> Option<Self> {
+        let mut parts = source.strip_prefix("/proc").ok()?.iter();
+        let number = |part: &std::ffi::OsStr| part.to_str().is_some_and(|text| text.parse::<u32>().is_ok());
+        let is_one = number(parts.next()?) && parts.next()? == "fd" && number(parts.next()?) && parts.next().is_none();
+        if is_one { Self::look(source).ok() } else { None }
+    }
+
+    fn look(source: &Path) -> Result<Self> {
+        let line = || format!("open({source:?})");
+        let theirs = open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call(line)?;
+        let path = readlinkat(CWD, source, Vec::new()).call(|| format!("readlink({source:?})"))?;
+        let found = fstat(&theirs).call(line)?;
+        Ok(Self { path: OsString::from_vec(path.into_bytes()).into(), which: (found.st_dev, found.st_ino) })
+    }
+}
+
+fn clone_from(source: &Path, held: Option<&Held>, flags: OpenTreeFlags) -> Result<OwnedFd> {
     let line = || format!("open_tree({source:?})");
     match open_tree(CWD, source, flags) {
-        Err(Errno::INVAL) => {
-            here(source).and_then(|fd| open_tree(fd, "", flags | OpenTreeFlags::AT_EMPTY_PATH).call(line))
+        Err(Errno::INVAL | Errno::ACCESS) if source.starts_with("/proc") => {
+            here(source, held).and_then(|fd| open_tree(fd, "", flags | OpenTreeFlags::AT_EMPTY_PATH).call(line))
         }
         other => other.call(line),
     }
@@ -526,15 +557,13 @@ fn clone_from(source: &Path, flags: OpenTreeFlags) -> Result<OwnedFd> {
 /// The source is a descriptor of the process that asks (`/proc/PID/fd/N`), and so a mount of its namespace, which
 /// cannot be cloned into ours. Its path leads to the same thing here, or to an error: nobody can put something else
 /// in its place meanwhile.
-fn here(source: &Path) -> Result<OwnedFd> {
-    let line = || format!("open({source:?})");
-    let theirs = open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).call(line)?;
-    let path = readlinkat(CWD, source, Vec::new()).call(|| format!("readlink({source:?})"))?;
+fn here(source: &Path, held: Option<&Held>) -> Result<OwnedFd> {
+    let Held { path, which } = held.map_or_else(|| Held::look(source), |held| Ok(held.clone()))?;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let ours = openat2(CWD, &path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
         .call(|| format!("openat2({path:?})"))?;
-    let (one, other) = (fstat(&theirs).call(line)?, fstat(&ours).call(line)?);
-    if (one.st_dev, one.st_ino) != (other.st_dev, other.st_ino) {
+    let found = fstat(&ours).call(|| format!("fstat({path:?})"))?;
+    if (found.st_dev, found.st_ino) != which {
         return Err(Error::refused(format!("{path:?}: is not what {source:?} shows any more")));
     }
     Ok(ours)
@@ -578,7 +607,7 @@ impl Mechanism for Bind {
                 let mount = mount.ok_or_else(|| Error::refused("no such source of a mount"))?;
                 mount.try_clone().call(|| "dup(<mount>)".into())?
             }
-            None => clone_from(&self.source, flags)?,
+            None => clone_from(&self.source, self.held.as_ref(), flags)?,
         };
         if scene.shared && !matches!(self.propagation, Some(Propagation::Shared | Propagation::Slave)) {
             sys::mount_setattr(&fd, true, 0, libc::MS_PRIVATE).call(|| format!("mount_setattr({:?})", self.source))?;

@@ -233,6 +233,7 @@ fn child(plan: &Plan, scene: &mut Scene) -> ! {
 fn prepare(plan: &Plan, scene: &mut Scene) -> Result<()> {
     if let Some(stdio) = scene.stdio.take() {
         stdio.install()?;
+        scene.own_pipes = true;
     }
     // A session of its own: no controlling terminal whose input it could forge (TIOCSTI), and ctrl-C reaches
     // only ctr-spawn, which passes it on.

@@ -124,6 +124,8 @@ pub struct Scene {
     pub(crate) socket: Option<OwnedFd>,
     /// What the process gets as 0, 1 and 2; without it, ours.
     pub(crate) stdio: Option<crate::Stdio>,
+    /// Standard descriptors are pipes that were made for the process, so it owns them.
+    pub(crate) own_pipes: bool,
     /// The first stderr, whatever the terminal does to descriptor 2.
     pub(crate) notes: Option<OwnedFd>,
     /// Held while a cgroup of ours has no process yet.

@@ -29,6 +29,7 @@ pub fn main_with_codes<Args: Parser>(
     usage: u8,
     run: impl FnOnce(Args, &mut Out) -> anyhow::Result<u8>,
 ) -> ExitCode {
+    places::is_roots();
     let name = Args::command().get_name().to_owned();
     let args = match Args::try_parse() {
         Ok(args) => args,

@@ -1,5 +1,6 @@
 use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Where images, layers and containers live: `given`, else `$DOCK_ROOT`, else /var/lib/dock for root and
 /// `$XDG_DATA_HOME/dock` (`~/.local/share/dock`) for everybody else.
@@ -25,10 +26,16 @@ fn place(given: Option<&Path>, own: &str, for_root: &str, xdg: &str, below_home:
     if let Some(path) = set(own) {
         return absolute(&path);
     }
-    if rustix::process::geteuid().is_root() {
+    if is_roots() {
         return for_root.into();
     }
     set(xdg).unwrap_or_else(|| set("HOME").unwrap_or_else(|| "/".into()).join(below_home)).join("dock")
+}
+
+/// Whose places they are: those of who started the program, also when it is root of a user namespace by now.
+pub(crate) fn is_roots() -> bool {
+    static AT_THE_START: OnceLock<bool> = OnceLock::new();
+    *AT_THE_START.get_or_init(|| rustix::process::geteuid().is_root())
 }
 
 /// Records carry absolute paths; the working directory of the next tool may be another.

@@ -28,7 +28,10 @@ impl Tree {
         let found = containers.find(name)?;
         let config = bundle::read_config(&found.dir)?;
         let read_only = (config["root"]["readonly"] == true).then(|| places(&config));
-        let (root, lock) = if let Some(root) = running(&found)? {
+        // The root of a process that runs is opened before: from inside it is no process of ours any more.
+        let running = running(&found)?;
+        subids::enter_that_of_record(&bundle::load(&found.dir)?.rest)?;
+        let (root, lock) = if let Some(root) = running {
             (root, None)
         } else {
             let lock = life::lock(&found.dir)?;

@@ -162,12 +162,12 @@ pub fn to_stream(source: &Source, to: impl Write) -> anyhow::Result<()> {
 pub fn from_stream(to: &Destination, shown: &str) -> anyhow::Result<u64> {
     let (Some(true), Some(dir)) = (to.there, &to.dir) else { bail!("destination {shown:?} must be a directory") };
     let mut counted = Counted { from: codec::decoder(io::stdin()).context("<stdin>")?, bytes: 0 };
-    apply(&mut counted, dir.as_fd(), &options(true))?;
+    apply(&mut counted, dir.as_fd(), &options(Owners::possible()?))?;
     Ok(counted.bytes)
 }
 
 /// Copies by way of a tar, which the reader trusts no more than one from elsewhere; gives its bytes.
-pub fn copy(source: &Source, to: &Chosen<'_>, keep_owners: bool) -> anyhow::Result<u64> {
+pub fn copy(source: &Source, to: &Chosen<'_>, owners: Owners) -> anyhow::Result<u64> {
     let (from, into) = io::pipe()?;
     let there = PathBuf::from(format!("/proc/self/fd/{}", to.dir.as_raw_fd()));
     std::thread::scope(|scope| {
@@ -178,7 +178,7 @@ pub fn copy(source: &Source, to: &Chosen<'_>, keep_owners: bool) -> anyhow::Resu
             Ok(careful.layer.finish()?.flush()?)
         });
         let mut counted = Counted { from, bytes: 0 };
-        let applied = apply(&mut counted, to.dir.as_fd(), &options(keep_owners));
+        let applied = apply(&mut counted, to.dir.as_fd(), &options(owners));
         drop(counted.from);
         let Ok(written) = writer.join() else { bail!("the copy was broken off") };
         // The end of a pipe is not the cause when its other end has one.
@@ -200,8 +200,7 @@ fn plain(error: layer_tar::Error) -> anyhow::Error {
     }
 }
 
-fn options(keep_owners: bool) -> Options<'static> {
-    let owners = if keep_owners && rustix::process::geteuid().is_root() { Owners::Keep } else { Owners::Mine };
+fn options(owners: Owners) -> Options<'static> {
     Options { owners, target: Target::Tree, umask_is_zero: false, selinux: false }
 }
 

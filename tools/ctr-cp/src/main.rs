@@ -23,6 +23,7 @@ use anyhow::bail;
 use clap::Parser;
 use container::Tree;
 use copy::{Destination, Source};
+use layer_tar::Owners;
 use place::Place;
 use std::io::Write;
 use std::path::PathBuf;
@@ -79,12 +80,15 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
             let local = Destination::local(local);
             let tree = open(name)?;
             let source = Source::in_container(&tree, path, args.follow_link)?;
-            copy::copy(&source, &local.choose(&source)?, args.archive)?
+            // What an ordinary user's container calls its users are IDs that he could not remove on the host.
+            let keep = args.archive && Owners::possible()? == Owners::Keep;
+            let owners = if keep { Owners::Keep } else { Owners::Mine };
+            copy::copy(&source, &local.choose(&source)?, owners)?
         }
         (Place::Local(local), Place::Container(name, path)) => {
             let source = Source::on_host(local, args.follow_link)?;
             let tree = open(name)?;
-            copy::copy(&source, &Destination::in_container(&tree, path)?.choose(&source)?, true)?
+            copy::copy(&source, &Destination::in_container(&tree, path)?.choose(&source)?, Owners::possible()?)?
         }
         (Place::Stream, Place::Container(name, path)) => {
             let tree = open(name)?;

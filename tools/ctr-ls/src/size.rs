@@ -17,6 +17,8 @@ pub fn in_words(bundle_dir: &Path) -> anyhow::Result<String> {
 /// The bytes that a container has written, and those of all it sees.
 pub fn of(bundle_dir: &Path) -> anyhow::Result<(u64, u64)> {
     let bundle = bundle::load(bundle_dir)?;
+    // An ordinary user cannot look into what belongs to other IDs of the container, but from a namespace like its own.
+    subids::enter_that_of_record(&bundle.rest)?;
     let Some(overlay) = &bundle.overlay else {
         let whole = tree(&bundle_dir.join("rootfs"))?;
         return Ok((whole, whole));

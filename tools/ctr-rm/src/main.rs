@@ -17,10 +17,11 @@
 mod kill;
 
 use anyhow::{Context, bail};
-use bundle::{Containers, keeper, life};
+use bundle::{Containers, Found, keeper, life};
 use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use subids::Mapping;
 use toolkit::Out;
 use wire::Status;
 
@@ -55,7 +56,9 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let run = toolkit::run_dir();
     let containers = Containers::new(&root, &run);
     let mut failed = Vec::new();
-    for operand in toolkit::containers(&args.containers)? {
+    let operands = toolkit::containers(&args.containers)?;
+    go_inside(&containers, &root, &run, &operands, &args)?;
+    for operand in operands {
         match remove(&containers, &root, &run, &operand, &args) {
             Ok(()) => out.text(&format!("{operand}\n")).and_then(|()| out.finish())?,
             Err(error) => failed.push(error),
@@ -67,6 +70,26 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         1 => Err(failed.remove(0)),
         _ => bail!(failed.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ")),
     }
+}
+
+/// An ordinary user may remove what his containers wrote as other users only as root of a user namespace, and from
+/// in there end none of them: so that comes first.
+fn go_inside(containers: &Containers, root: &Path, run: &Path, operands: &[String], args: &Args) -> anyhow::Result<()> {
+    if Mapping::of_store(root)?.is_none() {
+        return Ok(());
+    }
+    for operand in operands.iter().filter(|_| args.force) {
+        if let Ok(found) = containers.find(operand) {
+            end(&found, run)?;
+        }
+    }
+    subids::enter_that_of(root)?;
+    Ok(())
+}
+
+fn end(found: &Found, run: &Path) -> anyhow::Result<()> {
+    keeper::forbid_restart(found, run)?;
+    kill::kill(found, run)
 }
 
 fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args: &Args) -> anyhow::Result<()> {
@@ -90,8 +113,7 @@ fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args:
                 found.meta.name
             );
         }
-        keeper::forbid_restart(&found, run)?;
-        kill::kill(&found, run)?;
+        end(&found, run)?;
     }
     let lock = life::lock(&found.dir).or_else(|error| match error {
         // Its keeper has not seen the end yet, or the container has been started again since.

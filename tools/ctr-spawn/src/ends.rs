@@ -4,7 +4,7 @@ use crate::journal::Stream;
 use anyhow::Context;
 use linux_sandbox::{Running, Stdio};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{OFlags, Uid, fchown};
+use rustix::fs::OFlags;
 use rustix::io::{Errno, fcntl_dupfd_cloexec, read, write};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::termios::{Winsize, tcsetwinsize};
@@ -22,8 +22,8 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Both sides, before the start. The container's user owns its sides, so that it can open /dev/stdout.
-    pub fn make(input: bool, terminal: bool, owner: Option<u32>) -> anyhow::Result<(Self, Stdio)> {
+    /// Both sides, before the start.
+    pub fn make(input: bool, terminal: bool) -> anyhow::Result<(Self, Stdio)> {
         let mut theirs = Stdio::null()?;
         let mut ours = Self { terminal, ..Self::default() };
         if terminal {
@@ -38,11 +38,6 @@ impl Ends {
         let (output, errors) = (pipe()?, pipe()?);
         (theirs.output, theirs.errors) = (output.1, errors.1);
         (ours.output, ours.errors) = (Some(unblocked(output.0)?), Some(unblocked(errors.0)?));
-        if let Some(owner) = owner.filter(|owner| *owner != 0).map(Uid::from_raw) {
-            for fd in [&theirs.output, &theirs.errors].into_iter().chain(input.then_some(&theirs.input)) {
-                fchown(fd, Some(owner), None).context("fchown(<pipe>)")?;
-            }
-        }
         Ok((ours, theirs))
     }
 

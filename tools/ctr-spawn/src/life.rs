@@ -84,7 +84,10 @@ impl Kept {
         self.lock.leave(code);
         Started::remove(&self.run, &self.id)?;
         match self.containers.read(&self.id)? {
-            Some(found) if remove => Ok(self.containers.remove(&found, self.lock, true)?),
+            Some(found) if remove => {
+                own_what_it_wrote(&self.dir)?;
+                Ok(self.containers.remove(&found, self.lock, true)?)
+            }
             _ => Ok(()),
         }
     }
@@ -94,6 +97,12 @@ impl Kept {
         let found = self.containers.read(&self.id)?;
         Ok(found.with_context(|| format!("container {}: gone", self.id))?.record())
     }
+}
+
+/// What a container of an ordinary user wrote may belong to other IDs of its user namespace: who removes it does it
+/// in one with the same mapping. There is no way back.
+pub fn own_what_it_wrote(dir: &Path) -> anyhow::Result<()> {
+    Ok(subids::enter_that_of_record(&bundle::load(dir)?.rest)?)
 }
 
 /// How a life ended.

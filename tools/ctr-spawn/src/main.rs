@@ -133,6 +133,7 @@ fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     let goes = args.rm || kept.as_ref().is_some_and(|kept| kept.keeping.auto_remove);
     let ended = run_and_wait(&prepared.plan, kept, prepared.terminal, goes);
     if args.rm {
+        life::own_what_it_wrote(dir)?;
         bundle::remove_tree(dir).with_context(|| format!("{}: remove", dir.display()))?;
     }
     ended
@@ -191,11 +192,8 @@ fn keep_in_background(
         }
         background::Side::Back(report) => {
             let remove = args.rm || kept.keeping.auto_remove;
-            let maps_users = config.linux.namespaces.iter().any(|namespace| namespace.kind == "user");
-            let owner = config.process.as_ref().map(|process| process.user.uid);
-            let owner = owner.filter(|_| rustix::process::geteuid().is_root() && !maps_users);
             let terminal = wants_terminal(args, config);
-            supervise::keep(supervise::Task { plan, kept, terminal, hold: args.hold, remove, owner }, report)
+            supervise::keep(supervise::Task { plan, kept, terminal, hold: args.hold, remove }, report)
         }
     }
 }
@@ -326,11 +324,13 @@ fn run_and_wait(
     let running = match linux_sandbox::spawn(plan) {
         Ok(running) => running,
         Err(error) => {
+            // What to do about it depends on who we are, and whoever removes may be somebody else behind.
+            let failed = with_hint(&error);
             if let Some(mut kept) = kept {
                 kept.ended(&life::End::unborn(&error))?;
                 kept.leave(error.code(), remove)?;
             }
-            return Err(with_hint(&error));
+            return Err(failed);
         }
     };
     let noted = kept.as_mut().map_or(Ok(()), |kept| kept.started(running.pid()));
@@ -348,20 +348,22 @@ fn run_and_wait(
 /// The error, and what the reader can do where the host stands in the way.
 fn with_hint(error: &linux_sandbox::Error) -> anyhow::Error {
     let failure = || Failure::with_code(error.code(), error.to_string());
-    let hinted = hint_for(error).map(|hint| Err::<(), _>(failure()).hint(|| hint.into()));
+    let hinted = hint_for(error).map(|hint| Err::<(), _>(failure()).hint(|| hint));
     hinted.and_then(Result::err).unwrap_or_else(failure)
 }
 
-fn hint_for(error: &linux_sandbox::Error) -> Option<&'static str> {
+fn hint_for(error: &linux_sandbox::Error) -> Option<String> {
     let text = error.to_string();
     if rustix::process::geteuid().is_root() {
         None
     } else if text.starts_with("cgroup: ") {
-        Some("limits need a cgroup that is this user's: run as root, or leave the limit out")
+        Some("limits need a cgroup that is this user's: run as root, or leave the limit out".into())
     } else if text.contains("setns(") {
-        Some("another container's namespaces belong to its own user namespace: joining them takes root")
+        Some("another container's namespaces belong to its own user namespace: joining them takes root".into())
     } else if text.starts_with("clone3(") {
-        Some("user namespaces may be off: see sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone")
+        let unknown =
+            "user namespaces may be off: see sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone";
+        Some(subids::obstacle().unwrap_or_else(|| unknown.into()))
     } else {
         None
     }

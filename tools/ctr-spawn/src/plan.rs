@@ -5,11 +5,11 @@ use anyhow::{Context, bail};
 use bundle::process::Process;
 use linux_sandbox::{
     Attributes, Bind, BorrowedSource, BorrowedSources, Capabilities, CgroupMounts, Cgroups, Clone, Console, Device,
-    DeviceKind, Devices, Exec, Filesystem, Hierarchies, Hostname, IdMap, IdRange, IdmappedSource, IdmappedSources,
-    IoPriority, Join, JoinCgroups, Label, Limit, Limits, Listener, Loopback, MakeWorkDir, Masks, Module, Moment, Mount,
-    Namespace, NamespaceRoot, NoNewPrivileges, OomScore, OverlayRoot, Personality, Pivot, Place, Propagation,
-    PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault, State, Step, Sysctls,
-    Throttle, TimeNamespace, TreeRoot, UnshareCgroup, User, WorkDir,
+    DeviceKind, Devices, Exec, Filesystem, Held, Hierarchies, Hostname, IdMap, IdRange, IdmappedSource,
+    IdmappedSources, IoPriority, Join, JoinCgroups, Label, Limit, Limits, Listener, Loopback, MakeWorkDir, Masks,
+    Module, Moment, Mount, Namespace, NamespaceRoot, NoNewPrivileges, OomScore, OverlayRoot, Personality, Pivot, Place,
+    Propagation, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits, Scheduler, Seccomp, SignalsToDefault, State,
+    Step, Sysctls, Throttle, TimeNamespace, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -35,6 +35,9 @@ struct Facts<'a> {
     joined: Vec<(Namespace, &'a Path)>,
     /// Without root the container has a user namespace, whether the configuration says so or not.
     rootless: bool,
+    /// This process is in a user namespace with the maps of the configuration, which are written as they look from
+    /// outside.
+    inside: bool,
 }
 
 /// The list, in the order in which it runs.
@@ -153,7 +156,8 @@ fn facts<'a>(config: &'a Config, process: &'a Process, around: &'a Around) -> an
     if !new.contains(&Namespace::Mount) && joined.iter().all(|(kind, _)| *kind != Namespace::Mount) {
         bail!("config.json: linux.namespaces: no mount namespace: its mounts would be the host's");
     }
-    let rootless = around.uid != 0;
+    let inside = is_inside(&config.linux);
+    let rootless = around.uid != 0 || inside;
     if rootless && !new.contains(&Namespace::User) && joined.iter().all(|(kind, _)| *kind != Namespace::User) {
         new.push(Namespace::User);
     }
@@ -162,7 +166,20 @@ fn facts<'a>(config: &'a Config, process: &'a Process, around: &'a Around) -> an
     }
     new.sort_unstable();
     new.dedup();
-    Ok(Facts { config, process, around, new, joined, rootless })
+    Ok(Facts { config, process, around, new, joined, rootless, inside })
+}
+
+/// Whether the maps are those of the user namespace that we are in: a build runs its steps from within.
+fn is_inside(linux: &crate::config::Linux) -> bool {
+    let same = |list: &[crate::config::IdMapping], own: &[subids::Range]| {
+        let one =
+            |m: &crate::config::IdMapping| subids::Range { inside: m.container_id, outside: m.host_id, count: m.size };
+        list.iter().map(one).eq(own.iter().copied())
+    };
+    let here = if linux.uid_mappings.is_empty() { None } else { subids::Mapping::of_process().ok() };
+    here.is_some_and(|here| {
+        !here.is_everything() && same(&linux.uid_mappings, &here.users) && same(&linux.gid_mappings, &here.groups)
+    })
 }
 
 /// Whether a file stands for the namespace in which we are.
@@ -212,14 +229,16 @@ fn id_map(facts: &Facts) -> Option<IdMap> {
     let own = |list: &[crate::config::IdMapping], id: u32| matches!(list, [one] if one.host_id == id && one.size == 1);
     let single = own(&linux.uid_mappings, facts.around.uid) && own(&linux.gid_mappings, facts.around.gid);
     if !(linux.uid_mappings.is_empty() || facts.rootless && single) {
+        // Whoever is in such a namespace already sees every ID as it is inside.
+        let outside = |m: &crate::config::IdMapping| if facts.inside { m.container_id } else { m.host_id };
         let ranges = |list: &[crate::config::IdMapping]| {
-            list.iter().map(|m| IdRange { inside: m.container_id, outside: m.host_id, count: m.size }).collect()
+            list.iter().map(|m| IdRange { inside: m.container_id, outside: outside(m), count: m.size }).collect()
         };
         return Some(IdMap {
             users: ranges(&linux.uid_mappings),
             groups: ranges(&linux.gid_mappings),
             deny_setgroups: false,
-            by_helpers: facts.rootless,
+            by_helpers: facts.around.uid != 0,
         });
     }
     let one = |inside, outside| vec![IdRange { inside, outside, count: 1 }];
@@ -397,6 +416,7 @@ fn mount_step(
     if parsed.bind || kind == "bind" || sysfs_of_host {
         let source = if sysfs_of_host { "/sys".into() } else { bundle.path.as_path().join(source) };
         return Ok(Step::Bind(Bind {
+            held: if facts.in_user_namespace() { Held::of(&source) } else { None },
             source,
             target,
             // In a user namespace a mount must keep what the host has mounted below it.

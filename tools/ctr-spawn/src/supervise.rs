@@ -36,8 +36,6 @@ pub struct Task<'a> {
     pub hold: bool,
     /// The container goes when it has ended.
     pub remove: bool,
-    /// Who owns the container's ends of the pipes.
-    pub owner: Option<u32>,
 }
 
 struct Care<'a> {
@@ -93,7 +91,7 @@ pub fn keep(mut task: Task, report: Report) -> anyhow::Result<u8> {
     let (running, ends) = match start(&mut task) {
         Ok(started) => started,
         Err(error) => {
-            report.failed(error.code(), &error.to_string(), crate::hint_for(&error));
+            report.failed(error.code(), &error.to_string(), crate::hint_for(&error).as_deref());
             task.kept.ended(&End::unborn(&error))?;
             return task.kept.leave(error.code(), task.remove).map(|()| error.code());
         }
@@ -127,7 +125,7 @@ fn monitor(task: &Task) -> Option<Monitor> {
 fn start(task: &mut Task) -> Result<(Running, Ends), linux_sandbox::Error> {
     let failed = |error: anyhow::Error| linux_sandbox::Error::Refused(format!("{error:#}"));
     let input = task.kept.keeping.open_stdin;
-    let (mut ends, stdio) = Ends::make(input, task.terminal, task.owner).map_err(failed)?;
+    let (mut ends, stdio) = Ends::make(input, task.terminal).map_err(failed)?;
     let mut running = linux_sandbox::spawn_with(task.plan, Some(stdio))?;
     ends.take_terminal(&mut running, input).map_err(failed)?;
     task.kept.started(running.pid()).map_err(failed)?;

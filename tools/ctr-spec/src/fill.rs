@@ -46,7 +46,7 @@ fn copy(record: &Bundle, target: &str, to: &Path) -> io::Result<()> {
             diff_trees(None, &tree, &Compare::default(), &mut layer)?;
             Ok(layer.finish()?.flush()?)
         });
-        let owners = if rustix::process::geteuid().is_root() { Owners::Keep } else { Owners::Mine };
+        let owners = Owners::possible()?;
         let applied =
             apply(from, to.as_fd(), &Options { owners, target: Target::Tree, umask_is_zero: false, selinux: false });
         let written = writer.join().map_err(|_| io::Error::other("the copy was broken off"))?;

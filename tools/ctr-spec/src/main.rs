@@ -89,6 +89,8 @@ fn main() -> ExitCode {
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let record = bundle_record(&args)?;
     let dir = record.path.as_path();
+    // Files of the image are read, and copied into volumes, with their owners.
+    subids::enter_that_of_record(&record.rest)?;
     let root = toolkit::root_dir(args.root.as_deref());
     let containers = bundle::Containers::new(&root, &toolkit::run_dir());
     let id = containers.id_of(dir);

@@ -94,6 +94,9 @@ fn main() -> ExitCode {
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let root = toolkit::root_dir(args.root.as_deref());
+    if args.rm || args.prune {
+        subids::enter_that_of(&root)?;
+    }
     let store = Store { volumes: Volumes::new(&root), containers: Containers::new(&root, &toolkit::run_dir()) };
     let filters = Filters::parse(&args.filter, args.prune)?;
     match () {

@@ -62,6 +62,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use subids::Mapping;
 use toolkit::{Format, Out, usage};
 use wire::{Descriptor, Image, Platform, Record, Reference, exit};
 
@@ -154,6 +155,9 @@ fn run(mut args: Args, out: &mut Out) -> anyhow::Result<u8> {
     let labels = labels(&args.label)?;
     let contexts = contexts(&args.build_context)?;
     let root = toolkit::root_dir(args.root.as_deref());
+    if !args.plan && !args.check {
+        own_namespace(&root)?;
+    }
     let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
     let scratch = Scratch::new(&root);
     let mut siblings = Siblings::new(root, layout.clone(), epoch)?;
@@ -283,6 +287,12 @@ fn sources(caching: &cache::Options, siblings: &Siblings, progress: &Progress) -
         }
     }
     sources
+}
+
+/// An ordinary user with subordinate IDs builds as root of one user namespace: every tool that runs is in it.
+fn own_namespace(root: &Path) -> anyhow::Result<()> {
+    Mapping::begin(root, bundle::Layers::new(root).is_empty()?)?;
+    Ok(())
 }
 
 /// Only now, with everything in place, does the image get its names, or goes where it was wanted.

@@ -202,7 +202,8 @@ impl Workshop {
 impl Drop for Workshop {
     fn drop(&mut self) {
         if !self.kept {
-            let _ = fs::remove_dir_all(&self.path);
+            // Of an overlay its owner may not look into everything.
+            let _ = bundle::remove_tree(&self.path);
         }
     }
 }
@@ -213,7 +214,7 @@ pub fn sweep(failed: &Path) {
     for entry in entries.flatten() {
         let Ok(dir) = File::open(entry.path()) else { continue };
         if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            let _ = fs::remove_dir_all(entry.path());
+            let _ = bundle::remove_tree(&entry.path());
         }
     }
 }

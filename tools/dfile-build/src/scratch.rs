@@ -58,7 +58,7 @@ impl Scratch {
         for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
             let Ok(dir) = File::open(entry.path()) else { continue };
             if rustix::fs::flock(&dir, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                let _ = fs::remove_dir_all(entry.path());
+                let _ = bundle::remove_tree(&entry.path());
             }
         }
     }

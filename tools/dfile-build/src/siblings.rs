@@ -9,11 +9,10 @@ use std::process::{Child, Command, Output, Stdio};
 use wire::Record;
 
 /// What a tool may see of our environment: places, the time of a reproducible build, the way to a registry.
-const PASSED: [&str; 24] = [
+const PASSED: [&str; 23] = [
     "PATH",
     "HOME",
     "TMPDIR",
-    "DOCK_RUN",
     "XDG_RUNTIME_DIR",
     "XDG_DATA_HOME",
     "SOURCE_DATE_EPOCH",
@@ -66,7 +65,8 @@ impl Siblings {
     /// A tool that is about to be run.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.directory.join(name));
-        command.env_clear().env("DOCK_ROOT", &self.root).stdin(Stdio::null());
+        // As they are for us: in a user namespace of ours others take themselves for root.
+        command.env_clear().env("DOCK_ROOT", &self.root).env("DOCK_RUN", toolkit::run_dir()).stdin(Stdio::null());
         command.envs(self.passed());
         match self.epoch {
             Some(epoch) => command.env("SOURCE_DATE_EPOCH", epoch.to_string()),

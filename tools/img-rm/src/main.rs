@@ -61,6 +61,8 @@ fn main() -> ExitCode {
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let root = toolkit::root_dir(args.root.as_deref());
+    // Layers may have been unpacked for other IDs than this user's.
+    subids::enter_that_of(&root)?;
     let place = layout_dir(&args);
     if args.prune && args.image.is_empty() && args.layout.is_none() && !place.exists() {
         // The store that nobody has used yet.

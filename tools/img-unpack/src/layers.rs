@@ -40,6 +40,11 @@ pub fn tar(chosen: &Chosen, to: impl Write) -> anyhow::Result<()> {
     writer.finish()?.flush().context("<stdout>")
 }
 
+/// Whether every layer has its directory.
+pub fn all_there(chosen: &Chosen, store: &Path) -> bool {
+    chosen.image.chain_ids().iter().all(|id| store.join(id.algorithm().name()).join(id.hex()).exists())
+}
+
 /// Makes sure that every layer has its directory below `store`, and returns them, the lowest first. A directory
 /// is named by its chain ID: the layer and everything below it. It appears whole, by a rename.
 pub fn shared(chosen: &Chosen, store: &Path, owners: Owners, loss: &mut Loss) -> anyhow::Result<Vec<PathBuf>> {

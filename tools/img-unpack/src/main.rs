@@ -25,9 +25,9 @@ mod plan;
 mod stream;
 
 use anyhow::Context;
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use layer_tar::{Loss, Owners};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toolkit::Out;
@@ -55,9 +55,9 @@ struct Args {
     /// The tree as one tar on stdout; needs neither disk nor privilege
     #[arg(long, group = "mode")]
     tar: bool,
-    /// Who owns the files, for an ordinary user: he himself (the default), or whom the image says, by his subuid ranges
+    /// Who owns the files, for an ordinary user: he himself, or whom the image says, by his subuid ranges (the default with --overlay, if he has any)
     #[arg(long, value_enum, value_name = "WHO", conflicts_with = "tar")]
-    owners: Option<Who>,
+    owners: Option<ids::Who>,
     /// Keep the image's security labels (security.selinux); with --overlay those of layers unpacked before stay as they are
     #[arg(long, conflicts_with = "tar")]
     selinux: bool,
@@ -78,12 +78,6 @@ struct Args {
     root: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Who {
-    Mine,
-    Subids,
-}
-
 fn main() -> ExitCode {
     toolkit::main(run)
 }
@@ -96,10 +90,9 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     if args.tar {
         toolkit::refuse_terminal("a tar")?;
     }
-    if args.owners == Some(Who::Subids) && !args.plan {
-        ids::become_root_of_own()?;
-    }
     let root = toolkit::root_dir(args.root.as_deref());
+    let makes = !args.tar && !args.plan;
+    let owners = if makes { ids::settle(args.owners, args.overlay, &root)? } else { Owners::Mine };
     let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
     let mut chosen = choose::image(image, &layout, args.platform.as_ref())?;
     chosen.selinux = args.selinux;
@@ -113,8 +106,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     if args.plan {
         return out.text(&format!("{}\n", plan::json(&chosen, args.overlay, store.path())?));
     }
-    let owners = if args.owners == Some(Who::Mine) { Owners::Mine } else { ids::owners()? };
-    if owners == Owners::Mapped {
+    // To know costs reading all of the image; layers that are there already have their owners.
+    if owners == Owners::Mapped && !(args.overlay && layers::all_there(&chosen, store.path())) {
         plan::ids_are_there(&chosen)?;
     }
     if args.explain {
@@ -142,7 +135,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     if let Some(claim) = claim {
         claim.keep(&store, dir.path());
     }
-    report(loss);
+    report(loss, &root);
     out.record(&record.into())
 }
 
@@ -155,14 +148,19 @@ fn flat(dir: &Path, chosen: &choose::Chosen, owners: Owners, loss: &mut Loss) ->
 fn rest(owners: Owners, loss: Loss) -> anyhow::Result<Map<String, serde_json::Value>> {
     let mut rest = Map::new();
     if owners == Owners::Mapped {
-        rest.insert("uidMappings".into(), ids::users()?.json());
-        rest.insert("gidMappings".into(), ids::groups()?.json());
+        rest.extend(mapping()?);
     }
     if loss != Loss::default() {
         let Loss { devices, xattrs, owners } = loss;
         rest.insert("losses".into(), json!({ "devices": devices, "xattrs": xattrs, "owners": owners }));
     }
     Ok(rest)
+}
+
+/// As members of the record.
+fn mapping() -> anyhow::Result<Map<String, Value>> {
+    let mapping = serde_json::to_value(subids::Mapping::of_process()?)?;
+    mapping.as_object().cloned().context("mapping: not an object")
 }
 
 /// Empty directories, and a record of what is to be mounted on them.
@@ -187,12 +185,15 @@ fn overlay(dir: &Path, mut lower: Vec<PathBuf>, owners: Owners) -> anyhow::Resul
 }
 
 /// Nothing is lost in silence.
-fn report(loss: Loss) {
+fn report(loss: Loss, root: &Path) {
     if loss != Loss::default() {
         eprintln!(
             "img-unpack: note: left out, for want of privilege or of a file system that holds them: \
              {} device nodes, {} extended attributes, {} owners",
             loss.devices, loss.xattrs, loss.owners
         );
+        if let Some(hint) = ids::missing(root).filter(|_| loss.owners > 0) {
+            eprintln!("hint: {hint}");
+        }
     }
 }

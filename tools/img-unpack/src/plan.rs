@@ -34,14 +34,9 @@ pub fn json(chosen: &Chosen, overlay: bool, store: &Path) -> anyhow::Result<Valu
 
 /// Refuses an image with owners that this user namespace does not have, before anything is written.
 pub fn ids_are_there(chosen: &Chosen) -> anyhow::Result<()> {
-    let (users, groups) = (ids::users()?, ids::groups()?);
-    if users.is_everything() && groups.is_everything() {
-        return Ok(());
-    }
-    let needed = needed(chosen)?;
-    users
-        .must_have(needed.largest_uid, "user")
-        .and_then(|()| groups.must_have(needed.largest_gid, "group"))
+    let (have, needed) = (subids::Mapping::of_process()?, needed(chosen)?);
+    ids::must_have(&have.users, needed.largest_uid, "user")
+        .and_then(|()| ids::must_have(&have.groups, needed.largest_gid, "group"))
         .with_context(|| chosen.name.clone())
 }
 

@@ -45,6 +45,8 @@ pub fn choose(dirs: &[PathBuf], whole: bool) -> anyhow::Result<Sides> {
 }
 
 fn bundle(record: &Bundle, whole: bool) -> anyhow::Result<Sides> {
+    // Where its files have the owners that the layer shall name.
+    subids::enter_that_of_record(&record.rest)?;
     let Some(overlay) = &record.overlay else {
         if whole {
             return Ok(Sides::Trees { lower: None, upper: plain(&record.path.as_path().join("rootfs"))? });

@@ -39,6 +39,19 @@ pub enum Owners {
     Mine,
 }
 
+impl Owners {
+    /// All that this process may give: root of the machine everything, root of a user namespace what is in there.
+    pub fn possible() -> io::Result<Self> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(Self::Mine);
+        }
+        // user_namespaces(7): in the first one every ID is itself.
+        let map = std::fs::read_to_string("/proc/self/uid_map")?;
+        let everything = map.split_whitespace().eq(["0", "0", "4294967295"]);
+        Ok(if everything { Self::Keep } else { Self::Mapped })
+    }
+}
+
 /// What the directory is that a layer is applied to.
 #[derive(Debug, Clone, Copy)]
 pub enum Target<'a> {

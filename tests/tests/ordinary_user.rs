@@ -1,0 +1,217 @@
+//! Containers of an ordinary user who has ranges in subuid(5): with many users in them, and nothing left on the disk that
+//! he could not remove. What an ordinary user without ranges can do is in rows.rs and spawn.rs.
+
+use dock_tests::background::Yard;
+use dock_tests::{Room, needs};
+use std::os::unix::fs::{MetadataExt, chown};
+
+/// An ordinary user that no machine has, and his range.
+const ANN: u32 = 4321;
+const RANGES: &str = "roomer:400000:65536\n";
+
+fn yard() -> Yard {
+    Yard::of(Room::of_user_with_ranges(ANN, RANGES))
+}
+
+/// Everything in the store that does not belong to the user himself.
+fn of_others(room: &Room) -> Vec<(String, u32)> {
+    let listing = Room::new().sh(&format!("find {} ! -uid {ANN} -printf '%P %U\\n'", room.path("root").display())).ok();
+    let line = |line: &str| line.rsplit_once(' ').map(|(name, uid)| (name.to_owned(), uid.parse().unwrap()));
+    listing.lines().filter_map(line).collect()
+}
+
+const SECRET: &str = "mkdir /secret && echo hi >/secret/f && chmod 700 /secret && busybox chown -R 33:34 /secret";
+
+#[test]
+fn a_container_has_many_users_from_its_start_to_its_end() {
+    needs!(root, "busybox", "setpriv", "newuidmap", "unshare");
+    let yard = yard();
+    let ids = "cat /proc/self/uid_map | busybox tr -s \" \"; busybox chown 33 /tmp && busybox stat -c %u /tmp; id -u";
+    assert_eq!(yard.sh(&format!("dock run --rm busybox sh -c '{ids}'")).ok(), " 0 4321 1\n 1 400000 65536\n33\n0");
+    assert_eq!(yard.sh("dock run --rm -u www busybox id").ok(), "uid=33(www) gid=34(www) groups=34(www)");
+    let told = "echo told >/dev/stdout; echo 7 >/v/n; busybox chown -R 33 /v; busybox chmod 700 /v";
+    yard.sh(&format!("dock run -d --name box -v vol:/v busybox sh -c '{SECRET}; {told}; exec sleep 1000' >/dev/null"))
+        .ok();
+    yard.until("dock exec -u 33:34 box cat /secret/f /v/n", "hi\n7");
+    // In its middle: looked into, copied from and to, as it runs.
+    assert_eq!(yard.sh("dock cp box:/secret out && cat out/f && stat -c %u out").ok(), format!("hi\n{ANN}"));
+    yard.sh("echo new >new && dock cp new box:/secret/new").ok();
+    assert_eq!(yard.sh("dock exec box busybox stat -c %u:%g /secret/new").ok(), "0:0");
+    assert_eq!(yard.sh("dock diff box | grep secret").ok(), "A /secret\nA /secret/f\nA /secret/new");
+    assert!(yard.sh("dock ps -s").ok().contains("7B (virtual"), "3 bytes and 4, whoever owns them");
+    yard.sh("dock stop -t 0 box").ok();
+    // Behind its end: the same, by mounting what is left.
+    assert_eq!(
+        yard.sh("dock cp box:/secret/f - | tar -xO; dock cp -a box:/secret out2 && stat -c %u out2").ok(),
+        format!("hi\n{ANN}")
+    );
+    assert_eq!(
+        yard.sh("dock export box | tar -t --numeric-owner -v | grep secret/f | cut -c1-25")
+            .ok()
+            .split_whitespace()
+            .nth(1),
+        Some("33/34")
+    );
+    yard.sh("dock commit box snap >/dev/null").ok();
+    assert_eq!(
+        yard.sh("dock run --rm -u 33:34 snap busybox stat -c %a:%u:%g /secret /secret/f").ok(),
+        "700:33:34\n644:33:34"
+    );
+    // A volume keeps them, too, and an empty one gets those of the image.
+    assert_eq!(yard.sh("dock run --rm -v vol:/v -u 33 busybox cat /v/n").ok(), "7");
+    assert_eq!(yard.sh("dock run --rm -v fresh:/secret snap busybox stat -c %u:%g /secret/f").ok(), "33:34");
+    let foreign = of_others(&yard.room);
+    for (part, owner) in [("upper/secret/f", 400_032), ("vol/_data/n", 400_032), ("layers/", 400_032)] {
+        assert!(foreign.iter().any(|(name, uid)| name.contains(part) && *uid == owner), "{part} {owner}: {foreign:?}");
+    }
+    // And at the end nothing of that is left.
+    assert_eq!(yard.sh("dock start box && dock rm -f box && dock volume rm vol fresh").ok(), "box\nbox\nvol\nfresh");
+    yard.sh("dock system prune --all --force").ok();
+    assert_eq!(of_others(&yard.room), []);
+    assert_eq!(
+        yard.sh("ls root/containers root/volumes root/layers/sha256").ok().lines().filter(|l| !l.is_empty()).count(),
+        3
+    );
+}
+
+#[test]
+fn a_container_that_removes_itself_takes_everything_along() {
+    needs!(root, "busybox", "setpriv", "newuidmap", "unshare");
+    let yard = yard();
+    yard.sh(&format!("dock run --rm busybox sh -c '{SECRET}'")).ok();
+    yard.sh(&format!("dock run -d --rm --name back busybox sh -c '{SECRET}; exec sleep 1000' >/dev/null")).ok();
+    yard.until("dock exec back cat /secret/f", "hi");
+    assert!(!of_others(&yard.room).is_empty(), "it has written");
+    yard.sh("dock stop -t 0 back").ok();
+    yard.until("ls root/containers | wc -l", "0\n");
+    // A process of another user of the container is killed by force, too: from outside of its namespace.
+    yard.sh("dock run -d --name other -u 33 busybox sleep 1000 >/dev/null && dock rm -f other").ok();
+    assert_eq!(yard.sh("dock run -d --name says -u 33 busybox sh -c 'echo told >/dev/stdout' >/dev/null; dock wait says; dock logs says").ok(), "0\ntold");
+    yard.sh("dock rm says").ok();
+    let foreign = of_others(&yard.room);
+    assert!(foreign.iter().all(|(name, _)| name.starts_with("layers/")), "{foreign:?}");
+}
+
+#[test]
+fn a_build_has_many_users_and_leaves_none_behind() {
+    needs!(root, "busybox", "setpriv", "newuidmap", "unshare");
+    let yard = yard();
+    yard.room.write(
+        "ctx/Dockerfile",
+        format!(
+            "FROM busybox AS made\nRUN {SECRET}\nUSER www\nRUN echo more >>/secret/f\nFROM busybox\n\
+             COPY --from=made /secret /copied\nCOPY --from=made --chown=5:6 /secret /given\n\
+             RUN --mount=type=cache,target=/c,uid=33 busybox stat -c %u:%g:%a /c /copied/f /given/f >/seen\n"
+        ),
+    );
+    yard.room.write("bad/Dockerfile", format!("FROM busybox\nRUN {SECRET} && false\n"));
+    yard.sh("dock build -q -t made ctx").ok();
+    assert_eq!(yard.sh("dock run --rm made cat /seen /copied/f").ok(), "33:0:755\n33:34:644\n5:6:644\nhi\nmore");
+    // The state of a failed step is his to enter, and goes with the next build.
+    let ran = yard.sh("dock build --progress plain bad");
+    let enter = ran.stderr.lines().find_map(|line| line.strip_prefix("hint: the state is kept; enter it with: "));
+    let enter = enter.unwrap_or_else(|| panic!("no way in: {ran:#?}")).replace(" -t ", " ").replace(" -- sh", " -- ");
+    assert_eq!(yard.sh(&format!("{enter} busybox stat -c %u /secret/f")).ok(), "33");
+    yard.room.write("bad/Dockerfile", "FROM busybox\nRUN true\n");
+    yard.sh("dock build -q bad").ok();
+    assert_eq!(yard.sh("ls root/cache/failed").ok(), "");
+    // What stays for the next build, he can remove as well.
+    assert!(!of_others(&yard.room).is_empty());
+    yard.sh("dock unshare rm -r root && ! [ -e root ]").ok();
+}
+
+#[test]
+fn one_store_has_one_mapping() {
+    needs!(root, "busybox", "setpriv", "newuidmap", "unshare");
+    // Begun with one ID: it goes on so, and what is lost is said with what would have kept it.
+    let yard = Yard::of(Room::of_user_with_ranges(ANN, ""));
+    assert_eq!(yard.sh("dock run --rm busybox cat /proc/self/uid_map | tr -s ' '").ok(), " 0 4321 1");
+    yard.sh(
+        "tar -C t --owner=9 --group=9 -cf nine.tar . && img-append --base scratch --layer nine.tar -t nine >/dev/null",
+    )
+    .ok();
+    let ran = yard.sh("img-unpack --overlay nine a");
+    assert!(ran.stderr.contains("\nhint: /etc/subuid: no range for user roomer; with the package uidmap"), "{ran:#?}");
+    yard.room.write("etc/ranges", RANGES);
+    yard.sh("img-unpack --overlay --owners subids nine b").fails(1, "was begun with one ID");
+    assert_eq!(yard.sh("dock run --rm busybox cat /proc/self/uid_map | tr -s ' '").ok(), " 0 4321 1");
+    // Empty, it is begun anew, with the ranges that there are by now.
+    yard.sh(
+        "rm -r a && dock system prune --all --force && img-append --base scratch --layer nine.tar -t nine >/dev/null",
+    )
+    .ok();
+    assert_eq!(yard.sh("dock run --rm nine busybox stat -c %u /bin/busybox").ok(), "9");
+    yard.sh("img-unpack --overlay --owners mine nine c").fails(1, "was begun with subordinate IDs");
+    // Without them nobody gets at it; a flat tree is the user's own as ever.
+    yard.room.write("etc/ranges", "");
+    let ran = yard.sh("dock run --rm nine true");
+    assert!(ran.code == 125 && ran.stderr.starts_with("img-unpack: newuidmap: uid range "), "{ran:#?}");
+    assert_eq!(
+        yard.sh("img-unpack nine flat >/dev/null 2>&1; stat -c %u flat/rootfs/bin/busybox; rm -r flat").ok(),
+        "4321"
+    );
+    yard.room.write("etc/ranges", RANGES);
+}
+
+/// The user namespace of a host on which the kernel gives none: the parameter is one of each namespace's.
+#[test]
+fn a_host_without_user_namespaces_is_told_what_to_change() {
+    needs!(root, "busybox", "setpriv", "newuidmap", "unshare");
+    let yard = yard();
+    let room = &yard.room;
+    // A user namespace in which everybody is who he was: its root is an ordinary one, and its limit its own.
+    room.write(
+        "nested",
+        r#"mkfifo go
+unshare --user --mount sh -c 'read word <go; exec sh -c "$1"' sh "$1" & p=$!
+while [ "$(readlink /proc/$p/ns/user)" = "$(readlink /proc/self/ns/user)" ]; do sleep .01; done
+echo 0 0 500000 >/proc/$p/uid_map && echo 0 0 500000 >/proc/$p/gid_map
+echo go >go && wait $p; code=$?; rm go; exit $code"#,
+    );
+    let host = |script: &str| {
+        let ranges = "mount --bind etc/ranges /etc/subuid && mount --bind etc/ranges /etc/subgid && mount --bind etc/passwd /etc/passwd";
+        let user = format!("setpriv --reuid {ANN} --regid {ANN} --clear-groups");
+        let top = Room::new();
+        top.sh(&format!(
+            "cd {} && PATH={}:$PATH HOME=$PWD DOCK_ROOT=$PWD/root DOCK_RUN=$PWD/run sh nested '{ranges} && echo 0 >/proc/sys/user/max_user_namespaces && exec {user} {script}'",
+            room.path("").display(),
+            dock_tests::bin().display()
+        ))
+    };
+    let why = "user.max_user_namespaces is 0, so ordinary users have no user namespaces: root allows them with sysctl -w user.max_user_namespaces=10000";
+    let ran = host("dock run --rm busybox true");
+    assert!(
+        ran.code == 125 && ran.stderr.contains(&format!("unshare(CLONE_NEWUSER): No space left on device: {why}")),
+        "{ran:#?}"
+    );
+    room.write("etc/ranges", "");
+    let ran = host("dock run --rm busybox true");
+    assert!(ran.code == 125 && ran.stderr.contains(&format!("\nhint: {why}")), "{ran:#?}");
+    room.write("etc/ranges", RANGES);
+}
+
+#[test]
+fn files_of_a_container_by_any_program() {
+    needs!(root, "busybox", "setpriv", "newuidmap", "unshare");
+    let yard = yard();
+    yard.sh(&format!(
+        "mkdir host && dock run --rm -v \"$PWD/host:/host\" busybox sh -c '{SECRET} && busybox mv /secret /host'"
+    ))
+    .ok();
+    assert_eq!(std::fs::metadata(yard.room.path("host/secret")).unwrap().uid(), 400_032);
+    yard.sh("rm -r host/secret").fails(1, "Permission denied");
+    assert_eq!(yard.sh("dock unshare cat host/secret/f && dock unshare stat -c %u:%g host/secret").ok(), "hi\n33:34");
+    assert_eq!(
+        yard.sh("dock unshare sh -c 'echo $DOCK_ROOT $DOCK_RUN; img-ls | wc -l'").ok(),
+        format!("{0}/root {0}/run\n1", yard.room.path("").display().to_string().trim_end_matches('/'))
+    );
+    yard.sh("dock unshare rm -r host/secret && rmdir host").ok();
+    assert_eq!(yard.sh("dock unshare sh -c 'exit 3'").code, 3);
+    yard.sh("ctr-unshare ./none").fails(127, "ctr-unshare: ./none: entity not found");
+    yard.sh("ctr-unshare ./etc/ranges").fails(126, "permission denied");
+    // Files of root stay root's.
+    chown(yard.room.write("roots", "x"), Some(0), Some(0)).unwrap();
+    assert_eq!(yard.sh("chmod 755 . ; dock unshare stat -c %u roots; dock unshare chown 0 roots").code, 1);
+    assert_eq!(Room::new().sh("ctr-unshare id -u").ok(), "0", "root is root without that");
+    assert_eq!(Room::of_user(ANN).sh("ctr-unshare id -u").ok(), "4321", "one ID needs no other");
+}
