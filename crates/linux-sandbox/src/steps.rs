@@ -99,6 +99,7 @@ pub(crate) trait Mechanism {
 
 /// What steps leave for the steps after them.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own that a step notes for later ones")]
 pub struct Scene {
     /// The process, as the host sees it. Known beside it only.
     pub(crate) pid: Option<Pid>,

@@ -62,6 +62,8 @@ fn main() -> ExitCode {
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let root = toolkit::root_dir(args.root.as_deref());
+    // What a RUN of an ordinary user's build wrote into a cache may belong to IDs of its user namespace.
+    subids::enter_that_of(&root)?;
     let layout = open(&root)?;
     let mut entries = entry::all(&root, layout.as_ref())?;
     entries.retain(|entry| args.filter.iter().all(|filter| filter.lets(entry)));

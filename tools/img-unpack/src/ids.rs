@@ -32,11 +32,10 @@ pub fn settle(wanted: Option<Who>, overlay: bool, root: &Path) -> anyhow::Result
     match wanted {
         Some(Who::Subids) if !overlay => of_caller()?.enter()?,
         None if overlay && Mapping::begin(root, is_empty()?)? => {}
-        None => return Ok(Owners::Mine),
         Some(Who::Mine) if overlay && Mapping::of_store(root)?.is_some() => {
             bail!("{shown}: was begun with subordinate IDs: no --owners mine in it")
         }
-        Some(Who::Mine) => return Ok(Owners::Mine),
+        None | Some(Who::Mine) => return Ok(Owners::Mine),
         Some(Who::Subids) => match Mapping::of_store(root)? {
             Some(mapping) => mapping.enter()?,
             None if is_empty()? => of_caller()?.begin_with(root)?,

@@ -41,7 +41,7 @@ pub enum Owners {
 
 impl Owners {
     /// All that this process may give: root of the machine everything, root of a user namespace what is in there.
-    pub fn possible() -> io::Result<Self> {
+    pub fn possible() -> std::io::Result<Self> {
         if !rustix::process::geteuid().is_root() {
             return Ok(Self::Mine);
         }
