@@ -35,12 +35,12 @@ struct Args {
     root: Option<PathBuf>,
 
     /// The command and its arguments [default: $SHELL]
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
-    toolkit::main_with_codes(exit::SPAWN_FAILED, exit::SPAWN_FAILED, |args: Args, _: &mut Out| run(&args))
+    toolkit::main_with_codes(exit::FAILED, exit::USAGE, |args: Args, _: &mut Out| run(&args))
 }
 
 fn run(args: &Args) -> anyhow::Result<u8> {
