@@ -9,6 +9,9 @@ use clap::Args;
 use oci_layout::Layout;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
+use std::fs::{self, File, FileTimes, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::time::SystemTime;
 use wire::Descriptor;
 
 /// Changes when the same key would mean another image.
@@ -48,7 +51,7 @@ pub struct Key(String);
 
 impl Key {
     pub fn of(inputs: &Value) -> Self {
-        let text = serde_json::json!([VERSION, inputs]).to_string();
+        let text = serde_json::json!([VERSION, env!("CARGO_PKG_VERSION"), inputs]).to_string();
         Self(format!("build-{}", hex(&Sha256::digest(text.as_bytes()))))
     }
 
@@ -78,8 +81,8 @@ pub fn known(layout: &Layout, key: &Key) -> Option<Descriptor> {
 }
 
 /// The image of a key, when it is there whole.
-pub fn find(layout: &Layout, key: &Key) -> Option<Descriptor> {
-    known(layout, key).filter(|descriptor| is_whole(layout, descriptor))
+pub fn find(layout: &Layout, key: &Key, note: bool) -> Option<Descriptor> {
+    known(layout, key).filter(|descriptor| is_whole(layout, descriptor, note))
 }
 
 /// What the image of a step is made from: nobody's word that a key stands for another image counts.
@@ -103,7 +106,7 @@ pub fn find_elsewhere(
 ) -> anyhow::Result<Descriptor> {
     let incoming = format!("incoming-{}", key.as_str());
     let image = source.bring(layout, siblings, key, &incoming)?;
-    let fits = fits(layout, &image, made).unwrap_or(false) && is_whole(layout, &image);
+    let fits = fits(layout, &image, made).unwrap_or(false) && is_whole(layout, &image, true);
     if fits {
         layout.pin(key.as_str(), &image)?;
     }
@@ -122,7 +125,37 @@ fn fits(layout: &Layout, image: &Descriptor, made: &Made<'_>) -> anyhow::Result<
     Ok(image.diff_ids.starts_with(&below) && image.diff_ids.len() <= below.len() + 1 && config == Some(made.config))
 }
 
-pub fn is_whole(layout: &Layout, descriptor: &Descriptor) -> bool {
+/// Whether every layer is there as it was written. Layers are written before the manifest that names them; one whose
+/// inode changed later (stat(2), `st_ctim`, which nobody can set) is read and hashed: once, when that may be noted.
+pub fn is_whole(layout: &Layout, descriptor: &Descriptor, note: bool) -> bool {
     let Ok(image) = layout.open_image(descriptor, None) else { return false };
-    image.manifest.layers.iter().all(|layer| layout.has(&layer.digest) == Some(layer.size))
+    let manifest = layout.blob_path(&image.descriptor.digest);
+    let Ok(named) = fs::metadata(&manifest) else { return false };
+    let mut later = Vec::new();
+    for layer in &image.manifest.layers {
+        let Ok(there) = fs::symlink_metadata(layout.blob_path(&layer.digest)) else { return false };
+        if !there.is_file() || there.len() != layer.size {
+            return false;
+        }
+        if changed(&there) > changed(&named) {
+            later.push(layer);
+        }
+    }
+    if later.is_empty() {
+        return true;
+    }
+    let is_good = |layer: &&Descriptor| layout.read(layer).is_ok_and(|blob| blob.finish().is_ok());
+    let good = later.iter().all(is_good);
+    if good
+        && note
+        && let Ok(file) = File::open(&manifest)
+    {
+        // Now the manifest is the one that changed last.
+        let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
+    }
+    good
+}
+
+fn changed(metadata: &Metadata) -> (i64, i64) {
+    (metadata.ctime(), metadata.ctime_nsec())
 }

@@ -183,7 +183,7 @@ impl Builder<'_> {
     fn linked(&mut self, plan: &Plan, inputs: &Value, entry: &Value) -> anyhow::Result<wire::Layer> {
         let key = Key::of(&json!(["link", inputs, plan.owner, self.latest]));
         let mut kept = State::nothing();
-        kept.image = if self.no_cache { None } else { cache::find(self.layout, &key) };
+        kept.image = if self.no_cache { None } else { cache::find(self.layout, &key, !self.looks_only) };
         self.note_use(&key);
         if kept.image.is_none() {
             let latest = self.latest;
