@@ -178,6 +178,24 @@ fn a_command_that_is_not_there_is_an_error_of_create_in_the_log() {
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("out\n3\n", "err\n"), "the process's own words are no log");
 }
 
+/// What is done, and no secret.
+#[test]
+fn debug_tells_what_is_run() {
+    needs!(root, "busybox", "runc");
+    let oci = Oci::new();
+    oci.sh("$oci --debug --log log --log-format json create -b box $id </dev/null >/dev/null 2>&1 && $oci start $id")
+        .ok();
+    let text = fs::read_to_string(oci.room.path("log")).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["level"] == "debug" && line["time"].is_string()), "{text}");
+    assert!(text.contains("create") && text.contains("ctr-spawn") && text.contains("exit status: 0"), "{text}");
+    let ran = oci.sh("$oci --debug exec -e NAME=canary $id sh -c 'echo $NAME'");
+    assert_eq!(ran.stdout, "canary\n");
+    assert!(ran.stderr.contains("level=debug") && ran.stderr.contains("NAME=..."), "{ran:#?}");
+    assert!(!ran.stderr.contains("canary"), "{ran:#?}");
+    assert_eq!(oci.sh("$oci exec $id true").stderr, "");
+}
+
 #[test]
 fn run_in_the_foreground_ends_with_the_process() {
     needs!(root, "busybox", "runc", "script");

@@ -44,5 +44,10 @@ fn stats_tell_who_works_and_who_sleeps() {
     };
     assert!(percent(0) > percent(1) && percent(1) < 5.0, "{lines}");
     assert!(lines.lines().all(|line| line.ends_with(" 1")), "{lines}");
+    yard.sh("dock run --name ended busybox true").ok();
+    let names = |all: &str| {
+        yard.sh(&format!("dock stats {all} --no-stream --format '{{{{.Name}}}}' | sort | tr '\n' ' '")).ok()
+    };
+    assert_eq!((names(""), names("-a")), ("busy idle ".into(), "busy ended idle ".into()));
     yard.sh("dock stats --no-stream none").fails(1, "No such container: none");
 }

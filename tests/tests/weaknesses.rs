@@ -25,6 +25,8 @@ fn every_known_weakness_of_starting_has_its_test() {
         ("CVE-2019-16884, CVE-2019-19921, CVE-2023-27561", "spawn", "cve_2019_16884_no_volume_on_proc"),
         ("CVE-2023-28642, CVE-2025-52881", "spawn", "cve_2026_41579_kernel_directories_are_no_links"),
         ("CVE-2025-31133", "spawn", "cve_2025_31133_a_device_of_the_image_is_not_taken_for_ours"),
+        ("CVE-2025-31133, racing", "weaknesses", "cve_2025_31133_devices_that_change_places"),
+        ("CVE-2025-52565, racing", "weaknesses", "cve_2025_31133_devices_that_change_places"),
         ("CVE-2025-52565", "hostile", "links_fifos_and_devices_where_a_runtime_looks"),
         ("CVE-2026-41579, CVE-2026-47766", "spawn", "cve_2026_41579_kernel_directories_are_no_links"),
         ("CVE-2021-30465, links", "spawn", "cve_2021_30465_a_bind_target_stays_in_the_root"),
@@ -74,6 +76,32 @@ fn cve_2021_30465_a_target_that_changes_places() {
     let ran = room.sh_without_mounts_left(script);
     assert!(ran.stdout.contains("bound"), "now and then it works: {ran:#?}");
     assert_eq!(room.sh("find outside").ok(), "outside\noutside/vol", "{ran:#?}");
+}
+
+/// In a /dev that is a volume, somebody puts a file in the place of the null device and a link in that of the console,
+/// and back, all the time. What is masked shows the null device or the start is refused; nothing is mounted elsewhere.
+#[test]
+fn cve_2025_31133_devices_that_change_places() {
+    needs!(root, "busybox");
+    let room = room();
+    room.write("box/rootfs/masked", "secret");
+    room.write("box/rootfs/elsewhere", "elsewhere");
+    let mut config = config(&["sh", "-c", "cat /masked /elsewhere; grep -c ' /elsewhere ' /proc/self/mountinfo"]);
+    let mounts = config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["destination"] == "/proc");
+    mounts.push(json!({"destination": "/dev", "type": "bind", "source": room.path("dev"), "options": ["bind"]}));
+    mounts.push(json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance"]}));
+    config["linux"]["maskedPaths"] = json!(["/proc/kcore", "/proc/keys", "/masked"]);
+    configure(&room, &config);
+    let script =
+        "mkdir -p dev/pts; echo evil >dev/evil; ln -s /elsewhere dev/link; mknod -m 666 dev/null c 1 3; : >dev/console
+        cd dev; while [ ! -e ../over ]; do mv null t; mv evil null; mv null evil; mv t null
+            mv console u; mv link console; mv console link; mv u console; done 2>/dev/null & race=$!
+        cd ..; n=0; while [ $n -lt 120 ]; do ctr-spawn -t box; n=$((n+1)); done </dev/null; touch over; wait $race";
+    let ran = room.sh(script);
+    assert!(ran.stdout.contains("elsewhere"), "now and then it works: {ran:#?}");
+    assert!(ran.stdout.lines().all(|line| ["elsewhere0", "elsewhere", "0"].contains(&line.trim())), "{ran:#?}");
+    assert_eq!(room.sh("cat box/rootfs/masked box/rootfs/elsewhere").ok(), "secretelsewhere");
 }
 
 /// A release agent is a program that the host runs: nobody inside names it.

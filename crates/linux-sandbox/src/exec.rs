@@ -267,19 +267,28 @@ fn interpreter_of(head: &[u8]) -> Option<(String, &'static str)> {
         let word = line.trim_matches([' ', '\t']).split([' ', '\t']).next()?.to_owned();
         return Some((word, "its #! line"));
     }
-    // ELF64, little endian: the program headers, then the one of type PT_INTERP.
-    if !head.starts_with(b"\x7fELF\x02\x01") {
+    // ELF, little endian, of 64 or 32 bits: the program headers, then the one of type PT_INTERP.
+    let wide = head.starts_with(b"\x7fELF\x02\x01");
+    if !wide && !head.starts_with(b"\x7fELF\x01\x01") {
         return None;
     }
     let number = |at: usize, size: usize| -> Option<usize> {
         let bytes = head.get(at..at.checked_add(size)?)?;
         Some(bytes.iter().rev().fold(0, |value, byte| value << 8 | usize::from(*byte)))
     };
-    let (table, size, count) = (number(32, 8)?, number(54, 2)?, number(56, 2)?);
+    let (table, size, count) = if wide {
+        (number(32, 8)?, number(54, 2)?, number(56, 2)?)
+    } else {
+        (number(28, 4)?, number(42, 2)?, number(44, 2)?)
+    };
     for index in 0..count.min(64) {
         let header = table.checked_add(index * size)?;
         if number(header, 4)? == 3 {
-            let (offset, length) = (number(header + 8, 8)?, number(header + 32, 8)?);
+            let (offset, length) = if wide {
+                (number(header + 8, 8)?, number(header + 32, 8)?)
+            } else {
+                (number(header + 4, 4)?, number(header + 16, 4)?)
+            };
             let name = head.get(offset..offset.checked_add(length)?)?;
             return Some((String::from_utf8_lossy(name).trim_end_matches('\0').to_owned(), "its loader"));
         }
@@ -342,6 +351,14 @@ mod tests {
         assert_eq!(interpreter_of(b"#!/bin/sh\r\n"), Some(("/bin/sh\r".into(), "its #! line")));
         assert_eq!(interpreter_of(b"text"), None);
         assert_eq!(interpreter_of(b"\x7fELF\x02\x01"), None, "cut short");
+        // Of 32 bits: one program header at 52, and behind it what it names.
+        let mut narrow =
+            [&b"\x7fELF\x01\x01"[..], &[0; 22], &[52, 0, 0, 0], &[0; 10], &[32, 0, 1, 0], &[0; 6]].concat();
+        narrow.extend(
+            [&[3, 0, 0, 0, 84, 0, 0, 0][..], &[0; 8], &[19, 0, 0, 0], &[0; 12], b"/lib/ld-linux.so.2\0"].concat(),
+        );
+        assert_eq!(interpreter_of(&narrow), Some(("/lib/ld-linux.so.2".into(), "its loader")));
+        assert_eq!(interpreter_of(&narrow[..90]), None, "cut short");
     }
 
     #[test]

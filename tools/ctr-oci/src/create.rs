@@ -101,7 +101,9 @@ fn spawn(
         }
     }
     command.args(["--preserve-fds", &preserved(making.preserve_fds).to_string()]).arg(&making.bundle);
+    log.debug(&sibling::shown(&command));
     let status = command.status().context("ctr-spawn")?;
+    log.debug(&format!("ctr-spawn: {status}"));
     let (error, notes) = sibling::said(&fs::read_to_string(&log_file).unwrap_or_default(), "ctr-spawn");
     if !status.success() {
         let error = error.unwrap_or_else(|| format!("ctr-spawn: {status}"));

@@ -105,6 +105,7 @@ pub fn verb(store: &Store, has_log: bool, log: &Log, options: &Options) -> anyho
     if !options.command.is_empty() {
         command.arg("--").args(&options.command);
     }
+    log.debug(&sibling::shown(&command));
     if !waits {
         // Nobody reads words: signals reach ctr-exec directly when it takes our place.
         return Err(command.exec()).context("ctr-exec");

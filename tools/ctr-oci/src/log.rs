@@ -19,11 +19,19 @@ pub enum Format {
 pub struct Log {
     file: Option<PathBuf>,
     format: Format,
+    debug: bool,
 }
 
 impl Log {
-    pub fn new(file: Option<PathBuf>, format: Format) -> Self {
-        Self { file, format }
+    pub fn new(file: Option<PathBuf>, format: Format, debug: bool) -> Self {
+        Self { file, format, debug }
+    }
+
+    /// What is done, for who asked for that: a sibling's command line, and how it ended.
+    pub fn debug(&self, message: &str) {
+        if self.debug {
+            self.line("debug", message);
+        }
     }
 
     pub fn error(&self, message: &str) {
@@ -36,13 +44,18 @@ impl Log {
         }
     }
 
-    /// A log that cannot be written has nowhere to be reported.
+    /// A log that cannot be written has nowhere to be reported. Without one, errors and warnings are said otherwise.
     fn line(&self, level: &str, message: &str) {
-        let Some(file) = &self.file else { return };
         let time = bundle::life::now();
         let line = match self.format {
             Format::Json => json!({ "level": level, "msg": message, "time": time }).to_string(),
             Format::Text => format!("time={time:?} level={level} msg={message:?}"),
+        };
+        let Some(file) = &self.file else {
+            if level == "debug" {
+                let _ = writeln!(std::io::stderr(), "{line}");
+            }
+            return;
         };
         let opened = OpenOptions::new().append(true).create(true).open(file);
         let _ = opened.and_then(|mut file| writeln!(file, "{line}"));

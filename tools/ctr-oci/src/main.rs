@@ -62,7 +62,7 @@ struct Args {
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text, hide_default_value = true)]
     log_format: Format,
 
-    /// Accepted; errors and warnings are all that there is to say
+    /// Write to the log, or without one to stderr, what is done
     #[arg(long)]
     debug: bool,
 
@@ -135,7 +135,7 @@ struct Refused {
 
 fn main() -> ExitCode {
     toolkit::main_with_codes(exit::FAILED, exit::USAGE, |args: Args, out| {
-        let log = Log::new(args.log.clone(), args.log_format);
+        let log = Log::new(args.log.clone(), args.log_format, args.debug);
         let done = run(&args, &log, out);
         if let Err(error) = &done {
             log.error(&format!("{error:#}"));
@@ -154,6 +154,8 @@ fn run(args: &Args, log: &Log, out: &mut Out) -> anyhow::Result<u8> {
         return Err(toolkit::usage("no command: try 'ctr-oci --help'"));
     };
     let store = Store::new(args.root.as_deref(), args.systemd_cgroup);
+    let name = format!("{verb:?}").to_lowercase();
+    log.debug(&format!("ctr-oci {}: {}", env!("CARGO_PKG_VERSION"), name.split('(').next().unwrap_or_default()));
     match verb {
         Verb::Create(options) => create::verb(&store, log, options),
         Verb::Start(options) => start::verb(&store, log, options),

@@ -9,6 +9,16 @@ pub fn command(name: &str) -> anyhow::Result<Command> {
     Ok(Command::new(path(name)?))
 }
 
+/// A command line for the log, without what may be a secret.
+pub fn shown(command: &Command) -> String {
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    for word in command.get_args().map(|word| word.to_string_lossy().into_owned()) {
+        let value_of = words.last().is_some_and(|last| last == "--env").then(|| word.split_once('=')).flatten();
+        words.push(value_of.map_or(word.clone(), |(name, _)| format!("{name}=...")));
+    }
+    format!("run {words:?}")
+}
+
 fn path(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe().context("/proc/self/exe")?;
     Ok(own.with_file_name(name))

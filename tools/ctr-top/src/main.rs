@@ -31,6 +31,7 @@ use wire::Status;
 /// Show the processes of a container, or what containers use
 #[derive(Debug, Parser)]
 #[command(name = "ctr-top", version, about)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 struct Args {
     /// Names, IDs or unique starts of IDs; with --stats all that run, when none is named
     #[arg(value_name = "CONTAINER")]
@@ -43,6 +44,10 @@ struct Args {
     /// With --stats: once only
     #[arg(long, requires = "stats")]
     no_stream: bool,
+
+    /// With --stats: also containers that do not run
+    #[arg(short, long, requires = "stats")]
+    all: bool,
 
     /// With --stats: print whole IDs
     #[arg(long, requires = "stats")]
@@ -86,7 +91,7 @@ fn stats(args: &Args, containers: &Containers, out: &mut Out) -> anyhow::Result<
     let chosen = || -> anyhow::Result<Vec<Found>> {
         if args.containers.is_empty() {
             let mut all = containers.list()?;
-            all.retain(|found| matches!(found.status, Status::Running | Status::Paused));
+            all.retain(|found| args.all || matches!(found.status, Status::Running | Status::Paused));
             return Ok(all);
         }
         Ok(args.containers.iter().map(|operand| containers.find(operand)).collect::<Result<_, _>>()?)
