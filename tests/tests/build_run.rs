@@ -328,8 +328,8 @@ fn the_line_that_enters_a_failed_state_is_one_to_paste() {
         let enter = ran.stderr.split("enter it with: ").nth(1).unwrap_or_else(|| panic!("{ran:?}")).trim().to_owned();
         assert!(enter.ends_with(&format!("-- {name}")), "{enter}");
         room.write("enter", enter);
-        let found = room.sh("printf 'cat /left; echo $((6 * 7))\\nexit\\n' | script -qec '. ./enter' /dev/null");
-        assert!(found.stdout.contains("\nleft\r\n42\r\n"), "{found:?}");
+        let found = room.sh("printf 'echo $((6 * 7)) $(cat /left)\\nexit\\n' | script -qec '. ./enter' /dev/null");
+        assert!(found.stdout.contains("\n42 left\r\n"), "{found:?}");
     }
 }
 
