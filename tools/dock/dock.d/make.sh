@@ -25,7 +25,7 @@ make() {
         die "container ID file found, make sure the other container isn't running or delete $cidfile" 125
     provide "$image" || exit 125
     new_id
-    bundle=$(dock_root)/containers/$id
+    bundle=${DOCK_ROOT:-$(dock_root)}/containers/$id
     trap abandon EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT

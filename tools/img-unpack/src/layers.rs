@@ -1,7 +1,8 @@
 //! All layers of an image: one over the other in one tree, or each in a directory of its own.
 
 use crate::choose::Chosen;
-use crate::{place, stream};
+use crate::place;
+use crate::stream::{self, Pool};
 use anyhow::Context;
 use layer_tar::{Applied, Error, Flat, Loss, Options, Owners, Target};
 use rustix::fs::FlockOperation;
@@ -18,8 +19,9 @@ use wire::Digest;
 
 /// One over the other, the lowest first.
 pub fn flat(chosen: &Chosen, rootfs: &File, owners: Owners, loss: &mut Loss) -> anyhow::Result<()> {
+    let pool = Pool::new();
     for at in 0..chosen.image.diff_ids.len() {
-        let applied = apply(chosen, at, rootfs, owners, Target::Tree)?;
+        let applied = apply(&pool, chosen, at, rootfs, owners, Target::Tree)?;
         add(loss, applied.loss);
     }
     Ok(())
@@ -29,13 +31,16 @@ pub fn flat(chosen: &Chosen, rootfs: &File, owners: Owners, loss: &mut Loss) -> 
 pub fn tar(chosen: &Chosen, to: impl Write) -> anyhow::Result<()> {
     let image = &chosen.image;
     let layers = || image.manifest.layers.iter().zip(&image.diff_ids);
+    let pool = Pool::new();
     let mut flat = Flat::new();
     for (blob, diff_id) in layers() {
-        stream::layer(&chosen.layout, blob, diff_id, |tar| flat.add(tar)).with_context(|| chosen.name.clone())?;
+        stream::layer(&pool, &chosen.layout, blob, diff_id, |tar| flat.add(tar))
+            .with_context(|| chosen.name.clone())?;
     }
     let mut writer = flat.writer(BufWriter::with_capacity(1 << 20, to), None)?;
     for (blob, diff_id) in layers() {
-        stream::layer(&chosen.layout, blob, diff_id, |tar| writer.add(tar)).with_context(|| chosen.name.clone())?;
+        stream::layer(&pool, &chosen.layout, blob, diff_id, |tar| writer.add(tar))
+            .with_context(|| chosen.name.clone())?;
     }
     writer.finish()?.flush().context("<stdout>")
 }
@@ -81,10 +86,11 @@ fn unpack(
     owners: Owners,
     loss: &mut Loss,
 ) -> anyhow::Result<()> {
+    let pool = Pool::new();
     let results = side_by_side(missing.iter().map(|(at, _)| *at), |at| {
         let lower: Option<&[PathBuf]> = if at == 0 { Some(&[]) } else { None };
         let temp = fresh(&dirs[at])?;
-        match one(chosen, at, &temp, owners, lower) {
+        match one(&pool, chosen, at, &temp, owners, lower) {
             Err(error) if needs_lower(&error) => Ok(None),
             other => other.map(Some),
         }
@@ -100,7 +106,7 @@ fn unpack(
             applied
         } else {
             // It asks for that.
-            one(chosen, *at, &fresh(&dirs[*at])?, owners, Some(&lower))?
+            one(&pool, chosen, *at, &fresh(&dirs[*at])?, owners, Some(&lower))?
         };
         layer_tar::drop_void_whiteouts(&now(*at), &lower, userxattr(owners), &applied.whiteouts)?;
         if !applied.root_entry && *at > 0 {
@@ -154,19 +160,33 @@ pub fn userxattr(owners: Owners) -> bool {
     owners != Owners::Keep
 }
 
-fn one(chosen: &Chosen, at: usize, dir: &Path, owners: Owners, lower: Option<&[PathBuf]>) -> anyhow::Result<Applied> {
+fn one(
+    pool: &Pool,
+    chosen: &Chosen,
+    at: usize,
+    dir: &Path,
+    owners: Owners,
+    lower: Option<&[PathBuf]>,
+) -> anyhow::Result<Applied> {
     let root = File::open(dir).with_context(|| dir.display().to_string())?;
-    let result = apply(chosen, at, &root, owners, Target::OverlayDir { userxattr: userxattr(owners), lower });
+    let result = apply(pool, chosen, at, &root, owners, Target::OverlayDir { userxattr: userxattr(owners), lower });
     if result.is_err() {
         discard(dir);
     }
     result
 }
 
-fn apply(chosen: &Chosen, at: usize, root: &File, owners: Owners, target: Target<'_>) -> anyhow::Result<Applied> {
+fn apply(
+    pool: &Pool,
+    chosen: &Chosen,
+    at: usize,
+    root: &File,
+    owners: Owners,
+    target: Target<'_>,
+) -> anyhow::Result<Applied> {
     let options = Options { owners, target, umask_is_zero: true, selinux: chosen.selinux };
     let (blob, diff_id) = (&chosen.image.manifest.layers[at], &chosen.image.diff_ids[at]);
-    stream::layer(&chosen.layout, blob, diff_id, |tar| layer_tar::apply(tar, root.as_fd(), &options))
+    stream::layer(pool, &chosen.layout, blob, diff_id, |tar| layer_tar::apply(tar, root.as_fd(), &options))
         .with_context(|| chosen.name.clone())
 }
 
@@ -174,7 +194,10 @@ fn needs_lower(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| matches!(cause.downcast_ref(), Some(Error::NeedsLower { .. })))
 }
 
-/// Runs `work` for every item on as many threads as there are processors; results come in the order of items.
+/// Each layer on its way takes about 2 MiB beside the pool's, and a tool is not to take more than 16.
+const MOST_AT_ONCE: usize = 3;
+
+/// Runs `work` for every item, some at once as there are processors; results come in the order of items.
 fn side_by_side<T: Send>(
     items: impl Iterator<Item = usize>,
     work: impl Fn(usize) -> anyhow::Result<T> + Sync,
@@ -184,7 +207,7 @@ fn side_by_side<T: Send>(
     let results = Mutex::new(items.iter().map(|_| None).collect::<Vec<_>>());
     let next = || queue.lock().ok()?.next();
     thread::scope(|scope| {
-        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get).min(items.len()) {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get).min(MOST_AT_ONCE).min(items.len()) {
             scope.spawn(|| {
                 while let Some((slot, item)) = next() {
                     let result = work(item);

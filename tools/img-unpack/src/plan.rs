@@ -1,7 +1,8 @@
 //! What is going to be done, before it is: as JSON, and as the shell lines that do the same.
 
 use crate::choose::Chosen;
-use crate::{ids, stream};
+use crate::ids;
+use crate::stream::{self, Pool};
 use anyhow::Context;
 use layer_tar::Checked;
 use serde_json::{Value, json};
@@ -41,9 +42,9 @@ pub fn ids_are_there(chosen: &Chosen) -> anyhow::Result<()> {
 }
 
 fn needed(chosen: &Chosen) -> anyhow::Result<Checked> {
-    let mut all = Checked::default();
+    let (pool, mut all) = (Pool::new(), Checked::default());
     for (blob, diff_id) in pairs(chosen) {
-        let one = stream::layer(&chosen.layout, blob, diff_id, |tar| layer_tar::check(tar))
+        let one = stream::layer(&pool, &chosen.layout, blob, diff_id, |tar| layer_tar::check(tar))
             .with_context(|| chosen.name.clone())?;
         all.entries += one.entries;
         all.largest_uid = all.largest_uid.max(one.largest_uid);
