@@ -16,6 +16,7 @@ fn every_known_weakness_of_starting_has_its_test() {
         ("CVE-2019-5736, at the start", "spawn", "cve_2019_5736_our_own_program_is_not_executed_inside"),
         ("CVE-2019-5736, entering", "exec", "cve_2019_5736_our_own_file_is_not_executed_inside"),
         ("CVE-2019-5736, ptrace", "exec", "cve_2019_5736_who_may_trace_finds_a_sealed_copy"),
+        ("CVE-2019-5736, joining", "weaknesses", "cve_2019_5736_a_joined_pid_namespace_finds_a_sealed_copy"),
         ("CVE-2019-5736, under a filter", "seccomp", "a_filter_does_not_hide_our_own_program_nor_descriptors"),
         ("CVE-2016-9962, at the start", "spawn", "descriptors_signals_and_privileges_start_clean"),
         ("CVE-2016-9962, entering", "exec", "cve_2016_9962_no_descriptor_and_no_ignored_signal_comes_along"),
@@ -102,6 +103,27 @@ fn cve_2025_31133_devices_that_change_places() {
     assert!(ran.stdout.contains("elsewhere"), "now and then it works: {ran:#?}");
     assert!(ran.stdout.lines().all(|line| ["elsewhere0", "elsewhere", "0"].contains(&line.trim())), "{ran:#?}");
     assert_eq!(room.sh("cat box/rootfs/masked box/rootfs/elsewhere").ok(), "secretelsewhere");
+}
+
+/// Who may trace, in a PID namespace that another container joins, reaches the file behind a process that starts there.
+#[test]
+fn cve_2019_5736_a_joined_pid_namespace_finds_a_sealed_copy() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    yard.room.write(
+        "spy",
+        "keep() { ( exec 9<$1/exe; busybox readlink /proc/self/fd/9; n=0
+            while [ $n -lt 30 ]; do { echo evil >>/proc/self/fd/9; } 2>/dev/null && echo written; n=$((n+1)); busybox usleep 50000; done; echo over ); sleep 80; }
+        while :; do for dir in /proc/[0-9]*; do read -r name <$dir/comm || continue; case $name in ctr-spawn) keep $dir;; esac; done; done 2>/dev/null",
+    );
+    yard.sh("mkdir own && cp \"$(command -v ctr-spawn)\" own/ctr-spawn && cp own/ctr-spawn before").ok();
+    yard.sh("dock run -d --name spy --cap-add SYS_PTRACE busybox sh -c \"$(cat spy)\"").ok();
+    let id = yard.sh("dock create --name joins --pid container:spy busybox echo joined").ok();
+    yard.until(&format!("own/ctr-spawn root/containers/{id} >/dev/null; dock logs spy"), "/");
+    assert_eq!(yard.sh(&format!("own/ctr-spawn root/containers/{id}")).ok(), "joined");
+    yard.until("dock logs spy", "over");
+    assert_eq!(yard.sh("dock logs spy").ok(), "/memfd:ctr-spawn (deleted)\nover");
+    yard.sh("cmp own/ctr-spawn before").ok();
 }
 
 /// A release agent is a program that the host runs: nobody inside names it.

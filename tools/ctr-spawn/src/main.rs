@@ -40,6 +40,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::termios::isatty;
 use serde_json::json;
+use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -159,12 +160,40 @@ fn prepare(
         bundle::add_init_layer(bundle)?;
     }
     let (mut config, joined) = read_config(bundle.path.as_path())?;
+    if !args.plan && others_look_on(&config) {
+        run_sealed(args, stderr.as_ref(), bundle)?;
+    }
     add_variables(&mut config, &args.env_from)?;
     let terminal = open_terminal(args, &config);
     let mut steps = make_steps(args, bundle, &config, id, terminal.as_ref())?;
     create::prepare(&args.create, stderr, &mut steps, &config, id)?;
     let plan = Plan { steps, explain: args.explain, program: "ctr-spawn".into() };
     Ok(Prepared { plan, config, terminal, _joined: joined })
+}
+
+/// In a PID namespace that is there already, its processes see the new one before it has executed its command.
+fn others_look_on(config: &Config) -> bool {
+    let joined =
+        |kind: &str, path: Option<&Path>| kind == "pid" && path.is_some_and(|path| !path.as_os_str().is_empty());
+    let mut namespaces = config.linux.namespaces.iter();
+    rustix::process::geteuid().is_root() && namespaces.any(|one| joined(&one.kind, one.path.as_deref().map(Path::new)))
+}
+
+/// Once more from the start, as a copy of this program that nobody can write to (CVE-2019-5736). A bundle that was
+/// named on stdin is named by an argument then: that line has been read. The first word is where the siblings are.
+fn run_sealed(args: &Args, stderr: Option<&linux_sandbox::FirstStderr>, bundle: &Bundle) -> anyhow::Result<()> {
+    if linux_sandbox::is_sealed() {
+        return Ok(linux_sandbox::set_name(c"ctr-spawn")?);
+    }
+    if let Some(stderr) = stderr {
+        stderr.give_back()?;
+    }
+    let own = std::env::current_exe().context("/proc/self/exe")?;
+    let mut words: Vec<OsString> = std::iter::once(own.into()).chain(std::env::args_os().skip(1)).collect();
+    if args.bundle.is_none() {
+        words.insert(1, bundle.path.as_path().into());
+    }
+    Ok(linux_sandbox::run_sealed(c"ctr-spawn", words, std::env::vars_os())?)
 }
 
 /// A container that cannot even be described goes as one that has ended, when it was to go then.

@@ -110,7 +110,8 @@ pub fn keep(mut task: Task, report: Report) -> anyhow::Result<u8> {
 /// The probes run ctr-exec, which lies beside this program.
 fn monitor(task: &Task) -> Option<Monitor> {
     let kept = &task.kept;
-    let here = std::env::current_exe().ok()?;
+    let own = || std::env::args_os().next().map(std::path::PathBuf::from);
+    let here = if linux_sandbox::is_sealed() { own()? } else { std::env::current_exe().ok()? };
     let root = kept.dir.parent()?.parent()?;
     let text = |path: &std::path::Path| path.to_str().map(str::to_owned);
     let exec =
