@@ -48,7 +48,7 @@ pub use borrowed::{BorrowedSource, BorrowedSources};
 pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
 pub use cgroups::{
     CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Later, Limit, Limits, OomScore, Peaks, Throttle,
-    freeze, oom_killed, peaks, processes_of, remove_cgroup, thaw,
+    freeze, how_to_get_cgroups, oom_killed, peaks, processes_of, remove_cgroup, thaw,
 };
 pub use devices::{Device, DeviceKind, Devices};
 pub use enter::{BornIn, Enter, EnterCgroups, FirstStderr, NullStdio, Outlive, Target};

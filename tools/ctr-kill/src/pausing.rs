@@ -18,7 +18,8 @@ pub fn pause(found: &Found, run: &Path) -> anyhow::Result<()> {
     let first = found.started.as_ref().map_or(0, |started| started.pid);
     let cgroup = match linux_sandbox::freeze(first, &found.meta.id) {
         Err(error) if !rustix::process::geteuid().is_root() => {
-            return Err(error).hint(|| "the freezer is a cgroup, which must be this user's: run as root".into());
+            let how = linux_sandbox::how_to_get_cgroups;
+            return Err(error).hint(|| format!("the freezer is a cgroup, which must be this user's: {}", how()));
         }
         frozen => frozen?,
     };

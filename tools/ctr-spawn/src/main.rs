@@ -386,7 +386,8 @@ fn hint_for(error: &linux_sandbox::Error) -> Option<String> {
     if rustix::process::geteuid().is_root() {
         None
     } else if text.starts_with("cgroup: ") {
-        Some("limits need a cgroup that is this user's: run as root, or leave the limit out".into())
+        let how = linux_sandbox::how_to_get_cgroups();
+        Some(format!("limits need a cgroup that is this user's: {how}"))
     } else if text.contains("setns(") {
         Some("another container's namespaces belong to its own user namespace: joining them takes root".into())
     } else if text.starts_with("clone3(") {

@@ -23,9 +23,8 @@ pub fn freeze(first: i32, id: &str) -> std::result::Result<PathBuf, Error> {
         return stop(&at, tree.unified).map(|()| at);
     }
     let root = rustix::process::geteuid().is_root();
-    let top = if root { tree.mount.clone() } else { tree.mount.join(&tree.own) };
     let group = Group {
-        path: top.join("dock").join(id),
+        path: tree.top(!root).join("dock").join(id),
         controllers: vec!["freezer".into()],
         enable: Vec::new(),
         writes: Vec::new(),

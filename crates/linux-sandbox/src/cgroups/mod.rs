@@ -19,7 +19,7 @@ use crate::mounts::{Attributes, attach, clone_of, new_filesystem, set_attributes
 use crate::steps::{Mechanism, Scene, all, in_rootfs, quote};
 use crate::walk::{self, Links};
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, flock, mkdirat, open, openat};
+use rustix::fs::{Access, CWD, FlockOperation, Mode, OFlags, flock, mkdirat, open, openat};
 use rustix::io::Errno;
 use serde::Serialize;
 use std::cell::RefCell;
@@ -45,6 +45,36 @@ impl Hierarchy {
     /// The directory of the process in it.
     pub fn path(&self) -> PathBuf {
         self.mount.join(&self.own)
+    }
+}
+
+impl Hierarchy {
+    /// Below which cgroup those of containers are made: for root the whole tree. An ordinary user has the one that was
+    /// delegated to him, as far up as it goes: where processes are, no controller can be handed on (cgroups(7)).
+    pub(crate) fn top(&self, below_own: bool) -> PathBuf {
+        let own = self.mount.join(&self.own);
+        if !below_own {
+            return self.mount.clone();
+        }
+        if !self.unified {
+            return own;
+        }
+        let his = |dir: &&Path| {
+            let may = |file: &str| rustix::fs::access(dir.join(file), Access::WRITE_OK).is_ok();
+            may("") && may("cgroup.procs") && may("cgroup.subtree_control")
+        };
+        let is_empty = |dir: &&Path| fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|list| list.is_empty());
+        let above = || own.ancestors().take_while(|dir| *dir != self.mount).filter(his);
+        above().filter(is_empty).last().or_else(|| above().last()).unwrap_or(&own).to_owned()
+    }
+}
+
+/// What an ordinary user can do about a cgroup that he may not make.
+pub fn how_to_get_cgroups() -> &'static str {
+    if Hierarchies::of_this_host().is_ok_and(|trees| trees.is_unified()) {
+        "run as root, or from a cgroup that was delegated: systemd-run --user --scope -p Delegate=yes COMMAND"
+    } else {
+        "run as root, or boot the host with cgroups of version 2 alone: systemd.unified_cgroup_hierarchy=1"
     }
 }
 
@@ -205,7 +235,14 @@ impl Cgroups {
                 let controller = limit.controller();
                 return Err(Error::refused(format!("cgroup: this host has no {controller} controller for {limit:?}")));
             };
-            let top = if below_own { tree.mount.join(&tree.own) } else { tree.mount.clone() };
+            let top = tree.top(below_own);
+            if tree.unified && below_own && !hands_on(&top, limit, controller) {
+                let top = top.display();
+                return Err(Error::refused(format!(
+                    "cgroup: {top}: has no {controller} controller: {}",
+                    how_to_get_cgroups()
+                )));
+            }
             let group = groups.entry(&tree.mount).or_insert_with(|| Group {
                 path: top.join(name),
                 controllers: Vec::new(),
@@ -225,7 +262,7 @@ impl Cgroups {
                 limit => v1::files(limit)?,
             });
             if tree.unified {
-                let above = group.path.ancestors().skip(1).take_while(|dir| dir.starts_with(&tree.mount));
+                let above = group.path.ancestors().skip(1).take_while(|dir| dir.starts_with(&top));
                 group.enable = above.map(Into::into).collect();
                 group.enable.reverse();
             }
@@ -289,6 +326,12 @@ impl Cgroups {
         }
         Ok(())
     }
+}
+
+/// Whether a cgroup of version 2 has the controller, so that those below it can have it.
+fn hands_on(top: &Path, limit: &Limit, controller: &str) -> bool {
+    let list = fs::read_to_string(top.join("cgroup.controllers")).unwrap_or_default();
+    matches!(limit, Limit::Devices(_)) || list.split_whitespace().any(|name| name == controller)
 }
 
 /// A name that leads below the root of a tree, and never to the root itself, whose processes are everybody's.
