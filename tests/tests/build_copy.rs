@@ -179,3 +179,47 @@ fn owners_and_modes_of_an_archive_that_add_unpacks() {
     assert_eq!(seen("--chown=7:8"), "d 750 7:8\nd/f 4710 7:8\n7:8");
     assert_eq!(seen("--chown=7 --chmod=644"), "d 750 7:7\nd/f 4710 7:7\n7:7");
 }
+
+/// COPY looks into layers that are unpacked, and reads the headers of those that are not: both say the same, and what is
+/// unpacked is not read a second time.
+#[test]
+fn what_lies_below_is_the_same_from_directories_and_from_headers() {
+    needs!(root, "busybox", "strace");
+    let room = Room::new();
+    room.sh("mkdir -p ctx/d/in && cp $(command -v busybox) ctx/busybox && echo x >ctx/d/f && echo y >ctx/d/in/g").ok();
+    room.sh("cd ctx && mkdir -p t/new t/was && echo z | tee t/new/f t/was/f >/dev/null && tar -cf t.tar -C t .").ok();
+    let base = "FROM scratch AS base\nCOPY busybox /bin/\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\nENV PATH=/bin\n\
+        RUN mkdir -p /etc /a/b /gone/x /opaque/old /was && echo app:x:7:8::/:/bin/sh >/etc/passwd && ln -s a/b /link && touch /was/f\n\
+        RUN rm -r /gone /opaque && mkdir -p /opaque/new && ln -s ../a /opaque/link && rm -r /was && ln -s a /was\n\
+        RUN echo app:x:17:18::/:/bin/sh >/etc/passwd; mkdir /gone\n";
+    // Each COPY starts from what lies below; the last RUN has all of it unpacked.
+    let copies: String = ["/", "/link/", "/gone/x/", "/opaque/", "/opaque/old/", "/opaque/link/c/", "/was/"]
+        .map(|to| format!("FROM base\nCOPY --chown=app d {to}\nCOPY d {to}\nWORKDIR {to}wd\nADD t.tar {to}\n"))
+        .join("");
+    room.write("ctx/Dockerfile", format!("{base}{copies}"));
+    let build = |stage: usize| {
+        room.sh(&format!("SOURCE_DATE_EPOCH=1 dfile-build -q --no-cache-filter {stage} --target {stage} ctx | jq -r .descriptor.digest"))
+            .ok()
+    };
+    build(0);
+    // Without the last layer, without any, and with all of them.
+    let some: Vec<String> = (1..8).map(build).collect();
+    let headers: Vec<String> = (1..8)
+        .map(|stage| {
+            room.sh("rm -rf root/layers").ok();
+            build(stage)
+        })
+        .collect();
+    assert!(headers.iter().all(|digest| digest.starts_with("sha256:")), "{headers:?}");
+    assert_eq!(some, headers);
+    room.sh("SOURCE_DATE_EPOCH=1 dfile-build -q --target base -t base ctx && dock run --rm base true").ok();
+    let directories: Vec<String> = (1..8).map(build).collect();
+    assert_eq!(directories, headers);
+    room.sh(
+        "SOURCE_DATE_EPOCH=1 strace -o trace -e trace=openat,openat2 dfile-build -q --no-cache-filter 1 --target 1 ctx",
+    )
+    .ok();
+    let layers = room.sh("img-inspect --raw manifest base | jq -r '.layers[].digest' | cut -d: -f2").ok();
+    let trace = std::fs::read_to_string(room.path("trace")).unwrap();
+    assert_eq!(layers.lines().filter(|hex| trace.contains(*hex)).count(), 0, "{layers}");
+}

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// As many symbolic links as the kernel follows in one path.
 const MOST_LINKS: u32 = 40;
@@ -20,7 +20,7 @@ const MOST_COMPONENTS: usize = 4096;
 /// opaque marks honoured, nothing mounted, no privilege needed. One plain directory is a stack of one.
 #[derive(Debug)]
 pub struct Stack {
-    root: Rc<Merged>,
+    root: Arc<Merged>,
     userxattr: bool,
 }
 
@@ -51,7 +51,7 @@ pub struct Node {
     /// `O_PATH`, the last component not followed.
     pub(crate) fd: OwnedFd,
     /// When it is a directory.
-    pub(crate) merged: Option<Rc<Merged>>,
+    pub(crate) merged: Option<Arc<Merged>>,
 }
 
 impl Node {
@@ -107,7 +107,7 @@ impl Stack {
             rustix::fs::openat(CWD, dir, flags, Mode::empty()).map_err(Error::call("openat", dir.as_path()))
         };
         let layers = dirs.iter().map(open).collect::<Result<_>>()?;
-        Ok(Self { root: Rc::new(Merged { layers }), userxattr: false })
+        Ok(Self { root: Arc::new(Merged { layers }), userxattr: false })
     }
 
     /// Whether opaque marks are `user.overlay.opaque`, as an ordinary user makes them, and not `trusted.overlay.opaque`.
@@ -178,7 +178,7 @@ impl Stack {
     /// Follows a path as far as there is something: where that is, without symbolic links, and the names that are left.
     pub(crate) fn reach(&self, path: &Path) -> Result<(PathBuf, VecDeque<OsString>)> {
         let mut left: VecDeque<OsString> = components(path.as_os_str().as_bytes());
-        let mut trail: Vec<(OsString, Rc<Merged>)> = Vec::new();
+        let mut trail: Vec<(OsString, Arc<Merged>)> = Vec::new();
         let mut links = 0;
         while let Some(name) = left.pop_front() {
             if name == ".." {
@@ -191,7 +191,7 @@ impl Stack {
                 break;
             };
             match (node.kind(), node.merged.as_ref()) {
-                (_, Some(merged)) => trail.push((name, Rc::clone(merged))),
+                (_, Some(merged)) => trail.push((name, Arc::clone(merged))),
                 (Kind::Symlink, None) => {
                     links += 1;
                     let target = node.link(path)?;
@@ -236,14 +236,14 @@ impl Stack {
             .ok_or_else(|| Error::Unsayable { path: empty.into(), reason: "a stack of no layers".into() })?;
         let fd = rustix::io::fcntl_dupfd_cloexec(top, 0).map_err(Error::call("fcntl", empty))?;
         let stat = rustix::fs::fstat(&fd).map_err(Error::call("fstat", empty))?;
-        Ok(Node { stat, fd, merged: Some(Rc::clone(&self.root)) })
+        Ok(Node { stat, fd, merged: Some(Arc::clone(&self.root)) })
     }
 
     /// Component by component, each opened from its parent's descriptor: `..` is a step back on our own list, so
     /// nothing ever leads above the root.
     pub(crate) fn walk(&self, path: &Path, follow_last: bool) -> Result<Option<(PathBuf, Node)>> {
         let mut left: VecDeque<OsString> = components(path.as_os_str().as_bytes());
-        let mut trail: Vec<(OsString, Rc<Merged>)> = Vec::new();
+        let mut trail: Vec<(OsString, Arc<Merged>)> = Vec::new();
         let mut last: Option<Node> = None;
         let mut links = 0;
         while let Some(name) = left.pop_front() {
@@ -274,7 +274,7 @@ impl Stack {
                 continue;
             }
             match &node.merged {
-                Some(merged) => trail.push((name, Rc::clone(merged))),
+                Some(merged) => trail.push((name, Arc::clone(merged))),
                 None if left.is_empty() => return Ok(Some((at, node))),
                 None => return Ok(None),
             }
@@ -323,7 +323,7 @@ impl Stack {
             }
         }
         if let Some(node) = top.as_mut().filter(|_| !layers.is_empty()) {
-            node.merged = Some(Rc::new(Merged { layers }));
+            node.merged = Some(Arc::new(Merged { layers }));
         }
         Ok(top)
     }
@@ -379,7 +379,7 @@ pub(crate) fn components(path: &[u8]) -> VecDeque<OsString> {
         .collect()
 }
 
-fn join(trail: &[(OsString, Rc<Merged>)], name: Option<&OsStr>) -> PathBuf {
+fn join(trail: &[(OsString, Arc<Merged>)], name: Option<&OsStr>) -> PathBuf {
     trail.iter().map(|(name, _)| name.as_os_str()).chain(name).collect()
 }
 

@@ -91,7 +91,7 @@ fn member<W: Write>(
     layer.directory(&parent)?;
     let path = parent.join(name);
     let kind = member.header().entry_type();
-    let there = layer.below.kind(&path);
+    let there = layer.below.kind(&path)?;
     if there == Some(Place::Directory) && !kind.is_dir() {
         bail!("is a directory in the image");
     }

@@ -1,8 +1,10 @@
-//! What an image holds where COPY is about to write: its directories and links, read from the headers of its
-//! layers. Nothing is unpacked, so `FROM scratch` builds need no privilege and no second copy on disk.
+//! What an image holds where COPY is about to write: its directories and links. Layers that a RUN has unpacked are
+//! looked into, name by name; of the others the headers are read. Nothing is unpacked for it, so `FROM scratch` builds
+//! need no privilege and no second copy on disk.
 
 use anyhow::{Context, bail};
-use layer_tar::codec;
+use bundle::{Claim, Layers};
+use layer_tar::{Stack, codec};
 use oci_layout::{Layout, OpenImage};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -21,24 +23,43 @@ const LONGEST_FILE: u64 = 4 << 20;
 #[derive(Debug, Default)]
 pub struct Below {
     root: Directory,
+    /// The lowest layers, where they are unpacked; what is found there is entered in `root`.
+    unpacked: Option<Unpacked>,
     layer: u32,
     /// The layers that are in here.
     known: Vec<Digest>,
     entries: usize,
     /// passwd or group was just written, and nobody kept what is in it.
     unread: bool,
-    pub passwd: Option<Vec<u8>>,
-    pub group: Option<Vec<u8>>,
+    passwd: Option<Vec<u8>>,
+    group: Option<Vec<u8>>,
 }
 
-type Directory = BTreeMap<OsString, (u32, Node)>;
+#[derive(Debug)]
+struct Unpacked {
+    stack: Stack,
+    /// Nobody removes them meanwhile.
+    _claim: Claim,
+}
+
+#[derive(Debug, Default)]
+struct Directory {
+    entries: BTreeMap<OsString, (u32, Node)>,
+    /// A name that is not in `entries` may be in the unpacked layers.
+    shows_lower: bool,
+}
 
 #[derive(Debug)]
 enum Node {
     Directory(Directory),
     Link(PathBuf),
     Other,
+    /// Nothing is there.
+    Gone,
 }
+
+/// The layer of what the unpacked ones have.
+const UNPACKED: u32 = 0;
 
 /// What stands at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +72,13 @@ pub enum Kind {
 impl Below {
     /// Reads the layers of an image that are not known yet, the lowest first. One that does not lie on top of
     /// what is known is read from its beginning.
-    pub fn reach(mut self, layout: &Layout, image: &OpenImage) -> anyhow::Result<Self> {
+    pub fn reach(mut self, layout: &Layout, store: &Layers, image: &OpenImage) -> anyhow::Result<Self> {
         let layers = &image.manifest.layers;
         let known = layers.iter().zip(&self.known).take_while(|(layer, known)| layer.digest == **known).count();
-        if known < self.known.len() {
+        if known < self.known.len() || known == 0 {
             self = Self::default();
+            let there = self.open_unpacked(store, image)?;
+            self.known.extend(layers[..there].iter().map(|layer| layer.digest.clone()));
         }
         for layer in &layers[self.known.len()..] {
             let blob = layout.read(layer)?;
@@ -63,6 +86,76 @@ impl Below {
             self.known.push(layer.digest.clone());
         }
         Ok(self)
+    }
+
+    /// How many layers, from the lowest on, are unpacked as root unpacks them: others mark whiteouts in other ways.
+    fn open_unpacked(&mut self, store: &Layers, image: &OpenImage) -> anyhow::Result<usize> {
+        let chain = image.chain_ids();
+        let is_there = |chain_id: &&Digest| store.dir_of(chain_id).is_dir();
+        if !is_all_of_root()
+            || chain.len() != image.manifest.layers.len()
+            || !chain.first().is_some_and(|id| is_there(&id))
+        {
+            return Ok(0);
+        }
+        // First the claim and then the look: what is seen stays.
+        let claim = store.claim(store.path(), &chain)?;
+        let there = chain.iter().take_while(is_there).count();
+        if there > 0 {
+            let dirs: Vec<PathBuf> = chain[..there].iter().rev().map(|id| store.dir_of(id)).collect();
+            self.unpacked = Some(Unpacked { stack: Stack::open(&dirs)?, _claim: claim });
+            self.root.shows_lower = true;
+        }
+        Ok(there)
+    }
+
+    /// Enters what the unpacked layers have at a path, unless something is known of it: from now on it is like what a
+    /// header said. The directory above is there, with no link on the way.
+    fn look(unpacked: Option<&Unpacked>, directory: &mut Directory, path: &Path) -> anyhow::Result<()> {
+        let (Some(unpacked), Some(name)) = (unpacked, path.file_name()) else { return Ok(()) };
+        if !directory.shows_lower || directory.entries.contains_key(name) {
+            return Ok(());
+        }
+        let node = match unpacked.stack.resolve_link(path)?.map(|found| found.kind) {
+            None => Node::Gone,
+            Some(layer_tar::Kind::Directory) => {
+                Node::Directory(Directory { shows_lower: true, ..Directory::default() })
+            }
+            Some(layer_tar::Kind::Symlink) => Node::Link(unpacked.stack.read_link(path)?.unwrap_or_default()),
+            Some(_) => Node::Other,
+        };
+        directory.entries.insert(name.to_owned(), (UNPACKED, node));
+        Ok(())
+    }
+
+    /// What stands at a path, with the real directories above it; none when one of them is not there.
+    fn node(&mut self, path: &Path) -> anyhow::Result<Option<&mut (u32, Node)>> {
+        let mut at = &mut self.root;
+        let mut here = PathBuf::new();
+        let mut parts = path.iter().peekable();
+        while let Some(part) = parts.next() {
+            here.push(part);
+            Self::look(self.unpacked.as_ref(), at, &here)?;
+            match at.entries.get_mut(part) {
+                found if parts.peek().is_none() => return Ok(found),
+                Some((_, Node::Directory(directory))) => at = directory,
+                _ => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// The content of passwd and group.
+    pub fn users(&mut self) -> anyhow::Result<[Option<Vec<u8>>; 2]> {
+        for path in ["etc/passwd", "etc/group"] {
+            if !matches!(self.node(Path::new(path))?, Some((UNPACKED, Node::Other))) {
+                continue;
+            }
+            let Some(unpacked) = &self.unpacked else { continue };
+            let content = unpacked.stack.read_file(path, LONGEST_FILE)?;
+            *(if path == "etc/passwd" { &mut self.passwd } else { &mut self.group }) = content;
+        }
+        Ok([self.passwd.clone(), self.group.clone()])
     }
 
     /// The layer that was just written with [`put`](Self::put) is the topmost of this image.
@@ -86,13 +179,13 @@ impl Below {
             let Some(name) = path.file_name() else { continue };
             if name.as_bytes() == layer_tar::OPAQUE_NAME {
                 let layer = self.layer;
-                if let Some(directory) = self.directory(path.parent().unwrap_or(Path::new(""))) {
+                if let Some(directory) = self.directory(path.parent().unwrap_or(Path::new("")))? {
                     forget_lower(directory, layer);
                 }
                 continue;
             }
             if let Some(hidden) = name.as_bytes().strip_prefix(layer_tar::WHITEOUT_PREFIX) {
-                self.hide(path.parent().unwrap_or(Path::new("")), OsStr::from_bytes(hidden));
+                self.hide(path.parent().unwrap_or(Path::new("")), OsStr::from_bytes(hidden))?;
                 continue;
             }
             let kind = entry.header().entry_type();
@@ -120,21 +213,21 @@ impl Below {
     }
 
     /// A whiteout takes what the layers below have; what its own layer brought stays, wherever it stands.
-    fn hide(&mut self, parent: &Path, name: &OsStr) {
+    fn hide(&mut self, parent: &Path, name: &OsStr) -> anyhow::Result<()> {
         let layer = self.layer;
-        let Some(directory) = self.directory(parent) else { return };
-        match directory.get_mut(name) {
-            Some((since, _)) if *since < layer => drop(directory.remove(name)),
+        match self.node(&parent.join(name))? {
+            Some((since, node)) if *since < layer => (*since, *node) = (layer, Node::Gone),
             Some((_, Node::Directory(inner))) => forget_lower(inner, layer),
             _ => {}
         }
+        Ok(())
     }
 
     /// Enters what is written now, so that the next step sees it. A directory keeps what it has.
     pub fn put(&mut self, path: &Path, kind: Kind) -> anyhow::Result<()> {
         self.unread |= matches!(path.as_os_str().as_bytes(), b"etc/passwd" | b"etc/group");
         match kind {
-            Kind::Directory => self.insert(path, Node::Directory(Directory::new())),
+            Kind::Directory => self.insert(path, Node::Directory(Directory::default())),
             Kind::Link | Kind::Other => self.insert(path, Node::Other),
         }
     }
@@ -151,10 +244,14 @@ impl Below {
         let layer = self.layer;
         let Some(name) = path.file_name() else { return Ok(()) };
         let mut at = &mut self.root;
+        let mut here = PathBuf::new();
         for part in path.parent().unwrap_or(Path::new("")) {
-            let (since, below) = at.entry(part.to_owned()).or_insert((layer, Node::Directory(Directory::new())));
+            here.push(part);
+            Self::look(self.unpacked.as_ref(), at, &here)?;
+            let new = || (layer, Node::Directory(Directory::default()));
+            let (since, below) = at.entries.entry(part.to_owned()).or_insert_with(new);
             if !matches!(below, Node::Directory(_)) {
-                *below = Node::Directory(Directory::new());
+                *below = Node::Directory(Directory::default());
             }
             *since = layer;
             match below {
@@ -162,45 +259,40 @@ impl Below {
                 _ => bail!("not a directory"),
             }
         }
-        match (at.get_mut(name), node) {
+        Self::look(self.unpacked.as_ref(), at, path)?;
+        match (at.entries.get_mut(name), node) {
             (Some((since, Node::Directory(_))), Node::Directory(_)) => *since = layer,
-            (_, node) => drop(at.insert(name.to_owned(), (layer, node))),
+            (_, node) => drop(at.entries.insert(name.to_owned(), (layer, node))),
         }
         Ok(())
     }
 
-    fn directory(&mut self, path: &Path) -> Option<&mut Directory> {
-        let mut at = &mut self.root;
-        for part in path {
-            match at.get_mut(part) {
-                Some((_, Node::Directory(directory))) => at = directory,
-                _ => return None,
-            }
+    fn directory(&mut self, path: &Path) -> anyhow::Result<Option<&mut Directory>> {
+        if path.as_os_str().is_empty() {
+            return Ok(Some(&mut self.root));
         }
-        Some(at)
+        Ok(match self.node(path)? {
+            Some((_, Node::Directory(directory))) => Some(directory),
+            _ => None,
+        })
     }
 
     /// What stands at a path that has no link in it.
-    pub fn kind(&self, path: &Path) -> Option<Kind> {
-        let mut at = &self.root;
-        let mut kind = Some(Kind::Directory);
-        let mut parts = path.iter().peekable();
-        while let Some(part) = parts.next() {
-            match &at.get(part)?.1 {
-                Node::Directory(directory) => at = directory,
-                Node::Link(_) => kind = Some(Kind::Link),
-                Node::Other => kind = Some(Kind::Other),
-            }
-            if kind != Some(Kind::Directory) && parts.peek().is_some() {
-                return None;
-            }
+    pub fn kind(&mut self, path: &Path) -> anyhow::Result<Option<Kind>> {
+        if path.as_os_str().is_empty() {
+            return Ok(Some(Kind::Directory));
         }
-        kind
+        Ok(match self.node(path)? {
+            Some((_, Node::Directory(_))) => Some(Kind::Directory),
+            Some((_, Node::Link(_))) => Some(Kind::Link),
+            Some((_, Node::Other)) => Some(Kind::Other),
+            Some((_, Node::Gone)) | None => None,
+        })
     }
 
     /// Follows every link in a path inside the image: `..` and absolute targets end at its root. Components
     /// that are not there stay as they are written. The answer is relative to the root.
-    pub fn resolve(&self, path: &Path) -> anyhow::Result<PathBuf> {
+    pub fn resolve(&mut self, path: &Path) -> anyhow::Result<PathBuf> {
         let mut todo: Vec<OsString> = components(path);
         let mut done = PathBuf::new();
         let mut links = 0;
@@ -210,7 +302,7 @@ impl Below {
                 continue;
             }
             done.push(&part);
-            if let Some(target) = self.link(&done) {
+            if let Some(target) = self.link(&done)? {
                 links += 1;
                 if links > MOST_LINKS {
                     bail!("{}: too many symbolic links", path.display());
@@ -225,18 +317,18 @@ impl Below {
         Ok(done)
     }
 
-    fn link(&self, path: &Path) -> Option<&Path> {
-        let mut at = &self.root;
-        let mut parts = path.iter().peekable();
-        while let Some(part) = parts.next() {
-            match &at.get(part)?.1 {
-                Node::Directory(directory) => at = directory,
-                Node::Link(target) if parts.peek().is_none() => return Some(target),
-                _ => return None,
-            }
-        }
-        None
+    fn link(&mut self, path: &Path) -> anyhow::Result<Option<&Path>> {
+        Ok(match self.node(path)? {
+            Some((_, Node::Link(target))) => Some(target),
+            _ => None,
+        })
     }
+}
+
+/// Whether we are root of the machine, and no other user of it that only looks like that.
+fn is_all_of_root() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    rustix::process::geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// The components in reverse, ready to be popped.
@@ -250,7 +342,8 @@ fn components(path: &Path) -> Vec<OsString> {
 }
 
 fn forget_lower(directory: &mut Directory, layer: u32) {
-    directory.retain(|_, (since, node)| {
+    directory.shows_lower = false;
+    directory.entries.retain(|_, (since, node)| {
         if let Node::Directory(inner) = node {
             forget_lower(inner, layer);
         }
@@ -289,7 +382,7 @@ mod tests {
 
     #[test]
     fn links_stay_inside() {
-        let below = tree(&[
+        let mut below = tree(&[
             ("run", None),
             ("var/run", Some("/run")),
             ("x", Some("../../../etc")),
@@ -308,11 +401,11 @@ mod tests {
             assert_eq!(below.resolve(Path::new(path)).unwrap(), Path::new(want), "{path}");
         }
         assert!(below.resolve(Path::new("loop/a")).is_err());
-        assert_eq!(below.kind(Path::new("run")), Some(Kind::Directory));
-        assert_eq!(below.kind(Path::new("var/run")), Some(Kind::Link));
-        assert_eq!(below.kind(Path::new("file")), Some(Kind::Other));
-        assert_eq!(below.kind(Path::new("file/x")), None);
-        assert_eq!(below.kind(Path::new("")), Some(Kind::Directory));
+        assert_eq!(below.kind(Path::new("run")).unwrap(), Some(Kind::Directory));
+        assert_eq!(below.kind(Path::new("var/run")).unwrap(), Some(Kind::Link));
+        assert_eq!(below.kind(Path::new("file")).unwrap(), Some(Kind::Other));
+        assert_eq!(below.kind(Path::new("file/x")).unwrap(), None);
+        assert_eq!(below.kind(Path::new("")).unwrap(), Some(Kind::Directory));
     }
 
     #[test]
@@ -338,8 +431,8 @@ mod tests {
             tar.whiteout(Path::new("e")).unwrap();
         });
         below.add_layer(&upper[..]).unwrap();
-        let there = |path: &str| below.kind(Path::new(path)).is_some();
-        assert_eq!(["d", "d/a", "d/b", "d/c", "e"].map(there), [true, false, false, true, false]);
+        let mut there = |path: &str| below.kind(Path::new(path)).unwrap().is_some();
+        assert_eq!(["d", "d/a", "d/b", "d/c", "e"].map(&mut there), [true, false, false, true, false]);
         assert_eq!(below.passwd.as_deref(), Some(&b"a:b"[..]));
     }
 }

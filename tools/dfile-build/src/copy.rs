@@ -36,14 +36,15 @@ pub struct Taken {
 }
 
 /// The owner of `--chown`: names by the image's own passwd and group; a number without a group is its own group.
-pub fn owner(spec: &str, below: &Below) -> anyhow::Result<(u32, u32)> {
+pub fn owner(spec: &str, below: &mut Below) -> anyhow::Result<(u32, u32)> {
     if let Ok(id) = spec.parse::<u32>()
         && spec.bytes().all(|b| b.is_ascii_digit())
     {
         return Ok((id, id));
     }
-    let user = bundle::users::resolve(spec, below.passwd.as_deref(), below.group.as_deref())
-        .with_context(|| format!("--chown={spec}"))?;
+    let [passwd, group] = below.users()?;
+    let user =
+        bundle::users::resolve(spec, passwd.as_deref(), group.as_deref()).with_context(|| format!("--chown={spec}"))?;
     Ok((user.uid, user.gid))
 }
 
@@ -89,9 +90,9 @@ impl Item<'_> {
 }
 
 /// Where each file goes, each place once: a later source replaces an earlier one, as in docker.
-fn places<'a>(plan: &'a Plan, below: &Below) -> anyhow::Result<Vec<(PathBuf, Item<'a>)>> {
+fn places<'a>(plan: &'a Plan, below: &mut Below) -> anyhow::Result<Vec<(PathBuf, Item<'a>)>> {
     let resolved = below.resolve(Path::new(&plan.destination))?;
-    let there = below.kind(&resolved);
+    let there = below.kind(&resolved)?;
     let into = plan.destination.ends_with('/') || there == Some(Place::Directory);
     let files = plan.sources.iter().filter(|taken| taken.source.entries[0].kind != Kind::Directory).count();
     if !into && (plan.sources.len() > 1 || files + plan.inline.len() > 1) {
@@ -108,7 +109,7 @@ fn places<'a>(plan: &'a Plan, below: &Below) -> anyhow::Result<Vec<(PathBuf, Ite
             items.put(resolved.clone(), Item::Entry(first, root))?;
             for entry in &source.entries[1..] {
                 let path = resolved.join(&entry.below);
-                if entry.kind == Kind::Directory && matches!(below.kind(&path), Some(Place::Link | Place::Other)) {
+                if entry.kind == Kind::Directory && matches!(below.kind(&path)?, Some(Place::Link | Place::Other)) {
                     bail!("/{}: is not a directory in the image: cannot copy a directory there", path.display());
                 }
                 items.put(path, Item::Entry(entry, root))?;
@@ -125,7 +126,7 @@ fn places<'a>(plan: &'a Plan, below: &Below) -> anyhow::Result<Vec<(PathBuf, Ite
     }
     for (path, item) in &items.list {
         let not_archive = !matches!(item, Item::Archive(..));
-        if not_archive && !item.is_directory() && below.kind(path) == Some(Place::Directory) {
+        if not_archive && !item.is_directory() && below.kind(path)? == Some(Place::Directory) {
             bail!("/{}: is a directory in the image: cannot copy a file there", path.display());
         }
     }
@@ -169,7 +170,7 @@ pub struct Layer<'a, W: Write> {
 impl<W: Write> Layer<'_, W> {
     /// A directory that must be there: made, with those above it, where it is not.
     pub fn directory(&mut self, path: &Path) -> anyhow::Result<()> {
-        match self.below.kind(path) {
+        match self.below.kind(path)? {
             Some(Place::Directory) => return Ok(()),
             Some(_) => bail!("/{}: is not a directory in the image", path.display()),
             None => {}

@@ -82,7 +82,7 @@ impl Builder<'_> {
             _ if !copy.link => self.take_below(state)?,
             _ => Below::default(),
         };
-        let owner = copy.chown.as_deref().map(|spec| copy::owner(spec, &below)).transpose()?;
+        let owner = copy.chown.as_deref().map(|spec| copy::owner(spec, &mut below)).transpose()?;
         let entry = json!({"created_by": history(copy, word)});
         let sources = self.taken(copy, sources)?;
         let plan = Plan { sources, inline, destination, owner, mode };

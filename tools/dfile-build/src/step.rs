@@ -15,6 +15,7 @@ use crate::scratch::Scratch;
 use crate::siblings::{self, Siblings};
 use crate::source::Root;
 use anyhow::{Context, bail};
+use bundle::Layers;
 use dockerfile::{Base, Graph, Step};
 use dockerfile::{Instruction, PROXY_ARGS};
 use dockerfile::{at, parse};
@@ -590,7 +591,10 @@ impl<'a> Builder<'a> {
     pub fn take_below(&mut self, state: &State) -> anyhow::Result<Below> {
         match &state.image {
             None => Ok(Below::default()),
-            Some(image) => std::mem::take(&mut self.below).reach(self.layout, &self.layout.open_image(image, None)?),
+            Some(image) => {
+                let (below, store) = (std::mem::take(&mut self.below), Layers::new(self.siblings.root()));
+                below.reach(self.layout, &store, &self.layout.open_image(image, None)?)
+            }
         }
     }
 
@@ -622,7 +626,7 @@ impl<'a> Builder<'a> {
         self.prove()?;
         let mut below = self.take_below(state)?;
         let resolved = below.resolve(Path::new(&path))?;
-        match below.kind(&resolved) {
+        match below.kind(&resolved)? {
             Some(Place::Directory) => {
                 if let Some(parent) = &parent {
                     self.layout.pin(key.as_str(), parent)?;
@@ -633,7 +637,7 @@ impl<'a> Builder<'a> {
             None => {
                 let owner = match state.config.user() {
                     "" => (0, 0),
-                    user => copy::owner(user, &below).unwrap_or((0, 0)),
+                    user => copy::owner(user, &mut below).unwrap_or((0, 0)),
                 };
                 let mut command = self.append(state, Some(&json!({"created_by": line})), &key)?;
                 let latest = self.latest;
@@ -658,7 +662,13 @@ fn make_directories(
 ) -> anyhow::Result<()> {
     let mut tar = TarWriter::new(to, latest);
     let meta = Meta { mode: 0o755, uid, gid, mtime: Time::at(latest.unwrap_or(0)), ..Meta::default() };
-    let mut missing: Vec<&Path> = path.ancestors().take_while(|above| below.kind(above).is_none()).collect();
+    let mut missing = Vec::new();
+    for above in path.ancestors() {
+        if below.kind(above)?.is_some() {
+            break;
+        }
+        missing.push(above);
+    }
     missing.reverse();
     for directory in missing {
         tar.directory(directory, &meta)?;

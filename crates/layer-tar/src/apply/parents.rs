@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 impl Job<'_> {
     /// The directory of an existing path, symbolic links followed inside the root.
@@ -154,7 +155,7 @@ fn clamped(path: &Path) -> PathBuf {
 /// is looked up in the one before, and not from the root.
 struct Below<'a> {
     view: &'a Stack,
-    last: Option<(PathBuf, Option<Rc<Merged>>)>,
+    last: Option<(PathBuf, Option<Arc<Merged>>)>,
 }
 
 impl Below<'_> {
@@ -163,7 +164,7 @@ impl Below<'_> {
         let above = at.parent().unwrap_or(Path::new(""));
         let lower = match self.last.take() {
             Some((last, lower)) if last == above => lower,
-            _ => self.view.below(above)?.map(Rc::new),
+            _ => self.view.below(above)?.map(Arc::new),
         };
         let name = at.file_name().unwrap_or_default();
         let node = match lower {
