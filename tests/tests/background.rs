@@ -128,7 +128,8 @@ fn with_rm_it_goes_when_it_has_ended() {
     needs!(root, "busybox");
     let yard = Yard::new();
     let script = "dock run -d --rm --name short -v /anonymous -v $PWD/go:/go busybox sh -c 'until [ -e /go/on ]; do sleep 0.02; done; exit 5' >/dev/null; ls root/volumes | wc -l
-        { dock wait short; echo $?; } & sleep 0.2; touch go/on; wait";
+        ctr-wait short & pid=$!; n=0; until ls -l /proc/$pid/fd | grep -q /lock || [ $n -gt 3000 ]; do sleep 0.02; n=$((n+1)); done
+        touch go/on; wait $pid; echo $?";
     yard.sh("mkdir go").ok();
     assert_eq!(yard.sh(script).ok(), "1\n5\n0", "the code outlives the container");
     yard.until("dock ps -aq; ls root/containers root/volumes; echo .", "root/containers:\n\nroot/volumes:\n.");

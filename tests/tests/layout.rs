@@ -373,6 +373,24 @@ fn prune_takes_what_pulls_left_in_part() {
     assert!(said.starts_with("Deleted Images:\ndeleted: sha256:") && said.ends_with("\n0"), "{said}");
 }
 
+/// With no byte left on the disk an image can be removed, and its bytes are free again.
+#[test]
+fn rm_frees_a_disk_that_is_full_to_the_last_byte() {
+    needs!(root);
+    let room = room();
+    room.write(
+        "full.sh",
+        "mount -t tmpfs -o size=1m tmpfs full && export DOCK_ROOT=$PWD/full/root || exit 9
+        img-append --base scratch --layer tree.tar -t a >/dev/null && img-tag a b >/dev/null || exit 9
+        head -c 9000000 /dev/zero >full/filler 2>/dev/null && exit 9
+        echo x 2>/dev/null >full/filler2 && exit 9
+        img-rm b && img-rm a && img-fsck --strict -q && img-ls | wc -l && ls full/root/images/blobs/sha256 | wc -l",
+    );
+    let said = room.sh("mkdir full && unshare -m --propagation private sh full.sh").ok();
+    assert!(said.starts_with("Untagged: b:latest\nUntagged: a:latest\nDeleted: sha256:"), "{said}");
+    assert!(said.ends_with("\n0\n0"), "{said}");
+}
+
 #[test]
 fn nothing_is_collected_while_somebody_writes() {
     let room = room();

@@ -96,8 +96,13 @@ fn descriptors_signals_and_privileges_start_clean() {
 #[test]
 fn cve_2024_21626_no_descriptor_of_ours_is_a_working_directory() {
     needs_a_container!();
+    let room = room();
     for number in 3..32 {
-        let ran = with(|config| config["process"]["cwd"] = json!(format!("/proc/self/fd/{number}")), "pwd; ls /");
+        let mut config = config(&["sh", "-c", "pwd; ls /"]);
+        config["process"]["cwd"] = json!(format!("/proc/self/fd/{number}"));
+        configure(&room, &config);
+        // Descriptors of the caller's, beside our own.
+        let ran = room.sh("exec 7</ 8</etc 9</proc/self; ctr-spawn box");
         assert_eq!(ran.code, 125, "{ran:#?}");
         assert!(ran.stderr.starts_with("ctr-spawn: working directory: "), "{ran:#?}");
     }

@@ -1,12 +1,19 @@
 use crate::error::{Error, Result};
 use crate::layout::{Layout, read_capped};
+use rustix::fs::FallocateFlags;
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use wire::{Descriptor, Digest, annotation};
 
 pub(crate) const FILE: &str = "index.json";
 pub(crate) const EMPTY: &str =
     r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#;
+/// Bytes that are nobody's, below `.dock/`.
+const SPARE: &str = "spare";
+const PAGE: u64 = 4096;
 /// Some ten thousand images.
 const LARGEST: u64 = 16 << 20;
 
@@ -111,6 +118,20 @@ impl Layout {
         Ok((index, manifests))
     }
 
+    /// Sets aside what one more index of this size takes. Without it everything works, until the disk is full.
+    fn keep_spare(&self, index: u64) {
+        let path = self.private(SPARE);
+        let length = (index + 1).next_multiple_of(PAGE) + PAGE;
+        if fs::metadata(&path).is_ok_and(|spare| spare.len() >= index) {
+            return;
+        }
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let kept = file.is_ok_and(|file| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, length).is_ok());
+        if !kept {
+            let _ = fs::remove_file(&path);
+        }
+    }
+
     /// Reads, changes and replaces `index.json` under its lock. Members that we do not know stay as they are.
     fn change_index<T>(&self, change: impl FnOnce(&mut Vec<Descriptor>) -> T) -> Result<T> {
         let _lock = self.lock_index()?;
@@ -122,10 +143,22 @@ impl Layout {
             // What the new index names must be durable before the index is.
             self.sync()?;
             index.insert("manifests".into(), Value::Array(changed));
-            self.replace(&self.path().join(FILE), Value::Object(index).to_string().as_bytes())?;
+            let (path, text) = (self.path().join(FILE), Value::Object(index).to_string());
+            match self.replace(&path, text.as_bytes()) {
+                // Also to give images up a new index must be written: that is what the spare bytes are for.
+                Err(Error::Io { source, .. }) if is_full(&source) && fs::remove_file(self.private(SPARE)).is_ok() => {
+                    self.replace(&path, text.as_bytes())?;
+                }
+                other => other?,
+            }
+            self.keep_spare(text.len() as u64);
         }
         Ok(result)
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn take_name(entries: &mut Vec<Descriptor>, name: &str) -> Option<Descriptor> {
