@@ -381,3 +381,22 @@ fn the_cache_is_listed_and_pruned() {
     // What a build has a lock on stays.
     room.sh("mkdir -p root/cache/mounts/held && flock root/cache/mounts/held dock builder prune -af && ls -d root/cache/mounts/held").ok();
 }
+
+/// What a build that was killed has left goes with a prune; what a living one has stays.
+#[test]
+fn a_prune_takes_what_killed_builds_left() {
+    needs!(root, "flock");
+    let room = Room::new();
+    room.sh(
+        "mkdir -p root/cache/build-dead/1 root/cache/build-alive root/cache/mounts/.seed-dead/seed root/cache/mounts/c",
+    )
+    .ok();
+    assert_eq!(room.sh("dfile-cache --format '{{.ID}}'").ok(), "c", "half a cache is none");
+    room.sh("flock root/cache/mounts dock builder prune -f </dev/null").ok();
+    assert_eq!(room.sh("ls -A root/cache/mounts").ok(), ".seed-dead", "somebody is filling a cache");
+    room.sh("mkdir -p root/cache/build-dead && flock root/cache/build-alive dock builder prune -f").ok();
+    assert_eq!(
+        room.sh("ls -A root/cache root/cache/mounts").ok(),
+        "root/cache:\nbuild-alive\nmounts\n\nroot/cache/mounts:\nc"
+    );
+}

@@ -108,7 +108,8 @@ fn directories(all: &Path, kind: impl Fn(PathBuf) -> Kind) -> anyhow::Result<Vec
         let path = entry?.path();
         let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-        if !metadata.is_dir() {
+        // With a dot: a cache that is being filled, or was when its build was killed.
+        if !metadata.is_dir() || id.starts_with('.') {
             continue;
         }
         entries.push(Entry {

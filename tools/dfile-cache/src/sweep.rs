@@ -5,6 +5,7 @@ use anyhow::Context;
 use bundle::Layers;
 use oci_layout::Layout;
 use std::collections::HashSet;
+use std::fs;
 use std::path::Path;
 use toolkit::Out;
 
@@ -23,6 +24,7 @@ pub fn prune(root: &Path, layout: Option<&Layout>, doomed: &[Entry], out: &mut O
         }
         text.extend([&entry.id, "\n"]);
     }
+    freed += remains(root)?;
     if let Some(layout) = layout {
         freed += collect(root, layout)?;
     }
@@ -30,6 +32,24 @@ pub fn prune(root: &Path, layout: Option<&Layout>, doomed: &[Entry], out: &mut O
         out.text(&format!("Deleted build cache objects:\n{text}\n"))?;
     }
     out.text(&format!("Total:\t {}\n", table::size_with(freed, 4)))
+}
+
+/// What builds that were killed have left: trees and contexts, and caches that were being filled. Who makes one holds the
+/// lock of the directory above, and then, or until it is filled, its own.
+fn remains(root: &Path) -> anyhow::Result<u64> {
+    let mut freed = 0;
+    for (dir, start) in [("cache", "build-"), ("cache/mounts", ".seed-")] {
+        let dir = root.join(dir);
+        let Some(_door) = lock(&dir)? else { continue };
+        for entry in fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
+            let path = entry?.path();
+            let is_one = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
+            if is_one && let Some(_lock) = lock(&path)? {
+                freed += bundle::remove_tree_and_count(&path).with_context(|| path.display().to_string())?.bytes;
+            }
+        }
+    }
+    Ok(freed)
 }
 
 /// Blobs that nothing reaches any more, and the layers that were unpacked of them.
