@@ -201,7 +201,7 @@ fn run_sees_the_image_and_the_arguments_and_nothing_of_the_caller() {
     assert_eq!(net, "1\nLOOPBACK");
     assert_ne!(room.sh("grep -r -l SECRET_CANARY root").code, 0);
     let history = room.sh("img-inspect --history it").ok();
-    assert!(history.contains("RUN |2 B=b GLOBAL=g /bin/sh -c env | sort"), "{history}");
+    assert!(history.contains("RUN |3 A=env B=b GLOBAL=g /bin/sh -c env | sort"), "{history}");
 }
 
 #[test]

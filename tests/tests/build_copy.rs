@@ -1,6 +1,6 @@
 //! COPY and ADD of dfile-build, flag by flag: what the reference says, and what the peers make of it.
 
-use dock_tests::{Room, dockerd::Dockerd, needs};
+use dock_tests::{Room, needs};
 
 /// Builds `ctx` with a Dockerfile and unpacks the image to `box`.
 #[track_caller]
@@ -130,39 +130,6 @@ fn archives_in_every_compression() {
     let lines: String = (0..7).map(|n| format!("ADD {n} /{n}\n")).collect();
     build(&room, &format!("FROM scratch\n{lines}ADD --unpack=false 1 /7\nADD --unpack=true 1 /8\nCOPY 1 /9\n"));
     assert_eq!(files(&room), "0/f 1/f 2/f 3/f 4/f 5 6 7 8/f 9");
-}
-
-/// Docker's BuildKit of Debian's 20.10 on the same files: the tree entry by entry, and the history line by line.
-#[test]
-fn copies_are_what_buildkit_makes_of_them() {
-    needs!(root, "dockerd", "/usr/bin/docker");
-    let room = Room::new();
-    for name in ["d/a", "d/sub/b", "x1.txt", "x2.txt", "e/sub/c", "sp ace"] {
-        room.write(&format!("ctx/{name}"), name);
-    }
-    room.sh(
-        "cd ctx && chmod 700 e/sub && chmod 4755 x2.txt && ln -s ../x1.txt d/link && ln -s d dirlink \
-         && mkdir empty && tar -cf t.tar d && gzip -k t.tar && printf 'app:x:1000:1001::/:/bin/sh\n' >passwd && printf 'app:x:1001:\n' >group",
-    )
-    .ok();
-    let Some(dockerd) = Dockerd::start(&room) else { return };
-    let dockerfile = "FROM scratch\nCOPY passwd group /etc/\nCOPY d /whole\nCOPY d x?.txt /many/\nCOPY dirlink /followed/\n\
-         COPY d/link /deref\nCOPY [\"sp ace\", \"/json dir/\"]\nCOPY --chown=app d /owned/\nCOPY --chown=app:55 x1.txt /group\n\
-         COPY --chown=5:6 --chmod=0640 d/a /mode\nCOPY d e /merged/\nCOPY empty /empty/\nADD t.tar /plain/\nADD t.tar.gz /packed/\n\
-         ADD x1.txt /added\nWORKDIR /w/v\nCOPY x1.txt .\nCOPY x1.txt ../up\nENV D=dollar\nCOPY d/a /$D/\nUSER app\nCOPY x1.txt /still-root\n";
-    build(&room, dockerfile);
-    let ours = (tree(&room), room.sh("img-inspect --history it | jq -r .CreatedBy").ok());
-    let host = dockerd.host();
-    let docker = format!("DOCKER_CONFIG=$PWD/none DOCKER_HOST={host} /usr/bin/docker");
-    let built = room.sh(&format!("DOCKER_BUILDKIT=1 {docker} build -q -t theirs ctx"));
-    assert_eq!(built.code, 0, "{built:?}");
-    room.sh(&format!(
-        "{docker} save theirs | img-load --force >/dev/null && rm -rf box && img-unpack --flat theirs box"
-    ))
-    .ok();
-    assert_eq!(tree(&room), ours.0);
-    let theirs = room.sh("img-inspect --history theirs | jq -r .CreatedBy").ok();
-    assert_eq!(theirs, ours.1);
 }
 
 /// As BuildKit has it since 0.23: what comes out of an archive belongs to whom --chown says and keeps its own modes.

@@ -2,7 +2,7 @@
 //! its line, never skipped.
 
 use crate::mount::Mount;
-use crate::parse::{Flag, Heredoc, Statement};
+use crate::parse::{Flag, Heredoc, Statement, json};
 use crate::words::{self, Lookup};
 use anyhow::{Context, bail};
 
@@ -184,9 +184,9 @@ impl Instruction {
             "USER" => Self::User(one()?),
             "STOPSIGNAL" => Self::StopSignal(one()?),
             "MAINTAINER" => Self::Maintainer(one()?),
-            "CMD" => Self::Cmd(command(s)),
-            "ENTRYPOINT" => Self::Entrypoint(command(s)),
-            "SHELL" => match s.json() {
+            "CMD" => Self::Cmd(command(s)?),
+            "ENTRYPOINT" => Self::Entrypoint(command(s)?),
+            "SHELL" => match s.json()? {
                 Some(words) if !words.is_empty() => Self::Shell(words),
                 _ => bail!("SHELL wants a JSON array: SHELL [\"/bin/bash\", \"-c\"]"),
             },
@@ -361,15 +361,15 @@ fn pairs(s: &Statement, escape: char) -> anyhow::Result<Vec<(String, String)>> {
 
 /// A JSON array or words.
 fn list(s: &Statement) -> anyhow::Result<Vec<String>> {
-    let words = s.json().unwrap_or_else(|| s.text.split_whitespace().map(Into::into).collect());
+    let words = s.json()?.unwrap_or_else(|| s.text.split_whitespace().map(Into::into).collect());
     if words.is_empty() || words.iter().any(String::is_empty) {
         bail!("{} has an empty argument", s.name);
     }
     Ok(words)
 }
 
-fn command(s: &Statement) -> Command {
-    s.json().map_or_else(|| Command::Shell(s.text.clone()), Command::Exec)
+fn command(s: &Statement) -> anyhow::Result<Command> {
+    Ok(s.json()?.map_or_else(|| Command::Shell(s.text.clone()), Command::Exec))
 }
 
 /// A single here-document is the command itself; several, or a command before it, are put together again for
@@ -391,19 +391,19 @@ fn run(s: &Statement, escape: char) -> anyhow::Result<Run> {
     for text in mounts.iter().filter(|text| !text.contains('$')) {
         Mount::parse(text, escape, &|_| None)?;
     }
-    let (command, script) = run_command(s);
+    let (command, script) = run_command(s)?;
     Ok(Run { command, script, mounts, network, security })
 }
 
-fn run_command(s: &Statement) -> (Command, Option<(String, String)>) {
-    let Some(first) = s.heredocs.first() else { return (command(s), None) };
+fn run_command(s: &Statement) -> anyhow::Result<(Command, Option<(String, String)>)> {
+    let Some(first) = s.heredocs.first() else { return Ok((command(s)?, None)) };
     let alone = s.heredocs.len() == 1 && s.text.starts_with("<<") && words::first(&s.text, '\\').1.is_empty();
     if alone && first.content.starts_with("#!") {
         let command = Command::Exec(vec![format!("/dev/pipes/{}", first.name)]);
-        return (command, Some((first.name.clone(), first.content.clone())));
+        return Ok((command, Some((first.name.clone(), first.content.clone()))));
     }
     if alone {
-        return (Command::Shell(first.content.clone()), None);
+        return Ok((Command::Shell(first.content.clone()), None));
     }
     let mut text = s.text.clone();
     for document in &s.heredocs {
@@ -411,11 +411,11 @@ fn run_command(s: &Statement) -> (Command, Option<(String, String)>) {
         text.push_str(&document.content);
         text.push_str(&document.name);
     }
-    (Command::Shell(text), None)
+    Ok((Command::Shell(text), None))
 }
 
 fn copy(s: &Statement, escape: char) -> anyhow::Result<Copy> {
-    let mut words = match s.json() {
+    let mut words = match s.json()? {
         Some(words) => words,
         None if s.heredocs.is_empty() => s.text.split_whitespace().map(Into::into).collect(),
         None => words::split(&s.text, escape),
@@ -472,10 +472,10 @@ fn healthcheck(s: &Statement) -> anyhow::Result<Healthcheck> {
         bail!("HEALTHCHECK wants NONE or CMD, not {kind:?}");
     }
     let rest = rest.trim();
-    let test = match serde_json::from_str::<Vec<String>>(rest) {
-        Ok(words) if rest.starts_with('[') => [vec!["CMD".to_owned()], words].concat(),
-        _ if rest.is_empty() => bail!("HEALTHCHECK CMD needs a command"),
-        _ => vec!["CMD-SHELL".into(), rest.into()],
+    let test = match json(rest)? {
+        Some(words) => [vec!["CMD".to_owned()], words].concat(),
+        None if rest.is_empty() => bail!("HEALTHCHECK CMD needs a command"),
+        None => vec!["CMD-SHELL".into(), rest.into()],
     };
     let time = |name: &str| -> anyhow::Result<u64> {
         let Some(text) = flag(s, name) else { return Ok(0) };
@@ -592,6 +592,8 @@ mod tests {
             ("FROM a b", "FROM wants"),
             ("FROM a AS 1", "not a stage name"),
             ("SHELL sh -c", "JSON array"),
+            ("CMD [\"a\", 1]", "1 in a JSON array: it holds strings only"),
+            ("HEALTHCHECK CMD [[]]", "[] in a JSON array"),
             ("HEALTHCHECK --interval=5 CMD x", "not a duration"),
             ("HEALTHCHECK what", "NONE or CMD"),
             ("ONBUILD FROM x", "not allowed after ONBUILD"),

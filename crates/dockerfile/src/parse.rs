@@ -3,6 +3,7 @@
 
 use crate::words;
 use anyhow::{Context, bail};
+use serde_json::Value;
 
 /// A Dockerfile is a page of text; more than this is something else.
 pub const LONGEST: u64 = 16 << 20;
@@ -206,11 +207,25 @@ impl Statement {
     }
 
     /// The words as a JSON array of strings, when they are one.
-    pub fn json(&self) -> Option<Vec<String>> {
-        if !self.text.starts_with('[') {
-            return None;
+    ///
+    /// # Errors
+    /// When they are an array with something else in it.
+    pub fn json(&self) -> anyhow::Result<Option<Vec<String>>> {
+        json(&self.text)
+    }
+}
+
+/// A text as a JSON array of strings; none when it is no JSON array.
+pub(crate) fn json(text: &str) -> anyhow::Result<Option<Vec<String>>> {
+    match serde_json::from_str(text) {
+        Ok(Value::Array(items)) => {
+            let word = |item: Value| match item {
+                Value::String(word) => Ok(word),
+                other => bail!("{other} in a JSON array: it holds strings only"),
+            };
+            items.into_iter().map(word).collect::<anyhow::Result<_>>().map(Some)
         }
-        serde_json::from_str(&self.text).ok()
+        _ => Ok(None),
     }
 }
 

@@ -71,6 +71,11 @@ impl Config {
         }
     }
 
+    /// A stage on top of this one: its ENTRYPOINT clears the CMD that it finds.
+    pub fn begin_stage(&mut self) {
+        self.cmd_is_set = false;
+    }
+
     /// Takes the triggers that the base image left for its children.
     pub fn take_onbuild(&mut self) -> Vec<String> {
         let triggers = self.strings("OnBuild");
@@ -142,6 +147,8 @@ impl Config {
                 self.cmd_is_set = true;
                 let line = format!("CMD {}", quoted(&argv));
                 self.members.insert("Cmd".into(), argv.into());
+                // BuildKit sets it with every CMD; it means something on Windows only.
+                self.members.insert("ArgsEscaped".into(), true.into());
                 line
             }
             Instruction::Entrypoint(command) => {
@@ -226,16 +233,25 @@ fn quoted(words: &[String]) -> String {
     format!("[{}]", words.join(" "))
 }
 
-/// `80`, `80/udp`, `8000-8002/tcp`, `ip:host:container` forms are for run, not for images.
+/// `80`, `80/udp`, `8000-8002/tcp`. What stands before a colon is for run and not for images: of `IP:HOST:CONTAINER`
+/// the last part counts, as in BuildKit.
 fn port(word: &str) -> anyhow::Result<Vec<String>> {
     let (range, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-    let protocol = protocol.to_ascii_lowercase();
+    let protocol = if protocol.is_empty() { "tcp".into() } else { protocol.to_ascii_lowercase() };
     if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
         bail!("EXPOSE {word}: the protocol is tcp, udp or sctp");
     }
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    match (first.parse::<u16>(), last.parse::<u16>()) {
-        (Ok(first), Ok(last)) if first <= last => Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect()),
+    let ports = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let number = |text: &str| text.parse::<u16>().ok().filter(|_| !text.starts_with('+'));
+        Some((number(first)?, number(last)?)).filter(|(first, last)| first <= last)
+    };
+    let mut parts = range.rsplitn(3, ':');
+    let container = parts.next().and_then(ports);
+    let host = parts.next().is_none_or(|host| host.is_empty() || ports(host).is_some());
+    let address = parts.next().is_none_or(|ip| ip.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok());
+    match container {
+        Some((first, last)) if host && address => Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect()),
         _ => bail!("EXPOSE {word}: want PORT or FIRST-LAST, 0 to 65535, and perhaps /udp"),
     }
 }
@@ -249,9 +265,17 @@ fn is_signal(text: &str) -> bool {
     ];
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    // Go's names of the real-time signals, 34 to 64: half of them counted from each end.
+    let distance = |end: &str, sign: char, most: u8| match name.strip_prefix(end) {
+        Some("") => true,
+        Some(rest) => {
+            rest.strip_prefix(sign).and_then(|n| n.parse::<u8>().ok()).is_some_and(|n| (1..=most).contains(&n))
+        }
+        None => false,
+    };
     NAMES.contains(&name)
-        || name.starts_with("RTMIN")
-        || name.starts_with("RTMAX")
+        || distance("RTMIN", '+', 15)
+        || distance("RTMAX", '-', 14)
         || text.parse::<u8>().is_ok_and(|n| (1..=64).contains(&n))
 }
 
@@ -279,7 +303,7 @@ fn healthcheck_line(check: &Healthcheck) -> String {
     format!("&{{{} {} '\\x{:02x}'}}", quoted(&check.test), times.join(" "), check.retries)
 }
 
-/// Go's `Duration.String` for whole milliseconds and more.
+/// Go's `Duration.String` for a millisecond and more.
 fn go_duration(nanos: u64) -> String {
     let seconds = |nanos: u64| {
         let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
@@ -287,7 +311,10 @@ fn go_duration(nanos: u64) -> String {
     };
     match nanos {
         0 => "0s".into(),
-        n if n < 1_000_000_000 => format!("{}ms", n / 1_000_000),
+        n if n < 1_000_000_000 => {
+            let text = format!("{}.{:06}", n / 1_000_000, n % 1_000_000);
+            format!("{}ms", text.trim_end_matches('0').trim_end_matches('.'))
+        }
         n if n < 60_000_000_000 => format!("{}s", seconds(n)),
         n => {
             let minutes = n / 60_000_000_000;
@@ -331,6 +358,7 @@ mod tests {
                 "StopSignal": "SIGINT",
                 "Shell": ["/bin/bash", "-c"],
                 "Cmd": ["/bin/bash", "-c", "echo hi"],
+                "ArgsEscaped": true,
                 "Entrypoint": ["/e", "a b"],
                 "Healthcheck": {"Test": ["CMD-SHELL", "true"], "Interval": 90_000_000_000u64, "Retries": 3},
                 "OnBuild": ["RUN x"],
@@ -356,7 +384,17 @@ mod tests {
 
     #[test]
     fn mistakes() {
-        for text in ["EXPOSE 70000", "EXPOSE 80/xyz", "EXPOSE 9-8", "STOPSIGNAL NOPE", "STOPSIGNAL 0", "WORKDIR $no"] {
+        for text in [
+            "EXPOSE 70000",
+            "EXPOSE 80/xyz",
+            "EXPOSE 9-8",
+            "STOPSIGNAL NOPE",
+            "STOPSIGNAL 0",
+            "STOPSIGNAL RTMIN+16",
+            "EXPOSE a:80",
+            "EXPOSE x:1:80",
+            "WORKDIR $no",
+        ] {
             assert!(build(Config::scratch(), text).is_err(), "{text}");
         }
     }

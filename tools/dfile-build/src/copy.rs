@@ -68,7 +68,7 @@ pub fn write(plan: &Plan, below: &mut Below, to: impl Write, latest: Option<i64>
     let items = places(plan, layer.below)?;
     for (path, item) in &items {
         match item {
-            Item::Entry(entry, root) => layer.entry(path, entry, root)?,
+            Item::Entry(entry, root, number) => layer.entry(path, entry, root, *number)?,
             Item::Inline(content) => layer.inline(path, content)?,
             Item::Archive(entry, root) => archive::unpack(&mut layer, root, entry, path)?,
         }
@@ -78,14 +78,15 @@ pub fn write(plan: &Plan, below: &mut Below, to: impl Write, latest: Option<i64>
 }
 
 enum Item<'a> {
-    Entry(&'a Entry, &'a Root),
+    /// With the number of the source that it is of.
+    Entry(&'a Entry, &'a Root, usize),
     Inline(&'a str),
     Archive(&'a Entry, &'a Root),
 }
 
 impl Item<'_> {
     fn is_directory(&self) -> bool {
-        matches!(self, Item::Entry(entry, _) if entry.kind == Kind::Directory)
+        matches!(self, Item::Entry(entry, ..) if entry.kind == Kind::Directory)
     }
 }
 
@@ -99,25 +100,25 @@ fn places<'a>(plan: &'a Plan, below: &mut Below) -> anyhow::Result<Vec<(PathBuf,
         bail!("several sources: the destination {:?} must end with / or be a directory", plan.destination);
     }
     let mut items = Places::default();
-    for Taken { root, source, unpack } in &plan.sources {
+    for (number, Taken { root, source, unpack }) in plan.sources.iter().enumerate() {
         let first = &source.entries[0];
         let target = if into { resolved.join(&source.name) } else { resolved.clone() };
         if first.kind == Kind::Directory {
             if there == Some(Place::Other) {
                 bail!("{}: is not a directory: cannot copy a directory there", plan.destination);
             }
-            items.put(resolved.clone(), Item::Entry(first, root))?;
+            items.put(resolved.clone(), Item::Entry(first, root, number))?;
             for entry in &source.entries[1..] {
                 let path = resolved.join(&entry.below);
                 if entry.kind == Kind::Directory && matches!(below.kind(&path)?, Some(Place::Link | Place::Other)) {
                     bail!("/{}: is not a directory in the image: cannot copy a directory there", path.display());
                 }
-                items.put(path, Item::Entry(entry, root))?;
+                items.put(path, Item::Entry(entry, root, number))?;
             }
         } else if *unpack && first.kind == Kind::File && archive::is_one(root.read(&first.path)?)? {
             items.list.push((resolved.clone(), Item::Archive(first, root)));
         } else {
-            items.put(target, Item::Entry(first, root))?;
+            items.put(target, Item::Entry(first, root, number))?;
         }
     }
     for (name, content) in &plan.inline {
@@ -164,7 +165,8 @@ pub struct Layer<'a, W: Write> {
     /// The time of directories that no source has.
     made: Time,
     pub written: HashSet<PathBuf>,
-    shared: HashMap<(u64, u64), PathBuf>,
+    /// Names of one file are one file again, within a source.
+    shared: HashMap<(usize, (u64, u64)), PathBuf>,
 }
 
 impl<W: Write> Layer<'_, W> {
@@ -185,7 +187,7 @@ impl<W: Write> Layer<'_, W> {
         self.below.put(path, Place::Directory)
     }
 
-    fn entry(&mut self, path: &Path, entry: &Entry, root: &Root) -> anyhow::Result<()> {
+    fn entry(&mut self, path: &Path, entry: &Entry, root: &Root, source: usize) -> anyhow::Result<()> {
         if entry.below.as_os_str().is_empty() && entry.kind == Kind::Directory {
             return self.directory(path);
         }
@@ -209,13 +211,13 @@ impl<W: Write> Layer<'_, W> {
                 return self.below.put_link(path, target);
             }
             Kind::File => {
-                let known = entry.shared.and_then(|inode| self.shared.get(&inode));
+                let known = entry.shared.and_then(|inode| self.shared.get(&(source, inode)));
                 if let Some(first) = known {
                     self.tar.hard_link(path, &meta, first)?;
                 } else {
                     let file = root.read(&entry.path)?;
                     self.tar.file(path, &meta, entry.size, file)?;
-                    entry.shared.map(|inode| self.shared.insert(inode, path.to_owned()));
+                    entry.shared.map(|inode| self.shared.insert((source, inode), path.to_owned()));
                 }
             }
             Kind::Fifo => self.tar.fifo(path, &meta)?,

@@ -28,10 +28,11 @@ const HOSTNAME: &str = "buildkitsandbox";
 impl Builder<'_> {
     pub(crate) fn run(&mut self, state: &mut State, run: &Run, original: &str, stage: usize) -> anyhow::Result<()> {
         let argv = state.config.argv(&run.command);
-        let args = state.visible_args();
+        let args = state.declared();
         let (planned, mounts) = self.plan_mounts(state, run, stage)?;
         let insecure = run.security == Security::Insecure;
-        let inputs = |mounts: &[Value]| json!(["run", argv, run.script, args, mounts, insecure]);
+        let values = state.values.clone();
+        let inputs = |mounts: &[Value]| json!(["run", argv, run.script, args, values, mounts, insecure]);
         let mut key = self.key(state, &inputs(&mounts));
         let turn = self.shared.board.turn(key.as_str());
         let _mine = lock(&turn);
@@ -50,7 +51,7 @@ impl Builder<'_> {
         let mut workshop = Workshop::open(self.siblings.root(), key.short())?;
         let bundle = self.unpack(&image, &workshop)?;
         let made = self.make_mounts(&planned, &workshop)?;
-        let bundle = self.specify(state, run, &argv, &args, &bundle, &workshop, &made)?;
+        let bundle = self.specify(state, run, &argv, &bundle, &workshop, &made)?;
         let bundle = add_stubs(bundle, &made)?;
         self.spawn(original, state, &mut workshop, &made)?;
         drop(made);
@@ -72,14 +73,12 @@ impl Builder<'_> {
         siblings::transform(&mut command, Some(image))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one part of the command")]
     /// The environment is what the image says and the ARGs in scope, and nothing of ours (CVE-2021-3602).
     fn specify(
         &mut self,
         state: &State,
         run: &Run,
         argv: &[String],
-        args: &[(String, String)],
         bundle: &Record,
         workshop: &Workshop,
         made: &Made,
@@ -88,7 +87,7 @@ impl Builder<'_> {
         command.args(["--entrypoint", "", "--workdir", state.config.working_dir(), "--hostname", HOSTNAME]);
         self.running.specify(&mut command, run.network, run.security)?;
         made.specify(&mut command);
-        for (name, value) in self.proxies().iter().chain(args).chain(&state.config.env()) {
+        for (name, value) in self.proxies().iter().chain(&state.environment()) {
             command.arg("--env").arg(format!("{name}={value}"));
         }
         if !state.config.user().is_empty() {

@@ -16,9 +16,8 @@ use crate::siblings::{self, Siblings};
 use crate::source::Root;
 use anyhow::{Context, bail};
 use bundle::Layers;
-use dockerfile::{Base, Graph, Step};
-use dockerfile::{Instruction, PROXY_ARGS};
-use dockerfile::{at, parse};
+use dockerfile::{Base, Graph, Instruction, PROXY_ARGS, Step};
+use dockerfile::{at, parse, words};
 use layer_tar::write::TarWriter;
 use layer_tar::{Meta, Time};
 use oci_layout::Layout;
@@ -30,6 +29,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use wire::{Descriptor, Image, Platform, Record};
+
+/// What BuildKit writes into each line of a history; scanners know it by that.
+const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 
 /// What stays the same for a whole build.
 #[derive(Debug)]
@@ -93,8 +95,10 @@ pub struct State {
     pub config: Config,
     /// History entries that no image has yet.
     pub pending: Vec<Value>,
-    /// ARGs in scope, in the order of their declaration.
-    pub args: Vec<(String, Option<String>)>,
+    /// ARGs in scope, in the order of their first declaration.
+    pub args: Vec<String>,
+    /// The values that ARGs gave and no later ENV replaced.
+    pub values: BTreeMap<String, String>,
     pub platform: Option<Platform>,
     /// The configuration has changed, and no line of the history says so.
     pub stale: bool,
@@ -108,30 +112,38 @@ impl State {
             config: Config::default(),
             pending: Vec::new(),
             args: Vec::new(),
+            values: BTreeMap::new(),
             platform: None,
             stale: false,
         }
     }
 
-    /// ENV beats ARG of the same name.
+    /// Of ENV and ARG the later one counts.
     pub fn lookup(&self, name: &str) -> Option<String> {
-        let env = self.config.env().into_iter().find(|(own, _)| own == name).map(|(_, value)| value);
-        env.or_else(|| self.args.iter().rev().find(|(own, _)| own == name).and_then(|(_, value)| value.clone()))
+        let env = || self.config.env().into_iter().find(|(own, _)| own == name).map(|(_, value)| value);
+        self.values.get(name).cloned().or_else(env)
     }
 
-    /// ARGs with a value that no ENV hides.
-    pub fn visible_args(&self) -> Vec<(String, String)> {
-        let env = self.config.env();
-        let mut visible: Vec<(String, String)> = Vec::new();
-        for (name, value) in &self.args {
-            if let Some(value) = value
-                && !env.iter().any(|(own, _)| own == name)
-            {
-                visible.retain(|(own, _)| own != name);
-                visible.push((name.clone(), value.clone()));
+    /// ARGs as the history of a RUN has them: an unset one is empty.
+    pub fn declared(&self) -> Vec<(String, String)> {
+        self.args.iter().map(|name| (name.clone(), self.lookup(name).unwrap_or_default())).collect()
+    }
+
+    /// The variables of a command: the image's, and on top of them the ARGs.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        let mut all = self.config.env();
+        for (name, value) in &self.values {
+            match all.iter_mut().find(|(own, _)| own == name) {
+                Some(entry) => entry.1.clone_from(value),
+                None => all.push((name.clone(), value.clone())),
             }
         }
-        visible
+        all
+    }
+
+    /// A change of the configuration alone.
+    fn note(&mut self, line: &str) {
+        self.pending.push(json!({"created_by": line, "empty_layer": true}));
     }
 
     /// The record of a new image: the state is now that image.
@@ -139,6 +151,7 @@ impl State {
         let Record::Image(image) = record else { bail!("img-append: not an image record") };
         self.image = Some(image.descriptor);
         self.pending.clear();
+        self.stale = false;
         Ok(())
     }
 
@@ -329,18 +342,12 @@ impl<'a> Builder<'a> {
     /// FROM.
     fn start(&mut self, base: &Base, platform: Option<&str>) -> anyhow::Result<State> {
         let platform = platform.map(str::parse::<Platform>).transpose()?.or_else(|| self.platform.clone());
-        let mut state = State {
-            image: None,
-            config: Config::scratch(),
-            pending: Vec::new(),
-            args: Vec::new(),
-            platform,
-            stale: false,
-        };
+        let mut state = State { config: Config::scratch(), platform, ..State::nothing() };
         match base {
             Base::Scratch => self.progress.cached(),
             Base::Stage(earlier) => {
                 state = self.built(*earlier)?;
+                state.config.begin_stage();
                 self.progress.cached();
             }
             Base::Image(name) => {
@@ -413,46 +420,64 @@ impl<'a> Builder<'a> {
     }
 
     fn step(&mut self, state: &mut State, step: &Step, stage: usize) -> anyhow::Result<()> {
+        if let Instruction::Arg(list) = &step.instruction {
+            return self.args(state, list);
+        }
         let snapshot = state.clone();
         let lookup = |name: &str| snapshot.lookup(name);
         let instruction = step.instruction.expanded(self.graph.escape, &lookup)?;
         match &instruction {
-            Instruction::Arg(list) => {
-                for (name, default) in list {
-                    self.arg(state, name, default.as_ref());
-                }
-                Ok(())
-            }
             Instruction::Run(run) => self.run(state, run, &step.original, stage),
             Instruction::Copy(copy) => self.copy(state, copy, stage),
             Instruction::Workdir(_) => self.workdir(state, &instruction),
+            Instruction::Onbuild(_) => {
+                // As in BuildKit, without a line in the history.
+                state.config.apply(&instruction)?;
+                state.stale = true;
+                Ok(())
+            }
             other => {
                 let line = state.config.apply(other)?;
-                state.pending.push(json!({"created_by": line, "empty_layer": true}));
+                if let Instruction::Env(list) = other {
+                    state.values.retain(|name, _| !list.iter().any(|(own, _)| own == name));
+                }
+                state.note(&line);
                 Ok(())
             }
         }
     }
 
-    /// The command line beats the default; without a default, an ARG before the first FROM counts.
-    fn arg(&mut self, state: &mut State, name: &str, default: Option<&String>) {
-        let given = self.args.get(name);
-        if given.is_some() {
-            lock(&self.shared.used_args).insert(name.into());
+    /// The command line beats the default; without a default, an ARG before the first FROM counts. Each sees those
+    /// before it. The history has the values, as BuildKit's.
+    fn args(&mut self, state: &mut State, list: &[(String, Option<String>)]) -> anyhow::Result<()> {
+        let mut line = "ARG".to_owned();
+        for (name, default) in list {
+            let snapshot = state.clone();
+            let expand = |text: &String| words::expand(text, self.graph.escape, &|name: &str| snapshot.lookup(name));
+            let name = expand(name)?;
+            let given = self.args.get(&name);
+            if given.is_some() {
+                lock(&self.shared.used_args).insert(name.clone());
+            }
+            let outer = || self.graph.globals.get(&name).or_else(|| self.platform_args.get(&name)).cloned();
+            let value = match (given, default) {
+                (Some(given), _) => Some(given.clone()),
+                (None, Some(default)) => Some(expand(default)?),
+                (None, None) => outer(),
+            };
+            line.push(' ');
+            line.push_str(&name);
+            if let Some(value) = value {
+                line.push('=');
+                line.push_str(&value);
+                state.values.insert(name.clone(), value);
+            }
+            if !state.args.contains(&name) {
+                state.args.push(name);
+            }
         }
-        let value = given
-            .or(default)
-            .or_else(|| self.graph.globals.get(name))
-            .or_else(|| self.platform_args.get(name))
-            .cloned();
-        let line = match default.map(|default| given.unwrap_or(default)) {
-            Some(value) => format!("ARG {name}={value}"),
-            None => format!("ARG {name}"),
-        };
-        if !PROXY_ARGS.contains(&name) {
-            state.pending.push(json!({"created_by": line, "empty_layer": true}));
-        }
-        state.args.push((name.into(), value));
+        state.note(&line);
+        Ok(())
     }
 
     /// Build arguments that RUN sees although nobody declared them.
@@ -530,13 +555,17 @@ impl<'a> Builder<'a> {
         };
         state.image = Some(image);
         state.pending.clear();
+        state.stale = false;
         self.progress.cached();
         Ok(true)
     }
 
     /// `img-append` on the image so far, ready for the layer.
     pub fn append(&self, state: &State, entry: Option<&Value>, key: &Key) -> anyhow::Result<Command> {
-        let history: Vec<&Value> = state.pending.iter().chain(entry).collect();
+        let mut history: Vec<Value> = state.pending.iter().chain(entry).cloned().collect();
+        for entry in &mut history {
+            entry["comment"] = HISTORY_COMMENT.into();
+        }
         let mut change = json!({"config": state.config.members, "history": history});
         if let Some(author) = &state.config.author {
             change["author"] = author.as_str().into();
@@ -616,10 +645,11 @@ impl<'a> Builder<'a> {
             self.progress.cached();
             // The parent itself: the directory was there.
             if parent.as_ref().is_some_and(|parent| parent.digest == image.digest) {
-                state.pending.push(json!({"created_by": line, "empty_layer": true}));
+                state.note(&line);
             } else {
                 state.image = Some(image);
                 state.pending.clear();
+                state.stale = false;
             }
             return Ok(());
         }
@@ -631,7 +661,7 @@ impl<'a> Builder<'a> {
                 if let Some(parent) = &parent {
                     self.layout.pin(key.as_str(), parent)?;
                 }
-                state.pending.push(json!({"created_by": line, "empty_layer": true}));
+                state.note(&line);
             }
             Some(_) => bail!("WORKDIR {path}: is not a directory in the image"),
             None => {

@@ -1,0 +1,462 @@
+//! The instruction table: each instruction with its flags and its odd forms, built by dfile-build and by the BuildKit
+//! of docker 20.10: configuration, history and tree are equal, or both refuse. build.rs has the classic builder and
+//! buildah beside it. What BuildKit has learnt since is in `what_the_peer_is_too_old_for`, from its reference.
+
+use dock_tests::tree::{self, Entry};
+use dock_tests::{Ran, Room, dockerd::Dockerd, needs};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+/// A Dockerfile of the table.
+struct Case {
+    name: &'static str,
+    options: &'static str,
+    dockerfile: &'static str,
+}
+
+const fn case(name: &'static str, dockerfile: &'static str) -> Case {
+    Case { name, options: "", dockerfile }
+}
+
+const fn with(name: &'static str, options: &'static str, dockerfile: &'static str) -> Case {
+    Case { name, options, dockerfile }
+}
+
+const CASES: &[Case] = &[
+    case("empty", "FROM localhost/base\n"),
+    case(
+        "env",
+        "FROM localhost/base\nENV A=1 B=\"x y\" C=a\\ b D='q \"r\"' E=\"q 'r'\" F= G=\"\"\nENV H one  two   three\nENV I \"quoted\" J\nENV K=$A$B L=\"$A\" M='$A' N=\\$A O=\"\\$A\" P=a$ Q=${A}x R=$Ax S=\"a\\\\b\" T=a\\\\b\nENV A=2 U=$A\nENV V=$A \\\n  W=w\nENV X=\"multi \\\n  line\"\nENV Y=a=b=c Z==\nENV lower=1 Under_2=2\n",
+    ),
+    case(
+        "env-forms",
+        "FROM localhost/base\nENV a=1 e=\nENV A=${a:-d} B=${n:-d} C=${e:-d} D=${a:+s} E=${n:+s} F=${e:+s} G=${n:-${a}} H=${n:-\"x y\"} J=${n:-$a$a} K=${n:-} L=${a:+${a}b}\n",
+    ),
+    case(
+        "env-odd",
+        "from localhost/base\nenv a=N\nENV $a=1 x$a=2\nENV 1a=x a.b=c a-b=d\nENV I=${n:-'$a'}\nENV\ta=1\tb=2\nENV\tc\td e\neNv C $a\nLabel u=2\nENV PATH=/x:$PATH\nENV PATH /y:${PATH}\nENV h=häß j=\"日本 語\"\nLABEL ü=ö\nENV a  b c=d \"e\" \\f\nENV x $a\nENV y   trailing  \nENV z 'single q'\n",
+    ),
+    case(
+        "label",
+        "FROM localhost/base\nLABEL a=1 \"b c\"=\"d e\" 'f g'='h i' j=k\\ l m=\nLABEL n=\"o\\\"p\" q='r\"s' t=\"u \\\n v\"\nLABEL w x y\nENV e=E\nLABEL $e=$e x=${e}y z='$e'\nLABEL a=2\nLABEL multi.dots-and_more/x=1\n",
+    ),
+    case(
+        "arg",
+        "FROM localhost/base\nARG Z=1 Y X=3\nRUN echo x$TARGETARCH$Z$Y$X >/0\nARG A=1\nARG B\nARG C=$A\nENV D=$A E=$B F=$C\nENV A=env\nENV G=$A\nARG I=\"x y\" J='z'\nRUN echo $A $B $C \"$I\" $J >/out\n",
+    ),
+    case(
+        "arg-after-env",
+        "FROM localhost/base\nENV A=env\nARG A=arg\nARG B=$A\nENV C=$A D=$B\nRUN echo $A $B >/out\nENV A=again\nENV E=$A\n",
+    ),
+    with(
+        "arg-given",
+        "--build-arg A=g --build-arg B= --build-arg C=c",
+        "ARG G=glob\nFROM localhost/base\nARG A=1\nARG B=b\nARG C\nARG G\nENV D=$A E=x$B F=$C H=$G\nRUN echo $A-$B-$C-$G >/out\n",
+    ),
+    with(
+        "arg-from",
+        "--build-arg T=latest",
+        "ARG N=base\nARG T=none\nARG X=localhost/$N\nFROM $X:$T AS one\nRUN echo ${N}-$T >/out\nFROM ${X}:${T:-x}\nARG N\nARG T=mine\nENV n=$N t=$T\nCOPY --from=one /out /out1\n",
+    ),
+    with(
+        "arg-stages",
+        "--build-arg V=5",
+        "FROM localhost/base AS a\nARG V=1\nENV v=$V\nFROM a AS b\nENV w=$V\nRUN echo $V >/b\nFROM localhost/base\nENV x=$V\nCOPY --from=b /b /b\n",
+    ),
+    with(
+        "arg-proxy",
+        "--build-arg HTTP_PROXY=http://p:1 --build-arg no_proxy=x",
+        "FROM localhost/base\nRUN echo $HTTP_PROXY $no_proxy >/out\nENV a=$HTTP_PROXY\nARG HTTP_PROXY\nRUN echo $HTTP_PROXY >/out2\nENV b=$HTTP_PROXY\n",
+    ),
+    case(
+        "arg-platform",
+        "FROM --platform=$BUILDPLATFORM localhost/base\nARG TARGETPLATFORM\nARG TARGETOS\nARG TARGETARCH\nARG TARGETVARIANT\nARG BUILDPLATFORM\nARG BUILDOS BUILDARCH\nENV a=$TARGETPLATFORM b=$TARGETOS c=$TARGETARCH d=x$TARGETVARIANT e=$BUILDPLATFORM f=$BUILDOS g=$BUILDARCH\nRUN echo $TARGETPLATFORM $BUILDARCH >/out\n",
+    ),
+    case(
+        "workdir",
+        "FROM localhost/base\nWORKDIR /a\nWORKDIR b/\nWORKDIR ./c/../d\nRUN pwd >/pwd\nENV W=/x/y\nWORKDIR $W/z\nWORKDIR \"/q r\"\nWORKDIR /e/\nWORKDIR ../../f\nCOPY x1.txt .\n",
+    ),
+    case("workdir-scratch", "FROM scratch\nWORKDIR w\nWORKDIR /\n"),
+    case(
+        "workdir-link",
+        "FROM localhost/base\nRUN ln -s /tgt /lnk && mkdir /tgt && ln -s /gone /dang\nWORKDIR /lnk/sub\nRUN pwd >/out\nWORKDIR /dang/sub\nWORKDIR /a b\nWORKDIR /bin\nWORKDIR /\n",
+    ),
+    case(
+        "workdir-user",
+        "FROM localhost/base\nUSER app\nWORKDIR /home/app/x\nRUN echo $(id -u) $(id -g) >/tmp/out\nCOPY x1.txt .\n",
+    ),
+    case(
+        "user",
+        "FROM localhost/base\nUSER app\nRUN echo $(id -u) $(id -g) >/tmp/1\nUSER 1000\nRUN echo $(id -u) $(id -g) >/tmp/2\nUSER app:www\nRUN echo $(id -u) $(id -g) >/tmp/3\nUSER 7:8\nRUN echo $(id -u) $(id -g) >/tmp/4\nUSER root:app\nRUN echo $(id -u) $(id -g) >/tmp/5\nENV u=app\nUSER $u\nUSER ${u}:${u}\n",
+    ),
+    case("user-digits", "FROM localhost/base\nUSER 1002\nRUN echo $(id -u) $(id -g) >/tmp/1\n"),
+    case(
+        "user-home",
+        "FROM localhost/base\nUSER app\nRUN echo $HOME >/tmp/1\nENV HOME=/x\nRUN echo $HOME >/tmp/2\nUSER root\nRUN echo $HOME >/tmp/3\n",
+    ),
+    case(
+        "volume",
+        "FROM localhost/base\nRUN mkdir /v && echo 1 >/v/a\nVOLUME /v /w\nCOPY x1.txt /v/\nRUN echo 2 >/v/b\nVOLUME [\"/j s\", \"/k\"]\nENV p=/p\nVOLUME $p ${p}q\nVOLUME rel\n",
+    ),
+    case("volume-slash", "FROM localhost/base\nVOLUME /a/ /a/../b\n"),
+    case(
+        "expose",
+        "FROM localhost/base\nEXPOSE 80\nEXPOSE 53/udp 53/tcp\nEXPOSE 7000-7003/sctp\nENV p=99\nEXPOSE $p ${p}9/udp\nEXPOSE 1/UDP\nEXPOSE 8080:85\nEXPOSE 127.0.0.1:8081:81/udp\nEXPOSE 0\nEXPOSE $none\n",
+    ),
+    case(
+        "stopsignal",
+        "FROM localhost/base\nSTOPSIGNAL SIGUSR1\nENV s=9\nSTOPSIGNAL $s\nSTOPSIGNAL usr1\nSTOPSIGNAL SIGRTMIN+3\nSTOPSIGNAL RTMAX-14\n",
+    ),
+    case("shell", "FROM localhost/base\nSHELL [\"/bin/sh\", \"-ec\"]\nRUN echo a >/a\nCMD x y\nENTRYPOINT z\n"),
+    case(
+        "cmd",
+        "FROM localhost/base\nCMD echo \"a b\" $X\nENV X=1\nCMD []\nCMD ['a', 'b']\nCMD a\nCMD [\"a\", \"b c\", \"$X\", \"q\\\"r\", \"é\", \"<&>\"]\n",
+    ),
+    case("entrypoint-resets", "FROM localhost/base\nENTRYPOINT [\"e\"]\n"),
+    case("entrypoint-keeps", "FROM localhost/base\nCMD [\"c\"]\nENTRYPOINT [\"e\", \"f\"]\n"),
+    case("entrypoint-then-cmd", "FROM localhost/base\nENTRYPOINT e f\nCMD g h\n"),
+    case("entrypoint-stage", "FROM localhost/base AS a\nCMD [\"c\"]\nFROM a\nENTRYPOINT [\"e\"]\n"),
+    case(
+        "healthcheck",
+        "FROM localhost/base\nHEALTHCHECK --interval=1m30s --timeout=1.5s --start-period=100ms --retries=4 CMD curl -f http://x || exit 1\n",
+    ),
+    case(
+        "healthcheck-none",
+        "FROM localhost/base\nHEALTHCHECK CMD x\nHEALTHCHECK CMD [\"a\", \"b c\"]\nHEALTHCHECK --interval=1h cmd x  y\nHEALTHCHECK NONE\n",
+    ),
+    case(
+        "onbuild",
+        "FROM localhost/base AS p\nONBUILD RUN echo 1 >/1\nONBUILD COPY x1.txt /\nONBUILD ENV a=b\nONBUILD CMD [\"x\"]\nFROM p\nRUN echo $a >/2\n",
+    ),
+    case(
+        "onbuild-chain",
+        "FROM localhost/base AS p\nONBUILD ARG V=7\nONBUILD RUN echo $V >/v\nFROM p AS q\nONBUILD WORKDIR /q\nFROM q\n",
+    ),
+    case("maintainer-var", "FROM localhost/base\nENV a=1\nMAINTAINER  A. $a  <a@b.c>\n"),
+    case(
+        "run-forms",
+        "FROM localhost/base\nRUN echo shell $0 >/1\nRUN [\"/bin/sh\", \"-c\", \"echo exec $HOME >/2\"]\nRUN echo a \\\n  # no comment\n  && echo b >/3\nRUN [ -f /1 ] && echo t >/4\nRUN   echo   spaces    >/5\nRUN echo 'a  b' \\\n\n >/6\nRUN true\nRUN echo \"a\\\"b\" '$x' \\$y \\\\z >/7\n",
+    ),
+    case(
+        "run-mounts",
+        "FROM localhost/base\nRUN mkdir -p /ctx /t /c/c /in/side /e\nRUN --mount=type=bind,target=/ctx cat /ctx/x1.txt >/1; ls /ctx >/2\nRUN --mount=type=tmpfs,target=/t touch /t/x && ls /t >/3\nRUN --mount=type=cache,target=/c/c touch /c/c/x\nRUN --mount=type=bind,source=d,target=/in/side,rw touch /in/side/n && ls /in/side >/4\nRUN --mount=from=localhost/base,source=/etc,target=/e cat /e/passwd >/5\n",
+    ),
+    case(
+        "run-rm",
+        "FROM localhost/base\nRUN mkdir /a && echo 1 >/a/b && echo 2 >/c && ln -s c /l && mkdir -m 1777 /s && chown 5:6 /c\nRUN rm -r /a /l && chmod 600 /c && mkdir /a && touch /a/new\n",
+    ),
+    case(
+        "run-env",
+        "FROM localhost/base\nENV A=1 B=\"x y\"\nARG C=3\nRUN env | grep -v -e HOSTNAME -e SHLVL -e PWD | sort >/env; umask >/umask\n",
+    ),
+    case(
+        "copy",
+        "FROM scratch\nCOPY d /whole\nCOPY d x?.txt /many/\nCOPY dirlink /followed/\nCOPY filelink /fl\nCOPY filelink /dir/\nCOPY abslink /al\nCOPY d/link /deref\nCOPY [\"sp ace\", \"/json dir/\"]\nCOPY empty /empty/\nCOPY empty /new/deep/er\nCOPY d e /merged/\nCOPY d/a d/a /twice/\nCOPY *.txt /stars/\nCOPY d/* /dstar/\nCOPY . /all/\n",
+    ),
+    case(
+        "copy-special",
+        "FROM scratch\nCOPY br[[]1].txt /1/\nCOPY st\\*r /2/\nCOPY [\"br[[]1].txt\", \"/3/\"]\nCOPY .hid* /4/\nCOPY ü* /5/\nCOPY ./d/../x1.txt /6\nCOPY /x1.txt /7\nCOPY d/ /8\nCOPY d/. /9/\nCOPY d//a /10\nCOPY [xy]1.txt /11/\nCOPY hard1 hard2 /12/\nCOPY hards /13/\nCOPY dang /15/\n",
+    ),
+    case(
+        "copy-modes",
+        "FROM scratch\nCOPY x2.txt /suid\nCOPY sticky /sticky/\nCOPY setgid /setgid/\nCOPY owned /owned/\nCOPY noread /noread\nCOPY capable /cap\nCOPY attrs /attrs\nCOPY attrdir /attrdir/\n",
+    ),
+    case(
+        "copy-chown",
+        "FROM localhost/base\nCOPY --chown=app d /owned/\nCOPY --chown=app:www x1.txt /group\nCOPY --chown=:www x1.txt /onlygroup\nCOPY --chown=5:6 d/a /n\nCOPY --chown=9 d/a /n9\nCOPY --chown=1000 d/a /n1000\nCOPY --chown=7:app x1.txt /new/dir/x\nENV o=app\nCOPY --chown=$o:$o dirlink /v/\nUSER app\nCOPY x1.txt /still-root\n",
+    ),
+    case(
+        "copy-chmod",
+        "FROM scratch\nCOPY --chmod=0640 d/a /mode\nCOPY --chmod=755 d /dir/\nCOPY --chmod=711 x1.txt /new/x\n",
+    ),
+    case(
+        "copy-over",
+        "FROM localhost/base\nRUN mkdir -m 700 /t && chown 3:4 /t && echo old >/t/a && ln -s /t /lt && ln -s t /rt\nCOPY d /t\nCOPY x1.txt /lt/\nCOPY d /rt/\nCOPY x1.txt /lt\nCOPY x1.txt /t/a\n",
+    ),
+    case(
+        "copy-links-below",
+        "FROM localhost/base\nRUN mkdir -p /run && ln -s /run /vr && ln -s nowhere /dang && ln -s /etc/passwd /fl\nCOPY x1.txt /vr/x\nCOPY x1.txt /dang\nCOPY x1.txt /fl\n",
+    ),
+    case("copy-none-star", "FROM localhost/base\nCOPY nope* /x/\n"),
+    case("copy-star-dot", "FROM scratch\nWORKDIR /w\nCOPY x*.txt .\nCOPY x1.txt ./n\nCOPY x1.txt up/\nCOPY d ..\n"),
+    case(
+        "copy-from",
+        "FROM localhost/base AS one\nRUN mkdir -m 750 /o && echo 1 >/o/f && chown -R 7:8 /o && ln -s f /o/l && ln /o/f /o/h && ln -s o /ol\nFROM localhost/base\nFROM scratch\nCOPY --from=one /o /a/\nCOPY --from=0 o/f /b\nCOPY --from=localhost/base /etc/group /c\nCOPY --from=ONE --chown=5:6 /o /d/\nCOPY --from=one /ol/ /e/\nCOPY --from=one /ol /f/\nCOPY --from=one /o/l /g\nCOPY --from=one /o/* /h/\n",
+    ),
+    case(
+        "copy-vars",
+        "FROM scratch\nENV s=x1 d=/dst\nCOPY ${s}.txt $d/\nCOPY $s.txt ${d}2\nARG e=x2\nADD ${e:-x1}.txt $d/\n",
+    ),
+    case("copy-quotes", "FROM scratch\nCOPY \"x1.txt\" /q/\n"),
+    case(
+        "add",
+        "FROM scratch\nADD t.tar /plain/\nADD t.tar.gz /gz\nADD t.tar.bz2 /bz/\nADD t.tar.xz /xz/\nADD note.gz /n/\nADD note.gz /n2\nADD x1.txt /f\nADD d /dir\nADD --chown=9:10 x1.txt /o\nADD t.dat /dat/\nADD t.tar d /mix/\nCOPY t.tar.gz /c/\nADD notar.tar /nt/\nADD empty.tar /et/\nADD t.tar /plain/\n",
+    ),
+    case(
+        "add-tar-over",
+        "FROM localhost/base\nRUN mkdir /t && echo old >/t/a && mkdir -m 711 -p /o/d && ln -s /t /lt\nADD t.tar /o/\nADD t.tar /lt/\n",
+    ),
+    case("add-tar-broken", "FROM scratch\nADD broken.tar.gz /\n"),
+    case("from-names", "FROM scratch AS One\nCOPY x1.txt /\nFROM one AS two-2.x_y\nFROM two-2.x_y\nCOPY x2.txt /\n"),
+    with("target", "--target one", "FROM scratch AS one\nCOPY x1.txt /\nFROM scratch\nCOPY nope /\n"),
+    with("target-upper", "--target ONE", "FROM scratch AS one\nCOPY x1.txt /\nFROM scratch\nCOPY nope /\n"),
+    with("labels", "--label a=option --label z=1", "FROM localhost/base\nLABEL a=file b=2\n"),
+    case("from-base", "FROM localhost/base\n"),
+    case("run-flag-after", "FROM localhost/base\nRUN echo --mount=x >/1\n"),
+    case(
+        "escape",
+        "# escape=`\nFROM localhost/base\nENV a=x`$b c=d\\e f=\"g`\"h\"\nRUN echo `\n  b >/1\nCOPY x1.txt /w\\x\nLABEL l=m` n\n",
+    ),
+    case("comments-2", "FROM localhost/base\nENV a=1 \\\n# in\n   # between\n b=2 \\\n\n c=3\n\t# tab\nLABEL d=#e\n"),
+    case("bom", "\u{feff}   FROM localhost/base\n\tENV a=1\n  LABEL   b=2  \nENV c=1"),
+    case("crlf", "FROM localhost/base\r\nENV a=1\r\nRUN echo a \\\r\n  b >/1\r\nCMD [\"x\"]\r\nENV b c\r\n"),
+    case("continuation-end", "FROM localhost/base\nENV a=1 \\\n"),
+];
+
+/// What both refuse.
+const REFUSED: &[&str] = &[
+    "FROM localhost/base\nUSER nobody-here\nRUN true\n",
+    "FROM localhost/base\nEXPOSE http\n",
+    "FROM localhost/base\nEXPOSE 80/foo\n",
+    "FROM localhost/base\nEXPOSE 9-8\n",
+    "FROM localhost/base\nSTOPSIGNAL NOPE\n",
+    "FROM localhost/base\nSTOPSIGNAL RTMIN+99\n",
+    "FROM localhost/base\nSHELL /bin/sh -c\n",
+    "FROM localhost/base\nSHELL []\n",
+    "FROM localhost/base\nCMD [\"a\", 1]\n",
+    "FROM localhost/base\nHEALTHCHECK --interval=1us CMD x\n",
+    "FROM localhost/base\nHEALTHCHECK --retries=-1 CMD x\n",
+    "FROM localhost/base\nHEALTHCHECK CMD\n",
+    "FROM localhost/base\nHEALTHCHECK NONE x\n",
+    "FROM localhost/base\nHEALTHCHECK x\n",
+    "FROM localhost/base\nONBUILD ONBUILD RUN x\n",
+    "FROM localhost/base\nONBUILD FROM x\n",
+    "FROM localhost/base\nONBUILD MAINTAINER x\n",
+    "FROM localhost/base\nRUN exit 3\n",
+    "FROM scratch\nCOPY --chown=app x1.txt /\n",
+    "FROM localhost/base\nRUN echo 1 >/f\nCOPY d /f\n",
+    "FROM localhost/base\nRUN mkdir -p /t/a/b\nCOPY d/a /t/\n",
+    "FROM localhost/base\nRUN mkdir -p /t /r && ln -s /r /t/sub\nCOPY d /t/\n",
+    "FROM scratch\nCOPY nope /\n",
+    "FROM scratch\nCOPY ../ctx/x1.txt /\n",
+    "FROM scratch AS a\nCOPY --from=a /x /\n",
+    "FROM localhost/base AS a\nFROM scratch\nCOPY --from=a /nope /\n",
+    "FROM scratch\nCOPY [\"x1.txt\"]\n",
+    "FROM scratch\nCOPY x1.txt\n",
+    "FROM scratch\nADD --from=x a b\n",
+    "FROM scratch AS t\nCOPY --from=1 /x1.txt /\nFROM scratch\nCOPY x1.txt /\nFROM t\n",
+    "FROM localhost/base AS 1\n",
+    "ENV a=b\n",
+    "FROM localhost/base\nFOO bar\n",
+    "FROM scratch\nCOPY --nope=1 x1.txt /\n",
+    "# a\n  # b\nFROM localhost/base\n\n#ENV x=y\nENV a=1 # not a comment=x\n",
+    "# escape=`\n# escape=`\nFROM localhost/base\n",
+    "# escape=x\nFROM localhost/base\n",
+];
+
+struct Built {
+    /// As docker inspect shows it.
+    image: Value,
+    history: Value,
+    tree: BTreeMap<PathBuf, Entry>,
+}
+
+/// The image of a name, as docker's inspect, history and tree have it.
+fn look(room: &Room, name: &str) -> Built {
+    let image = serde_json::from_str(&room.sh(&format!("img-inspect {name}")).ok()).unwrap();
+    let history = room.sh(&format!("img-inspect --raw config {name} | jq -c .history")).ok();
+    room.sh(&format!("rm -rf box && img-unpack --flat {name} box")).ok();
+    let tree = tree::list(&room.path("box/rootfs"));
+    Built { image, history: serde_json::from_str(&history).unwrap(), tree }
+}
+
+/// What is equal by intent; each exception is BuildKit of 20.10 being older than its documentation, or a named
+/// deviation of ours (dfile-build(1), DEVIATIONS).
+fn line(entry: &Value) -> String {
+    let text = entry["created_by"].as_str().unwrap_or_default();
+    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let rest = match word {
+        // The list of ports was the text of a Go map.
+        "EXPOSE" => rest.replace("map[", "[").replace(":{}", ""),
+        // --start-interval is younger.
+        "HEALTHCHECK" => rest.replacen("\"0s\" '", "'", usize::from(rest.matches("s\"").count() == 4)),
+        // It showed the default and not the value.
+        "ARG" => rest.split(' ').map(|word| word.split('=').next().unwrap_or_default()).collect::<Vec<_>>().join(" "),
+        // It left the flags out, and did not clean the path.
+        "COPY" | "ADD" => rest.split(' ').filter(|word| !word.starts_with("--")).collect::<Vec<_>>().join(" "),
+        "WORKDIR" => rest.trim_end_matches('/').to_owned(),
+        _ => rest.to_owned(),
+    };
+    // A WORKDIR that is there already is a layer without anything in it; ours is none.
+    let empty = if word == "WORKDIR" { &Value::Null } else { &entry["empty_layer"] };
+    json!([word, rest, empty, entry["comment"], entry["author"]]).to_string()
+}
+
+fn compare(ours: &Built, theirs: &Built) -> String {
+    let mut report = String::new();
+    let mut differ = |what: &str, ours: String, theirs: String| {
+        if ours != theirs {
+            let _ = writeln!(report, "  {what}\n    ours   {ours}\n    theirs {theirs}");
+        }
+    };
+    let shown = |value: &Value| match value {
+        Value::Array(list) if list.is_empty() => Value::Null.to_string(),
+        Value::Object(members) if members.is_empty() => Value::Null.to_string(),
+        Value::Object(members) => format!("{:?}", members.iter().collect::<BTreeMap<_, _>>()),
+        other => other.to_string(),
+    };
+    let members = |built: &Built| built.image["Config"].as_object().unwrap().clone();
+    for name in members(ours).keys().chain(members(theirs).keys()) {
+        differ(&format!("Config.{name}"), shown(&ours.image["Config"][name]), shown(&theirs.image["Config"][name]));
+    }
+    for name in ["Author", "Comment", "Os", "Architecture"] {
+        differ(name, ours.image[name].to_string(), theirs.image[name].to_string());
+    }
+    let lines = |built: &Built| {
+        built.history.as_array().into_iter().flatten().map(line).collect::<Vec<_>>().join("\n           ")
+    };
+    differ("history", lines(ours), lines(theirs));
+    for path in ours.tree.keys().chain(theirs.tree.keys().filter(|path| !ours.tree.contains_key(*path))) {
+        let entry = |built: &Built| {
+            let mut entry = built.tree.get(path).cloned()?;
+            // Of what a build makes the time is that of the build.
+            if entry.kind == "directory" || entry.mtime.0 > 1_700_000_000 {
+                entry.mtime.0 = 0;
+            }
+            entry.mtime.1 = 0;
+            Some(entry)
+        };
+        differ(&path.display().to_string(), format!("{:?}", entry(ours)), format!("{:?}", entry(theirs)));
+    }
+    report
+}
+
+const CONTEXT: &str = r#"
+mkdir -p ctx/d/sub ctx/e/sub ctx/empty ctx/hards ctx/sticky/t ctx/setgid/g ctx/owned/o ctx/attrdir ctx/.hid && cd ctx
+for f in d/a d/sub/b x1.txt x2.txt e/sub/c 'sp ace' 'br[1].txt' 'st*r' .hidden .hid/x ünï noread owned/f owned/o/g hard1 hards/1 capable attrs attrdir/f y1.txt; do echo "$f" >"$f"; done
+ln -s ../x1.txt d/link; mkdir dang; ln -s /nowhere dang/ling; mkdir dang/sub; ln -s ../../.. dang/sub/up; ln -s d dirlink; ln -s x1.txt filelink; ln -s /x1.txt abslink; ln hard1 hard2; ln hards/1 hards/2
+chmod 700 d/sub; chmod 4755 x2.txt; chmod 1777 sticky sticky/t; chmod 2775 setgid setgid/g; chmod 000 noread; chown -R 1000:1001 owned; chmod 600 owned/f
+setcap cap_net_raw+ep capable; setfattr -n user.x -v y attrs; setfattr -n user.z -v y attrdir
+mkdir ../t ../t/td && echo 1 >../t/td/f && ln ../t/td/f ../t/td/h && ln -s f ../t/td/l && mkfifo ../t/td/p && chmod 2750 ../t/td && chown 3:4 ../t/td/f && touch -d @1200000000 ../t/td/f ../t/td && echo 2 >../t/a
+tar -C ../t -cf t.tar td a && gzip -k t.tar && bzip2 -k t.tar && xz -k t.tar && cp t.tar.gz t.dat && echo text | gzip >note.gz && echo no >notar.tar && tar -cf empty.tar -T /dev/null
+head -c 100 t.tar.gz >broken.tar.gz; head -c 1500 t.tar >broken.tar
+find . -exec touch -h -d @1500000000 {} +
+"#;
+
+/// The context, and a base image that the peer has too.
+fn room() -> Room {
+    let room = Room::new();
+    room.sh(CONTEXT).ok();
+    room.sh("mkdir base && cp $(command -v busybox) base/busybox").ok();
+    room.write(
+        "base/Dockerfile",
+        "FROM scratch\nCOPY busybox /bin/busybox\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
+         WORKDIR /dev\nWORKDIR /proc\nWORKDIR /sys\nWORKDIR /\nRUN mkdir -m 1777 /tmp\n\
+         COPY <<E /etc/passwd\nroot:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n1002:x:5:5::/:/bin/sh\nE\n\
+         COPY <<E /etc/group\nroot:x:0:\napp:x:1001:\nwww:x:33:app\nE\nENV PATH=/bin\nCMD [\"sh\"]\n",
+    );
+    room.sh("dfile-build -q -t localhost/base base").ok();
+    room
+}
+
+#[test]
+fn the_table_is_what_buildkit_makes_of_it() {
+    needs!(root, "busybox", "dockerd", "/usr/bin/docker", "jq", "bzip2", "xz", "setcap", "setfattr");
+    let room = room();
+    let Some(dockerd) = Dockerd::start(&room) else { return };
+    let docker = format!("DOCKER_CONFIG=$PWD/none DOCKER_HOST={} DOCKER_BUILDKIT=1 /usr/bin/docker", dockerd.host());
+    room.sh(&format!("img-save localhost/base | {docker} load")).ok();
+    for case in CASES {
+        room.write(&format!("files/{}", case.name), case.dockerfile);
+    }
+    for (number, dockerfile) in REFUSED.iter().enumerate() {
+        room.write(&format!("files/refused-{number}"), dockerfile);
+    }
+    let all = |command: &str, owner: &str| -> (Vec<Ran>, Vec<i32>) {
+        let build = |name: &str, options: &str| {
+            room.sh(&format!("{command} -q -t {owner}-{name} -f files/{name} {options} ctx"))
+        };
+        let refused = (0..REFUSED.len()).map(|number| build(&format!("refused-{number}"), "").code).collect();
+        (CASES.iter().map(|case| build(case.name, case.options)).collect(), refused)
+    };
+    let (ours, theirs) = std::thread::scope(|scope| {
+        let theirs = scope.spawn(|| all(&format!("{docker} build --network none"), "theirs"));
+        (all("dfile-build", "ours"), theirs.join().unwrap())
+    });
+    for (dockerfile, codes) in REFUSED.iter().zip(ours.1.iter().zip(theirs.1)) {
+        assert_eq!(codes, (&1, 1), "{dockerfile}");
+    }
+    let mut report = String::new();
+    for ((case, ours), theirs) in CASES.iter().zip(ours.0).zip(theirs.0) {
+        if ours.code != 0 || theirs.code != 0 {
+            let _ = writeln!(report, "{}\n  ours   {}\n  theirs {}", case.name, ours.stderr, theirs.stderr);
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+    let names: Vec<String> = CASES.iter().map(|case| format!("theirs-{}", case.name)).collect();
+    room.sh(&format!("{docker} save {} | img-load >/dev/null", names.join(" "))).ok();
+    for case in CASES {
+        let both = ["ours", "theirs"].map(|owner| look(&room, &format!("{owner}-{}", case.name)));
+        let text = compare(&both[0], &both[1]);
+        if !text.is_empty() {
+            let _ = write!(report, "{}\n{text}", case.name);
+        }
+    }
+    assert!(report.is_empty(), "{report}");
+}
+
+/// What BuildKit has learnt since 20.10, as its source and reference have it: the values of ARG (`dispatchArg`) and each
+/// once (`runCommandString`), clean paths (WORKDIR), flags in the history (COPY --chown --chmod), the fifth time of a
+/// health check, an interval of 0, the bits of chmod(2) in --chmod, patterns in variables ("Environment replacement"),
+/// text behind a JSON array as a shell line.
+#[test]
+fn what_the_peer_is_too_old_for() {
+    needs!(root, "jq");
+    let room = Room::new();
+    room.write("ctx/f", "x");
+    room.write(
+        "ctx/Dockerfile",
+        "ARG G=global\nFROM scratch\nARG A=1 B=$A G\nARG C N\nARG A=2\nWORKDIR /e/$no/\nCOPY --chown=7:8 --chmod=4711 f /f\n\
+         HEALTHCHECK --interval=0 --start-interval=1.5ms --retries=3 CMD x\nENV P=/a/b.c V=${P:-x/y.z}\n\
+         ENV W=${P##*/} X=${P%.*} Y=${P/b/_} Z=${P//\\//-}\nCMD [\"a\"] b\n",
+    );
+    room.sh("dfile-build -q -t it --build-arg C=given ctx").ok();
+    assert_eq!(
+        room.sh("img-inspect --raw config it | jq -r '.history[] | .created_by'").ok(),
+        "ARG A=1 B=1 G=global\nARG C=given N\nARG A=2\nWORKDIR /e\nCOPY --chown=7:8 --chmod=4711 f /f # buildkit\n\
+         HEALTHCHECK &{[\"CMD-SHELL\" \"x\"] \"0s\" \"0s\" \"0s\" \"1.5ms\" '\\x03'}\nENV P=/a/b.c V=x/y.z\n\
+         ENV W=b.c X=/a/b Y=/a/_.c Z=-a-b.c\nCMD [\"/bin/sh\" \"-c\" \"[\\\"a\\\"] b\"]"
+    );
+    room.sh("img-unpack --flat it box").ok();
+    assert_eq!(room.sh("stat -c '%a %u %g' box/rootfs/f").ok(), "4711 7 8");
+}
+
+/// dfile-build(1), DEVIATIONS: where BuildKit takes what can only be a mistake, the reference or the classic builder
+/// decides.
+#[test]
+fn named_deviations() {
+    needs!(root, "busybox");
+    let room = room();
+    for (line, part) in [
+        ("COPY --chown=nobody-here d /x/", "unable to find user nobody-here"),
+        ("COPY --chown=app:nope x1.txt /", "unable to find group nope"),
+        ("COPY x1.txt x2.txt /x", "must end with /"),
+        ("COPY x*.txt /x", "must end with /"),
+        ("ADD broken.tar /", "ADD: broken.tar: unexpected EOF"),
+    ] {
+        room.write("ctx/Dockerfile", format!("FROM localhost/base\n{line}\n"));
+        room.sh("dfile-build -q ctx").fails(1, part);
+    }
+    let dockerfile =
+        "FROM localhost/base\nWORKDIR /bin\nUSER app\nRUN --mount=type=tmpfs,target=/new/place id -G >/tmp/groups\n";
+    room.write("ctx/Dockerfile", dockerfile);
+    room.sh("dfile-build -q -t it ctx").ok();
+    let layers = |built: &Built| built.image["RootFS"]["Layers"].as_array().unwrap().len();
+    let base = look(&room, "localhost/base");
+    let built = look(&room, "it");
+    assert_eq!(layers(&built), layers(&base) + 1, "a WORKDIR that is there is no layer");
+    assert_eq!(room.sh("cat box/rootfs/tmp/groups").ok(), "1001 33", "CVE-2022-36109");
+    assert!(!built.tree.contains_key(&PathBuf::from("new")), "no place to mount on stays");
+}
