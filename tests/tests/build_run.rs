@@ -222,6 +222,14 @@ fn a_secret_is_seen_by_its_command_and_by_nobody_after_it() {
     );
     let plan = room.sh("dfile-build --plan --secret id=token,src=token ctx").ok();
     assert!(!plan.contains("canary"), "{plan}");
+    // What is written beside the image: progress, metadata, a cache that is kept elsewhere.
+    let beside = "-t it --no-cache --progress rawjson --metadata-file root/meta --cache-to type=local,dest=root/kept";
+    let ran = room.sh(&format!(
+        "{} 2>root/progress && jq -r '.logs[]?.data | @base64d' root/progress",
+        script.replace("-t it", beside)
+    ));
+    assert!(ran.code == 0 && ran.stdout.contains("at 440 5") && !ran.stdout.contains("canary"), "{ran:?}");
+    nowhere(&room);
     assert_eq!(room.sh("ls -A run/build").ok(), "", "nothing is left of the mount");
     room.write("token", "canary-in-another");
     let again = room.sh(script);

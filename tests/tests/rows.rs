@@ -54,6 +54,38 @@ fn b15_a_tool_that_was_installed_in_a_container_is_in_the_image() {
         "install ok installed"
     );
     assert_eq!(dock(&room, "dock run --rm debian greeter").code, 127, "the base has it not");
+    // The same by a Dockerfile: Debian's own apt, and a source of packages in the context.
+    room.sh(
+        "mkdir -p ctx/repo && sed -i s/greeter/vim/ pkg/DEBIAN/control && mv pkg/usr/bin/greeter pkg/usr/bin/vim \
+         && dpkg-deb --build pkg ctx/repo/vim.deb >/dev/null && cd ctx/repo && { dpkg-deb -f vim.deb; echo Filename: ./vim.deb; \
+         echo Size: $(stat -c %s vim.deb); echo SHA256: $(sha256sum vim.deb | cut -d' ' -f1); } >Packages",
+    )
+    .ok();
+    room.write(
+        "ctx/Dockerfile",
+        "FROM debian\nRUN --mount=source=repo,target=/repo echo 'deb [trusted=yes] file:/repo ./' >/etc/apt/sources.list \\\n\
+         && apt-get update && apt-get install -y vim && rm -rf /var/lib/apt/lists/*\nCMD [\"vim\"]\n",
+    );
+    dock(&room, "dock build -q -t editor ctx").ok();
+    assert_eq!(dock(&room, "dock run --rm editor").ok(), "hello from a package");
+}
+
+/// The first Dockerfile of most: a web server, and its page by echo.
+#[test]
+fn d1_a_page_of_a_web_server_by_run() {
+    needs!(root, "busybox");
+    let room = Room::new();
+    room.sh(IMAGE).ok();
+    room.write(
+        "ctx/Dockerfile",
+        "FROM img\nRUN busybox mkdir -p /usr/share/nginx/html\nRUN echo 'Hello, Docker!' >/usr/share/nginx/html/index.html\n\
+         EXPOSE 80\nCMD [\"busybox\", \"httpd\", \"-f\", \"-p\", \"80\", \"-h\", \"/usr/share/nginx/html\"]\n",
+    );
+    dock(&room, "dock build -q -t page ctx && dock run -d --name page page").ok();
+    let ask = "n=0; until busybox wget -qO- http://127.0.0.1/ 2>/dev/null || [ $n = 100 ]; do n=$((n+1)); busybox sleep 0.1; done";
+    let page = dock(&room, &format!("dock exec page sh -c '{ask}'"));
+    dock(&room, "dock rm -f page").ok();
+    assert_eq!(page.ok(), "Hello, Docker!");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The weaknesses that others had in starting and entering containers: a table of the tests of each, and those
-//! tests that belong to no single tool.
+//! The weaknesses that others had in starting and entering containers and in building images: a table of the tests of
+//! each, and those tests that belong to no single tool.
 
 use dock_tests::background::Yard;
 use dock_tests::bundle::{config, configure, room};
@@ -55,6 +55,78 @@ fn every_known_weakness_of_starting_has_its_test() {
     ] {
         let text = fs::read_to_string(dock_tests::top().join(format!("tests/tests/{file}.rs"))).unwrap();
         assert!(text.contains(&format!("#[test]\nfn {test}()")), "{weakness}: no test {test} in {file}.rs");
+    }
+}
+
+/// Each of the builder's too.
+#[test]
+fn every_known_weakness_of_building_has_its_test() {
+    for (weakness, file, test) in [
+        (
+            "CVE-2024-1753, CVE-2024-9675",
+            "build_run",
+            "cve_2024_1753_and_9675_a_source_of_a_mount_never_leaves_its_tree",
+        ),
+        ("CVE-2024-23651", "weaknesses", "cve_2024_23651_the_source_of_a_mount_that_changes_places"),
+        ("CVE-2024-23652", "build_run", "cve_2024_23652_places_to_mount_on_follow_links_inside_only"),
+        ("CVE-2024-23653, CVE-2026-33747, syntax", "build", "cve_2024_23653_a_syntax_line_runs_nothing"),
+        ("CVE-2024-23653, rights", "build_run", "networks_and_rights_are_the_callers_to_give"),
+        ("CVE-2024-9407", "weaknesses", "cve_2024_9407_a_mount_does_not_choose_its_propagation"),
+        ("CVE-2025-4953, CVE-2024-11218", "build_run", "a_bind_mount_shows_the_context_and_takes_nothing_back"),
+        ("CVE-2026-33748", "build_context", "git_contexts_and_git_sources"),
+        ("CVE-2026-44517", "build_context", "a_hostile_context_stays_in_its_place"),
+        ("CVE-2024-24557", "build", "cve_2024_24557_a_forged_history_is_not_the_cache"),
+        (
+            "CVE-2024-24557, a cache from elsewhere",
+            "build_stages",
+            "a_cache_elsewhere_that_was_tampered_with_is_not_used",
+        ),
+        ("CVE-2021-3602", "build", "run_sees_the_image_and_the_arguments_and_nothing_of_the_caller"),
+        ("CVE-2019-14271, COPY", "build", "cve_2019_14271_and_kin_a_source_never_leaves_the_context"),
+        ("CVE-2018-15664, COPY", "build", "cve_2018_15664_a_destination_link_stays_in_the_image"),
+        ("secrets in layers", "build_run", "a_secret_is_seen_by_its_command_and_by_nobody_after_it"),
+    ] {
+        let text = fs::read_to_string(dock_tests::top().join(format!("tests/tests/{file}.rs"))).unwrap();
+        assert!(text.contains(&format!("#[test]\nfn {test}()")), "{weakness}: no test {test} in {file}.rs");
+    }
+}
+
+/// A step beside this one makes the source of a cache mount a directory and a link to the host in turn: what is mounted
+/// is of the cache, or the step is refused.
+#[test]
+fn cve_2024_23651_the_source_of_a_mount_that_changes_places() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    yard.room.write("outside/canary", "of the host");
+    let outside = yard.room.path("outside").display().to_string();
+    yard.room.write(
+        "ctx/swap",
+        format!(
+            "FROM busybox\nRUN --mount=type=cache,id=c,target=/c cd /c && busybox mkdir -p sub && echo in >sub/in && busybox ln -s {outside} link \\\n\
+             && echo >ready && while [ ! -e stop ]; do busybox mv sub t; busybox mv link sub; busybox mv sub link; busybox mv t sub; done\n"
+        ),
+    );
+    yard.room.write(
+        "ctx/look",
+        "FROM busybox\nARG N\nRUN --mount=type=cache,id=c,source=sub,target=/x echo seen $N $(ls /x)\n",
+    );
+    let script = "dfile-build -q -f ctx/swap ctx & swap=$!; cache=$DOCK_ROOT/cache/mounts/c
+        n=0; while [ ! -e $cache/ready ] && kill -0 $swap && [ $n -lt 600 ]; do sleep 0.1; n=$((n+1)); done
+        n=0; until [ $n -ge 8 ] && grep -q '^#2 .* seen' log || [ $n = 200 ]; do
+            dfile-build --progress plain -f ctx/look --build-arg N=$n ctx >>log 2>&1; n=$((n+1)); done
+        touch $cache/stop; wait $swap && cat log";
+    let ran = yard.sh(script);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains(" seen") && !ran.stdout.contains("canary"), "{ran:?}");
+    assert_eq!(yard.sh("ls outside").ok(), "canary");
+}
+
+#[test]
+fn cve_2024_9407_a_mount_does_not_choose_its_propagation() {
+    let yard = dock_tests::Room::new();
+    for option in ["bind-propagation=shared", "propagation=rshared", "rshared"] {
+        yard.write("ctx/Dockerfile", format!("FROM busybox\nRUN --mount=type=bind,target=/x,{option} true\n"));
+        yard.sh("dfile-build -q ctx").fails(1, "Dockerfile:2: --mount");
     }
 }
 

@@ -9,7 +9,16 @@ fn component(pattern: &[char], text: &[char]) -> bool {
         [] => text.is_empty(),
         ['*', rest @ ..] => (0..=text.len()).any(|skipped| component(rest, &text[skipped..])),
         ['?', rest @ ..] => !text.is_empty() && component(rest, &text[1..]),
-        [c, rest @ ..] => text.first() == Some(c) && component(rest, &text[1..]),
+        ['[', rest @ ..] => {
+            let (negated, rest) = if rest[0] == '^' { (true, &rest[1..]) } else { (false, rest) };
+            let Some(end) = rest.iter().position(|c| *c == ']') else { return false };
+            let within = |c: char| match rest[..end] {
+                [low, '-', high] => (low..=high).contains(&c),
+                ref plain => plain.contains(&c),
+            };
+            text.first().is_some_and(|c| within(*c) != negated) && component(&rest[end + 1..], &text[1..])
+        }
+        ['\\', c, rest @ ..] | [c, rest @ ..] => text.first() == Some(c) && component(rest, &text[1..]),
     }
 }
 
@@ -37,6 +46,15 @@ fn excluded(rules: &[(bool, String)], path: &str) -> bool {
     rules.iter().rev().find(|(_, pattern)| hit(pattern)).is_some_and(|(exception, _)| !exception)
 }
 
+const WORDS: [&str; 15] =
+    ["a", "b", "*", "?", "a*", "*b", "a?", "**", "**", "[ab]", "[^a]", "a[a-b]*", "\\*", "A", "*[^b]?"];
+const NAMES: [&str; 8] = ["a", "b", "ab", "ba", "abb", "A", "*", "a*"];
+
+fn of<'a>(list: &[&'a str], random: &mut impl FnMut(u64) -> u64) -> &'a str {
+    let index = usize::try_from(random(list.len() as u64)).unwrap_or_default();
+    list[index]
+}
+
 #[test]
 fn one_pass_finds_what_trying_everything_finds() {
     let mut state = 7u64;
@@ -48,16 +66,19 @@ fn one_pass_finds_what_trying_everything_finds() {
     for _ in 0..20_000 {
         let mut rules = Vec::new();
         for _ in 0..=random(3) {
-            let words: Vec<&str> = (0..=random(3))
-                .map(|_| ["a", "b", "*", "?", "a*", "*b", "a?", "**"][usize::try_from(random(8)).unwrap()])
-                .collect();
+            let words: Vec<&str> = (0..=random(3)).map(|_| of(&WORDS, &mut random)).collect();
             rules.push((random(3) == 0, words.join("/")));
         }
-        let path: Vec<&str> =
-            (0..=random(3)).map(|_| ["a", "b", "ab", "ba", "abb"][usize::try_from(random(5)).unwrap()]).collect();
+        let path: Vec<&str> = (0..=random(3)).map(|_| of(&NAMES, &mut random)).collect();
         let path = path.join("/");
-        let lines: Vec<String> =
-            rules.iter().map(|(not, text)| format!("{}{text}", if *not { "!" } else { "" })).collect();
+        // As somebody may write them: slashes at both ends mean nothing.
+        let lines: Vec<String> = rules
+            .iter()
+            .map(|(not, text)| {
+                let (not, front) = (if *not { "!" } else { "" }, of(&["", "/", "./", "x/../"], &mut random));
+                format!("{not}{front}{text}{}", of(&["", "/", "/."], &mut random))
+            })
+            .collect();
         let found = Ignore::parse(&lines.join("\n")).unwrap().excludes(&path);
         assert_eq!(found, excluded(&rules, &path), "{lines:?} on {path}");
         out += usize::from(found);
