@@ -7,7 +7,12 @@ use oci_layout::Layout;
 use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 use toolkit::Out;
+
+/// Who is just ending may end, for a second or two; a build is not waited for.
+const PATIENCE: u32 = 100;
 
 /// Removes them and says so in docker's words.
 pub fn prune(root: &Path, layout: Option<&Layout>, doomed: &[Entry], out: &mut Out) -> anyhow::Result<()> {
@@ -54,7 +59,15 @@ fn remains(root: &Path) -> anyhow::Result<u64> {
 
 /// Blobs that nothing reaches any more, and the layers that were unpacked of them.
 fn collect(root: &Path, layout: &Layout) -> anyhow::Result<u64> {
-    let Some(removed) = layout.try_collect().context("collect")? else {
+    let mut removed = layout.try_collect().context("collect")?;
+    for _ in 0..PATIENCE {
+        if removed.is_some() {
+            break;
+        }
+        thread::sleep(Duration::from_millis(20));
+        removed = layout.try_collect().context("collect")?;
+    }
+    let Some(removed) = removed else {
         eprintln!("dfile-cache: images are being written: their layout will be swept by the next img-rm");
         return Ok(0);
     };
