@@ -1,3 +1,5 @@
+//! What changed between two trees, or in the upper directory of an overlay, in the order of a layer.
+
 use crate::node::{Kind, Meta, Xattrs, has_no_xattrs};
 use crate::stack::{Merged, Node, has_xattr, is_opaque};
 use crate::write::{Device, TarWriter};

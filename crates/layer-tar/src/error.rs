@@ -1,3 +1,5 @@
+//! What can be wrong with a layer or with the disk.
+
 use std::io;
 use std::path::PathBuf;
 

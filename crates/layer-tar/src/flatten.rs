@@ -1,3 +1,5 @@
+//! Layers become one flat tar without a tree on disk: the first reading finds out what stays, the second copies it.
+
 use crate::apply::{inside, is_overlay, refused};
 use crate::read::{Entry, TarReader, Type};
 use crate::root::DEEPEST;

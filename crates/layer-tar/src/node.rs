@@ -1,3 +1,5 @@
+//! What a node of a tree is besides its content: kind, owner, mode, time, attributes.
+
 use crate::{Error, Result};
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{FileType, Stat};

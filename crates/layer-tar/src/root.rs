@@ -1,3 +1,5 @@
+//! Paths inside a root directory, which no link, no `..` and no other process leads out of: openat2(2).
+
 use crate::node::{Kind, Meta, proc_path};
 use crate::stack::{components, is_whiteout, stat_at};
 use crate::{Error, Result};

@@ -1,3 +1,5 @@
+//! Directories one over the other, read as overlayfs shows them, with its whiteouts, opaque marks and links.
+
 use crate::node::{Kind, Meta, proc_path, read_xattrs};
 use crate::{Error, Result};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -1,3 +1,5 @@
+//! One path of a tree as an archive of its own, as `docker cp` wants it.
+
 use crate::{ChangeKind, Compare, Node, Result, Sink, Stack, diff_trees};
 use std::path::{Path, PathBuf};
 

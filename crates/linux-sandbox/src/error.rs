@@ -1,3 +1,5 @@
+//! What stood in the way of a process, and whose exit code that is.
+
 use std::io;
 
 /// Why a step could not run: the call with its arguments and the cause, on one line.

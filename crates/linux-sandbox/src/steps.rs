@@ -1,3 +1,5 @@
+//! The list of steps that isolation consists of: each is data, can be run, undone, and told as a line of shell.
+
 use crate::error::Result;
 use crate::{
     Affinity, AwaitStart, Bind, BornIn, BorrowedSources, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter,

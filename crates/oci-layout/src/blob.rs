@@ -1,3 +1,5 @@
+//! Blobs: written under no name until their digest is known, verified whenever they are read.
+
 use crate::LARGEST_DOCUMENT;
 use crate::error::{At, Error, Result};
 use crate::hash::{Hashed, Hasher};

@@ -1,3 +1,5 @@
+//! What can be wrong with a layout.
+
 use std::io;
 use std::path::{Path, PathBuf};
 use wire::{Digest, Platform};

@@ -1,3 +1,5 @@
+//! Looks at every descriptor and blob, and says what is wrong by classes.
+
 mod layers;
 
 use crate::error::Result;

@@ -1,3 +1,5 @@
+//! Garbage collection: what no name, pin or lease reaches goes, while nobody writes.
+
 use crate::error::{At, Error, Result};
 use crate::image::{member, parse_document};
 use crate::layout::Layout;

@@ -1,3 +1,5 @@
+//! Digests of what passes by.
+
 use sha2::{Digest as _, Sha256, Sha512};
 use std::fmt;
 use std::io::{self, Read, Write};

@@ -1,3 +1,5 @@
+//! An image, checked: index, manifest and configuration agree before anybody uses them.
+
 use crate::error::{Error, Result};
 use crate::hash::digest_of;
 use crate::layout::Layout;

@@ -1,3 +1,5 @@
+//! `index.json`, changed under a lock and replaced whole: names come, move and go.
+
 use crate::error::{Error, Result};
 use crate::layout::{Layout, read_capped};
 use rustix::fs::FallocateFlags;

@@ -1,3 +1,5 @@
+//! The directory itself: OCI image-spec, image-layout.md, with our private files below `.dock/`.
+
 use crate::error::{At, Error, Result};
 use crate::temp::{self, Temp};
 use crate::{index, names};

@@ -1,3 +1,5 @@
+//! An operand becomes an image: by name, ID, manifest digest or a unique prefix.
+
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use std::collections::BTreeMap;

@@ -1,3 +1,5 @@
+//! Pins: what the build cache keeps without a name, a file a key.
+
 use crate::LARGEST_DOCUMENT;
 use crate::error::{At, Error, Result};
 use crate::index::to_value;

@@ -1,3 +1,5 @@
+//! Files that have no name yet, and the sweep of those whose writer is gone.
+
 use crate::error::{At, Result};
 use rustix::fs::{FlockOperation, OFlags, flock, fstat};
 use std::fs::{self, File, OpenOptions};

@@ -1,3 +1,5 @@
+//! A blob on the wire, of exactly the size that its descriptor says.
+
 use crate::client::{Client, body, header};
 use crate::{Error, Result, retry};
 use std::fmt;

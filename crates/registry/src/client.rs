@@ -1,3 +1,5 @@
+//! One registry: manifests, blobs, tags (OCI distribution-spec).
+
 use crate::blob::Blob;
 use crate::certs::Certificates;
 use crate::challenge::{self, Challenge};

@@ -1,3 +1,5 @@
+//! What a registry, or the way to it, can do wrong.
+
 use wire::{Digest, Platform};
 
 /// What went wrong between us and a registry. URLs in messages never carry credentials: they are built here.

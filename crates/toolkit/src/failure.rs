@@ -1,3 +1,5 @@
+//! Errors for people: one line, a hint, an exit code.
+
 use std::fmt;
 use wire::exit;
 

@@ -1,3 +1,5 @@
+//! What a tool reads from stdin: records, one record and not a byte more, a secret.
+
 use crate::usage;
 use anyhow::{Context, bail};
 use std::fs::File;

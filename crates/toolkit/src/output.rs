@@ -1,3 +1,5 @@
+//! What a tool writes to stdout, checked to its last byte: a pipe must not lose its end silently.
+
 use crate::usage;
 use clap::ValueEnum;
 use std::fmt;

@@ -1,3 +1,5 @@
+//! Where things are kept when nobody says: what lasts, and what a reboot may take.
+
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -1,3 +1,5 @@
+//! Media type, digest and size: OCI image-spec, descriptor.md.
+
 use crate::{Digest, Platform};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

@@ -1,3 +1,5 @@
+//! `sha256:…`, `sha512:…`: OCI image-spec, descriptor.md, "Digests".
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
 

@@ -1,3 +1,5 @@
+//! The list of blobs that the other side has, for archives without them.
+
 use crate::{Digest, FORMAT_VERSION};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;

@@ -1,3 +1,5 @@
+//! A path in a record: JSON has only text, names have any bytes.
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::ffi::OsString;

@@ -1,3 +1,5 @@
+//! Operating system, architecture and variant: OCI image-spec, image-index.md, `platform`.
+
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 

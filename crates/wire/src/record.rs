@@ -1,3 +1,5 @@
+//! The records that tools hand on, a JSON object a line: dock-wire(5).
+
 use crate::{Descriptor, Digest, WirePath};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};

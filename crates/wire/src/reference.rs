@@ -1,3 +1,5 @@
+//! Names of images by the grammar of distribution, normalised as docker does.
+
 use crate::{Digest, DigestError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::{fmt, str::FromStr};
