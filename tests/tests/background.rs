@@ -221,6 +221,23 @@ fn a_zombie_does_not_hold_up_a_pause() {
     );
 }
 
+/// Nobody could wake a container that stands still without a note of it, nor remove it.
+#[test]
+fn a_pause_that_is_killed_midway_can_be_undone() {
+    needs!(root, "busybox", "strace");
+    let yard = Yard::new();
+    let id = yard.sh("dock run -d --name web busybox sleep 600").ok();
+    let group = |tree: &str, file: &str| format!("-P /sys/fs/cgroup/{tree}dock/{}/{file}", id.trim());
+    let files = [group("freezer/", "freezer.state"), group("unified/", "cgroup.freeze"), group("", "cgroup.freeze")];
+    let kill = "-e trace=write -e inject=write:signal=KILL";
+    let line = format!("strace -qq -o trace {} {kill} ctr-kill --pause web; cat trace", files.join(" "));
+    let trace = yard.sh(&line).stdout;
+    assert!(trace.contains("killed by SIGKILL"), "{trace}");
+    let status = yard.sh("dock ps --format '{{.Status}}'").ok();
+    assert!(status.contains("(Paused)"), "{status}");
+    yard.sh("dock unpause web && dock exec web true && dock pause web && dock rm -f web").ok();
+}
+
 #[test]
 fn after_a_boot_come_those_whose_policy_says_so() {
     needs!(root, "busybox");

@@ -16,14 +16,18 @@ pub fn pause(found: &Found, run: &Path) -> anyhow::Result<()> {
     let process = found.started.as_ref().map(Started::open).transpose()?.flatten();
     let _process = process.with_context(not_running)?;
     let first = found.started.as_ref().map_or(0, |started| started.pid);
-    let cgroup = match linux_sandbox::freeze(first, &found.meta.id) {
-        Err(error) if !rustix::process::geteuid().is_root() => {
-            let how = linux_sandbox::how_to_get_cgroups;
-            return Err(error).hint(|| format!("the freezer is a cgroup, which must be this user's: {}", how()));
-        }
-        frozen => frozen?,
-    };
-    Ok(keeper::set_paused(run, &found.meta.id, &cgroup)?)
+    let id = &found.meta.id;
+    // Noted first: who is killed in the midst of this leaves a container that can be woken.
+    let frozen =
+        linux_sandbox::freeze(first, id, |cgroup| Ok::<_, anyhow::Error>(keeper::set_paused(run, id, cgroup)?));
+    if frozen.is_err() {
+        keeper::set_resumed(run, id)?;
+    }
+    if rustix::process::geteuid().is_root() {
+        return frozen;
+    }
+    let how = linux_sandbox::how_to_get_cgroups;
+    frozen.hint(|| format!("the freezer is a cgroup, which must be this user's: {}", how()))
 }
 
 pub fn resume(found: &Found, run: &Path) -> anyhow::Result<()> {

@@ -11,16 +11,21 @@ use std::time::{Duration, Instant};
 /// How long the kernel may take to stop everybody.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Freezes the container `id` whose first process is `first`, and gives the cgroup in which it stands. A container
-/// that has none in which this can be done gets one.
-pub fn freeze(first: i32, id: &str) -> std::result::Result<PathBuf, Error> {
+/// Freezes the container `id` whose first process is `first`. A container that has no cgroup in which this can be done
+/// gets one. `note` is told the cgroup before anybody stands still: only who knows it can ever let them go on.
+pub fn freeze<E: From<Error>>(
+    first: i32,
+    id: &str,
+    note: impl FnOnce(&Path) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
     let trees = Hierarchies::of_this_host()?;
     let version_1 = trees.0.iter().find(|tree| tree.controllers.iter().any(|name| name == "freezer"));
     let tree = version_1.or_else(|| trees.0.iter().find(|tree| tree.unified));
-    let Some(tree) = tree else { return Err(Error::refused("cgroup: this host has no freezer")) };
+    let Some(tree) = tree else { return Err(Error::refused("cgroup: this host has no freezer").into()) };
     let at = tree.mount.join(place_of(first, tree.unified)?);
     if at.file_name().is_some_and(|name| name == id) {
-        return stop(&at, tree.unified).map(|()| at);
+        note(&at)?;
+        return Ok(stop(&at, tree.unified)?);
     }
     let root = rustix::process::geteuid().is_root();
     let group = Group {
@@ -32,22 +37,26 @@ pub fn freeze(first: i32, id: &str) -> std::result::Result<PathBuf, Error> {
         above: std::cell::RefCell::default(),
     };
     let _made = group.make()?;
-    let path = group.path.clone();
-    let stopped = order(&path, tree.unified, true).and_then(|()| {
-        // Who joins a frozen cgroup is frozen: from round to round fewer can have children.
-        let until = Instant::now() + PATIENCE;
-        while move_all(first, &path)? {
-            if Instant::now() > until {
-                let message = format!("{}: new processes come for {} s", path.display(), PATIENCE.as_secs());
-                return Err(Error::refused(message));
-            }
-        }
-        stop(&path, tree.unified)
-    });
+    note(&group.path)?;
+    let stopped = stop_all(first, &group.path, tree.unified);
     if stopped.is_err() {
-        let _ = thaw(&path);
+        let _ = thaw(&group.path);
     }
-    stopped.map(|()| path)
+    Ok(stopped?)
+}
+
+/// Moves every process of the container into the frozen cgroup.
+fn stop_all(first: i32, cgroup: &Path, unified: bool) -> Result<()> {
+    order(cgroup, unified, true)?;
+    // Who joins a frozen cgroup is frozen: from round to round fewer can have children.
+    let until = Instant::now() + PATIENCE;
+    while move_all(first, cgroup)? {
+        if Instant::now() > until {
+            let message = format!("{}: new processes come for {} s", cgroup.display(), PATIENCE.as_secs());
+            return Err(Error::refused(message));
+        }
+    }
+    stop(cgroup, unified)
 }
 
 /// Lets them go on.
