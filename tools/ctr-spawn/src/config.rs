@@ -50,9 +50,9 @@ pub struct Mount {
     #[serde(default)]
     pub options: Vec<String>,
     #[serde(default, rename = "uidMappings")]
-    pub uid_mappings: Vec<IdMapping>,
+    pub uid_mappings: Vec<subids::Range>,
     #[serde(default, rename = "gidMappings")]
-    pub gid_mappings: Vec<IdMapping>,
+    pub gid_mappings: Vec<subids::Range>,
     /// The mount namespace in which the source is, when it is another container's: never in a file, see
     /// `bundle::join`.
     #[serde(rename = "mountNamespace")]
@@ -65,9 +65,9 @@ pub struct Linux {
     #[serde(default)]
     pub namespaces: Vec<Namespace>,
     #[serde(default)]
-    pub uid_mappings: Vec<IdMapping>,
+    pub uid_mappings: Vec<subids::Range>,
     #[serde(default)]
-    pub gid_mappings: Vec<IdMapping>,
+    pub gid_mappings: Vec<subids::Range>,
     #[serde(default)]
     pub devices: Vec<Device>,
     pub cgroups_path: Option<String>,
@@ -107,15 +107,6 @@ pub struct TimeOffset {
     pub secs: i64,
     #[serde(default)]
     pub nanosecs: u32,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct IdMapping {
-    #[serde(rename = "containerID")]
-    pub container_id: u32,
-    #[serde(rename = "hostID")]
-    pub host_id: u32,
-    pub size: u32,
 }
 
 #[derive(Debug, Deserialize)]

@@ -171,14 +171,9 @@ fn facts<'a>(config: &'a Config, process: &'a Process, around: &'a Around) -> an
 
 /// Whether the maps are those of the user namespace that we are in: a build runs its steps from within.
 fn is_inside(linux: &crate::config::Linux) -> bool {
-    let same = |list: &[crate::config::IdMapping], own: &[subids::Range]| {
-        let one =
-            |m: &crate::config::IdMapping| subids::Range { inside: m.container_id, outside: m.host_id, count: m.size };
-        list.iter().map(one).eq(own.iter().copied())
-    };
     let here = if linux.uid_mappings.is_empty() { None } else { subids::Mapping::of_process().ok() };
     here.is_some_and(|here| {
-        !here.is_everything() && same(&linux.uid_mappings, &here.users) && same(&linux.gid_mappings, &here.groups)
+        !here.is_everything() && linux.uid_mappings == here.users && linux.gid_mappings == here.groups
     })
 }
 
@@ -226,13 +221,13 @@ fn id_map(facts: &Facts) -> Option<IdMap> {
         return None;
     }
     let (linux, user) = (&facts.config.linux, &facts.process.user);
-    let own = |list: &[crate::config::IdMapping], id: u32| matches!(list, [one] if one.host_id == id && one.size == 1);
+    let own = |list: &[subids::Range], id: u32| matches!(list, [one] if one.outside == id && one.count == 1);
     let single = own(&linux.uid_mappings, facts.around.uid) && own(&linux.gid_mappings, facts.around.gid);
     if !(linux.uid_mappings.is_empty() || facts.rootless && single) {
         // Whoever is in such a namespace already sees every ID as it is inside.
-        let outside = |m: &crate::config::IdMapping| if facts.inside { m.container_id } else { m.host_id };
-        let ranges = |list: &[crate::config::IdMapping]| {
-            list.iter().map(|m| IdRange { inside: m.container_id, outside: outside(m), count: m.size }).collect()
+        let outside = |m: &subids::Range| if facts.inside { m.inside } else { m.outside };
+        let ranges = |list: &[subids::Range]| {
+            list.iter().map(|m| IdRange { inside: m.inside, outside: outside(m), count: m.count }).collect()
         };
         return Some(IdMap {
             users: ranges(&linux.uid_mappings),
@@ -357,8 +352,8 @@ fn idmapped(bundle: &Bundle, facts: &Facts) -> anyhow::Result<IdmappedSources> {
         if users.is_empty() || groups.is_empty() {
             bail!("config.json: mounts: {target}: to map owners takes uidMappings and gidMappings");
         }
-        let ranges = |list: &[crate::config::IdMapping]| {
-            list.iter().map(|m| IdRange { inside: m.container_id, outside: m.host_id, count: m.size }).collect()
+        let ranges = |list: &[subids::Range]| {
+            list.iter().map(|m| IdRange { inside: m.inside, outside: m.outside, count: m.count }).collect()
         };
         sources.push(IdmappedSource {
             path: bundle.path.as_path().join(mount.source.clone().unwrap_or_default()),
