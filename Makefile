@@ -54,7 +54,7 @@ lint: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps tests/debian tests/vm/run tests/vm/inside fuzz/run bench/corpus bench/context
+	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps tests/debian tests/packages tests/vm/run tests/vm/inside fuzz/run bench/corpus bench/context
 	mandoc -T lint -W warning $(PAGES)
 
 # Installs the Debian packages that tests, lint and bench use and that are not there yet.

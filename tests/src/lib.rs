@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 pub mod background;
+pub mod builder;
 pub mod bundle;
 pub mod corpus;
 pub mod dockerd;

@@ -1,5 +1,6 @@
 //! A real registry for a test: Debian's docker-registry on a free port of 127.0.0.1, ended with the value.
 
+use crate::Room;
 use std::fs::{self, File};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -90,5 +91,20 @@ impl Drop for Registry {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Room {
+    /// A registry that speaks TLS with a certificate of an authority of one's own, `ca.pem` in the room.
+    pub fn registry_of_own_authority(&self) -> Registry {
+        self.sh(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
+                 -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem
+             openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=registry -keyout r.key -out r.csr
+             printf 'subjectAltName=IP:127.0.0.1' >san && openssl x509 -req -in r.csr -CA ca.pem -CAkey ca.key -days 2 -extfile san -out r.pem",
+        )
+        .ok();
+        let (certificate, key) = (self.path("r.pem"), self.path("r.key"));
+        Registry::with(&format!(", tls: {{certificate: {}, key: {}}}", certificate.display(), key.display()), "")
     }
 }

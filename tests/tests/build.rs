@@ -4,20 +4,6 @@ use dock_tests::{Room, dockerd::Dockerd, needs};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 
-/// A context `ctx` with busybox in it, and a Dockerfile that makes it a small system.
-fn busybox_room() -> Room {
-    let room = Room::new();
-    room.sh("mkdir ctx && cp $(command -v busybox) ctx/busybox").ok();
-    room.write(
-        "base/Dockerfile",
-        "FROM scratch\nCOPY busybox /bin/\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\n\
-         COPY <<E /etc/passwd\nroot:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n1002:x:0:0::/:/bin/sh\nE\n\
-         COPY <<E /etc/group\nroot:x:0:\napp:x:1001:\nE\nENV PATH=/bin\nCMD [\"sh\"]\n",
-    );
-    room.sh("dfile-build -q -f base/Dockerfile -t base ctx").ok();
-    room
-}
-
 /// Builds `ctx` with a Dockerfile; the answer is the image's configuration document.
 #[track_caller]
 fn build(room: &Room, dockerfile: &str, options: &str) -> Value {
@@ -181,7 +167,7 @@ fn mistakes_name_file_line_and_cause() {
 #[test]
 fn run_sees_the_image_and_the_arguments_and_nothing_of_the_caller() {
     needs!(root, "busybox");
-    let room = busybox_room();
+    let room = Room::with_base();
     room.write(
         "ctx/Dockerfile",
         "ARG GLOBAL=g\nFROM base\nARG A=1\nARG B\nARG GLOBAL\nENV C=\"two words\" A=env\nRUN env | sort >/env; id >/id; ip addr >/net; pwd >/pwd\n\
@@ -207,7 +193,7 @@ fn run_sees_the_image_and_the_arguments_and_nothing_of_the_caller() {
 #[test]
 fn stages_and_what_is_copied_between_them() {
     needs!(root, "busybox");
-    let room = busybox_room();
+    let room = Room::with_base();
     build(
         &room,
         "FROM base AS build\nRUN mkdir /out && echo made >/out/file && chown 7:8 /out/file && chmod 640 /out/file\n\
@@ -295,7 +281,7 @@ fn dockerignore_takes_files_out_of_the_context() {
 #[test]
 fn the_cache_is_keyed_by_content() {
     needs!(root, "busybox");
-    let room = busybox_room();
+    let room = Room::with_base();
     room.write("ctx/one", "1");
     room.write("ctx/two", "2");
     room.write(
@@ -355,7 +341,7 @@ fn a_damaged_cache_entry_is_built_again() {
 #[test]
 fn source_date_epoch_makes_builds_equal() {
     needs!(root, "busybox");
-    let room = busybox_room();
+    let room = Room::with_base();
     room.write("ctx/f", "x");
     room.write("ctx/Dockerfile", "FROM base\nCOPY f /\nWORKDIR /w\nRUN date >/dev/null && echo y >/y\nCMD [\"x\"]\n");
     let build = || digest(&room.sh("SOURCE_DATE_EPOCH=1000000000 dfile-build -q --no-cache ctx").ok());
@@ -402,7 +388,7 @@ fn the_same_inputs_are_the_same_image_everywhere() {
 #[test]
 fn a_failed_run_keeps_its_state() {
     needs!(root, "busybox");
-    let room = busybox_room();
+    let room = Room::with_base();
     room.write("ctx/Dockerfile", "FROM base\n\nRUN echo evidence >/left; echo said; exit 3\n");
     let ran = room.sh("dfile-build -q -t it ctx");
     assert_eq!(ran.code, 1);
@@ -420,7 +406,7 @@ fn a_failed_run_keeps_its_state() {
 #[test]
 fn kill_9_in_the_middle_leaves_a_clean_store() {
     needs!(root, "busybox");
-    let room = busybox_room();
+    let room = Room::with_base();
     // A word of the command that no other process of the machine has.
     let word = room.path("").file_name().unwrap().to_string_lossy().replace('.', "");
     room.write("ctx/Dockerfile", format!("FROM base\nRUN echo 1 >/1\nRUN : {word}; sleep 300\n"));
@@ -484,8 +470,8 @@ const MEMBERS: [&str; 10] =
 #[test]
 fn the_configuration_is_what_buildah_makes_of_it() {
     needs!(root, "busybox", "buildah");
-    let room = busybox_room();
-    room.sh("img-tag base localhost/base && img-save --format oci -o base.tar localhost/base").ok();
+    let room = Room::with_base();
+    room.sh("img-save --format oci -o base.tar localhost/base").ok();
     let ours = build(&room, FACTS, "");
     let storage = "--root $PWD/s --runroot $PWD/r --storage-driver vfs";
     let script = format!(
@@ -504,9 +490,9 @@ fn the_configuration_is_what_buildah_makes_of_it() {
 #[test]
 fn configuration_and_tree_are_what_docker_makes_of_it() {
     needs!(root, "busybox", "dockerd", "docker");
-    let room = busybox_room();
+    let room = Room::with_base();
     let Some(dockerd) = Dockerd::start(&room) else { return };
-    room.sh("img-tag base localhost/base && img-save -o base.tar localhost/base").ok();
+    room.sh("img-save -o base.tar localhost/base").ok();
     dockerd.docker(&["load", "-i", &room.path("base.tar").display().to_string()]).unwrap();
     for name in ["ctx/d/a", "ctx/d/sub/b", "ctx/x1.txt", "ctx/x2.txt"] {
         room.write(name, name);
@@ -537,7 +523,7 @@ fn configuration_and_tree_are_what_docker_makes_of_it() {
 #[test]
 fn onbuild_runs_in_the_child_and_only_there() {
     needs!(root, "busybox");
-    let room = busybox_room();
+    let room = Room::with_base();
     room.write("ctx/f", "x");
     room.write("parent", "FROM base\nONBUILD COPY f /from-child\nONBUILD RUN echo ran >/ran\n");
     room.sh("dfile-build -q -f parent -t parent ctx").ok();
@@ -560,7 +546,7 @@ fn the_plan_says_what_is_needed() {
 #[test]
 fn the_plan_says_what_the_cache_has_and_writes_nothing() {
     needs!(root, "busybox");
-    let room = busybox_room();
+    let room = Room::with_base();
     room.write("ctx/f", "1");
     let steps = "FROM base AS one\nRUN echo >/1\nFROM scratch AS no\nCOPY f /\nFROM base\nENV A=1\nCOPY --from=one /1 /\nWORKDIR /w\nCOPY f ./\nRUN cat f\n";
     let plan = |room: &Room, text: &str, options: &str| {
@@ -619,7 +605,7 @@ fn cve_2024_24557_a_forged_history_is_not_the_cache() {
 #[test]
 fn two_builds_at_once() {
     needs!(root, "busybox");
-    let room = busybox_room();
+    let room = Room::with_base();
     room.write("ctx/Dockerfile", "FROM base\nARG N\nRUN echo $N >/n; sleep 0.3\nRUN cat /n >/m\n");
     room.sh("for n in 1 2 3 4; do dfile-build -q --build-arg N=$n -t it$n ctx & pids=\"$pids $!\"; done
          for pid in $pids; do wait $pid || exit 1; done")

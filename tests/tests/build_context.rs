@@ -345,17 +345,8 @@ fn a_url_that_has_not_changed_is_not_sent_again() {
 fn a_url_over_https_with_a_private_authority() {
     needs!(root, "openssl", "docker-registry");
     let room = Room::new();
-    room.sh(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
-             -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem
-         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=server -keyout s.key -out s.csr
-         printf 'subjectAltName=IP:127.0.0.1' >san && openssl x509 -req -in s.csr -CA ca.pem -CAkey ca.key -days 2 -extfile san -out s.pem",
-    )
-    .ok();
     // A registry answers to https://HOST/v2/ with a file as good as any: {}.
-    let tls =
-        format!(", tls: {{certificate: {}, key: {}}}", room.path("s.pem").display(), room.path("s.key").display());
-    let server = Registry::with(&tls, "");
+    let server = room.registry_of_own_authority();
     let text = format!("FROM scratch\nADD https://{}/v2/ /f\n", server.host());
     room.sh("mkdir ctx").ok();
     room.write("ctx/Dockerfile", text);

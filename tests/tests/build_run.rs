@@ -3,29 +3,6 @@
 use dock_tests::{Room, needs};
 use std::process::{Command, Stdio};
 
-/// A context `ctx`, and an image `base` with busybox.
-fn room() -> Room {
-    let room = Room::new();
-    room.sh("mkdir ctx b && cp $(command -v busybox) b/busybox").ok();
-    room.write(
-        "base/Dockerfile",
-        "FROM scratch\nCOPY busybox /bin/\nRUN [\"/bin/busybox\", \"--install\", \"-s\", \"/bin\"]\nENV PATH=/bin\n\
-         COPY <<E /etc/passwd\nroot:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/:/bin/sh\nE\nCOPY <<E /data/of-base\nb\nE\n",
-    );
-    room.sh("dfile-build -q -f base/Dockerfile -t base b").ok();
-    room
-}
-
-/// Builds and gives what the steps printed.
-#[track_caller]
-fn build(room: &Room, dockerfile: &str, options: &str) -> String {
-    room.write("ctx/Dockerfile", dockerfile);
-    let ran = room.sh(&format!("dfile-build -t it {options} ctx"));
-    assert_eq!(ran.code, 0, "{ran:?}");
-    room.sh("img-fsck").ok();
-    ran.stderr
-}
-
 #[track_caller]
 fn fails(room: &Room, dockerfile: &str, options: &str, part: &str) {
     room.write("ctx/Dockerfile", dockerfile);
@@ -40,13 +17,12 @@ fn last_layer(room: &Room) -> String {
 #[test]
 fn a_bind_mount_shows_the_context_and_takes_nothing_back() {
     needs!(root, "busybox");
-    let room = room();
+    let room = Room::with_base();
     room.write("ctx/src/a", "one");
     room.write("ctx/src/ignored", "secret");
     room.write("ctx/.dockerignore", "src/ignored\n");
     room.sh("chown 5:6 ctx/src/a && chmod 640 ctx/src/a").ok();
-    let out = build(
-        &room,
+    let out = room.build(
         "FROM base\nWORKDIR /w\n\
          RUN --mount=source=src,target=/new/deep/dir --mount=type=bind,source=src/a,dst=rel stat -c 'at %U %a %n' /new/deep/dir/* /w/rel; touch /new/deep/dir/x || echo read-only\n\
          RUN --mount=source=src,target=/m,rw echo changed >/m/a && touch /m/new && cat /m/a && touch /made\n",
@@ -57,29 +33,28 @@ fn a_bind_mount_shows_the_context_and_takes_nothing_back() {
     assert_eq!(room.sh("cat ctx/src/a; ls ctx/src").ok(), "onea\nignored");
     assert_eq!(last_layer(&room), "made");
     room.sh("rm -rf box && img-unpack --flat it box").ok();
-    assert_eq!(room.sh("ls box/rootfs").ok(), "bin\ndata\netc\nmade\nw", "no place to mount on is left");
+    assert_eq!(room.sh("ls box/rootfs").ok(), "bin\netc\nmade\nw", "no place to mount on is left");
     // What the step reads is its input.
     room.write("ctx/other", "x");
-    let out = build(&room, &std::fs::read_to_string(room.path("ctx/Dockerfile")).unwrap(), "");
+    let out = room.build(&std::fs::read_to_string(room.path("ctx/Dockerfile")).unwrap(), "");
     assert_eq!(out.matches("CACHED").count(), 4, "{out}");
     room.write("ctx/src/a", "two");
-    let out = build(&room, &std::fs::read_to_string(room.path("ctx/Dockerfile")).unwrap(), "");
+    let out = room.build(&std::fs::read_to_string(room.path("ctx/Dockerfile")).unwrap(), "");
     assert_eq!(out.matches("CACHED").count(), 2, "{out}");
 }
 
 #[test]
 fn a_bind_mount_from_a_stage_or_an_image() {
     needs!(root, "busybox");
-    let room = room();
-    let out = build(
-        &room,
+    let room = Room::with_base();
+    let out = room.build(
         "FROM base AS made\nRUN mkdir /out && echo stage >/out/f && chown 7:8 /out/f\n\
-         FROM base\nRUN --mount=from=made,source=/out,target=/o --mount=from=base,target=/i cat /o/f /i/data/of-base; stat -c 'owner %u:%g' /o/f; rm /o/f || echo kept\n\
+         FROM base\nRUN --mount=from=made,source=/out,target=/o --mount=from=base,target=/i cat /o/f /i/etc/group; stat -c 'owner %u:%g' /o/f; rm /o/f || echo kept\n\
          RUN --mount=from=made,source=/out,target=/o,rw rm /o/f && echo removed\n\
          RUN --mount=from=made,source=/out,target=/o cat /o/f >/still\n",
         "",
     );
-    for part in [" stage\n", " b\n", " owner 7:8\n", " kept\n", " removed\n"] {
+    for part in [" stage\n", " www:x:33:app\n", " owner 7:8\n", " kept\n", " removed\n"] {
         assert!(out.contains(part), "no {part:?} in {out}");
     }
     assert_eq!(last_layer(&room), "still");
@@ -91,7 +66,7 @@ fn a_bind_mount_from_a_stage_or_an_image() {
 #[test]
 fn cve_2024_1753_and_9675_a_source_of_a_mount_never_leaves_its_tree() {
     needs!(root, "busybox");
-    let room = room();
+    let room = Room::with_base();
     let outside = room.path("outside");
     room.write("outside/canary", "of the host");
     std::os::unix::fs::symlink(&outside, room.path("ctx/link")).unwrap();
@@ -104,7 +79,7 @@ fn cve_2024_1753_and_9675_a_source_of_a_mount_never_leaves_its_tree() {
     fails(&room, &from, "", "not found");
     // A link to the root is the tree's own root.
     let up = from.replace("source=/link,target=/x cat /x/canary", "source=/up,target=/x ls /x");
-    assert!(build(&room, &up, "").contains("link"));
+    assert!(room.build(&up, "").contains("link"));
     // CVE-2024-23651: a step leaves a link in a cache, the next one asks for what is below it.
     let cache = format!(
         "FROM base\nRUN --mount=type=cache,id=c,target=/c ln -s {} /c/sub\nRUN --mount=type=cache,id=c,source=sub,target=/x cat /x/canary\n",
@@ -117,7 +92,7 @@ fn cve_2024_1753_and_9675_a_source_of_a_mount_never_leaves_its_tree() {
 #[test]
 fn cve_2024_23652_places_to_mount_on_follow_links_inside_only() {
     needs!(root, "busybox");
-    let room = room();
+    let room = Room::with_base();
     let outside = room.path("outside");
     room.write("outside/keep", "k");
     let text = format!(
@@ -125,7 +100,7 @@ fn cve_2024_23652_places_to_mount_on_follow_links_inside_only() {
          RUN --mount=type=tmpfs,target=/var/t --mount=type=tmpfs,target=/evil/t rm -rf /var/gone; ls -d /real/t && touch /z\n",
         outside.display()
     );
-    assert!(build(&room, &text, "").contains("/real/t"));
+    assert!(room.build(&text, "").contains("/real/t"));
     assert_eq!(last_layer(&room), "z");
     assert_eq!(room.sh("ls outside").ok(), "keep");
 }
@@ -133,26 +108,26 @@ fn cve_2024_23652_places_to_mount_on_follow_links_inside_only() {
 #[test]
 fn a_cache_mount_is_a_plain_directory() {
     needs!(root, "busybox", "tar");
-    let room = room();
+    let room = Room::with_base();
     let text = "FROM base\nARG N\nRUN --mount=type=cache,id=my/cache,target=/root/.cache echo $N >>/root/.cache/log; cat /root/.cache/log >/seen; stat -c 'mode %a %u' /root/.cache\n\
          USER app\nRUN --mount=type=cache,target=/own,uid=1000,mode=0700 touch /own/$N && stat -c 'mode %a %u' /own\n";
-    let out = build(&room, text, "--build-arg N=1");
+    let out = room.build(text, "--build-arg N=1");
     assert!(out.contains("mode 755 0") && out.contains("mode 700 1000"), "{out}");
     assert_eq!(room.sh("cat root/cache/mounts/my%2Fcache/log").ok(), "1");
     room.sh("tar -C root/cache -cf saved.tar mounts && rm -rf root/cache/mounts && tar -C root/cache -xf saved.tar")
         .ok();
-    build(&room, text, "--build-arg N=2");
+    room.build(text, "--build-arg N=2");
     room.sh("rm -rf box && img-unpack --flat it box").ok();
     assert_eq!(room.sh("cat box/rootfs/seen; ls -A box/rootfs/root 2>/dev/null").code, 2, "no /root in the image");
     assert_eq!(room.sh("cat box/rootfs/seen").ok(), "1\n2");
     assert_eq!(room.sh("ls -A root/cache/mounts/%2Fown").ok(), "1\n2");
     let seeded = "FROM base AS seed\nRUN mkdir /s && echo seed >/s/f && chown 3:4 /s\nFROM base\nRUN --mount=type=cache,id=seeded,from=seed,source=/s,target=/c cat /c/f; stat -c 'own %u' /c; echo more >>/c/f\n";
-    let out = build(&room, seeded, "");
+    let out = room.build(seeded, "");
     assert!(out.contains(" seed\n") && out.contains("own 3"), "{out}");
-    let out = build(&room, seeded, "--no-cache");
+    let out = room.build(seeded, "--no-cache");
     assert!(out.contains(" more\n"), "it is filled only once: {out}");
     room.sh("rm root/cache/mounts/seeded/f").ok();
-    let out = build(&room, seeded, "--no-cache");
+    let out = room.build(seeded, "--no-cache");
     assert!(out.contains(" seed\n") && !out.contains(" more\n"), "an empty one is filled again: {out}");
 }
 
@@ -160,7 +135,7 @@ fn a_cache_mount_is_a_plain_directory() {
 #[test]
 fn who_shares_a_cache_with_whom() {
     needs!(root, "busybox");
-    let room = room();
+    let room = Room::with_base();
     for (sharing, want, tries, end) in
         [("shared", "met", 300, "true"), ("locked", "alone", 4, "rm -f"), ("private", "alone", 4, "rm -f")]
     {
@@ -186,9 +161,8 @@ fn who_shares_a_cache_with_whom() {
 #[test]
 fn memory_of_a_run() {
     needs!(root, "busybox");
-    let room = room();
-    let out = build(
-        &room,
+    let room = Room::with_base();
+    let out = room.build(
         "FROM base\nRUN --mount=type=tmpfs,target=/t,size=1m cp /bin/busybox /t/sh; chmod 755 /t/sh; /t/sh echo exec; df -k /t | tail -1; touch /x\n",
         "",
     );
@@ -201,7 +175,7 @@ fn memory_of_a_run() {
 #[test]
 fn a_secret_is_seen_by_its_command_and_by_nobody_after_it() {
     needs!(root, "busybox");
-    let room = room();
+    let room = Room::with_base();
     room.write("token", "canary-in-file");
     let text = "FROM base\nRUN --mount=type=secret,id=token,mode=0440,gid=5 --mount=type=secret,id=key,env=KEY cat /run/secrets/token | wc -c; stat -c 'at %a %g' /run/secrets/token; echo ${#KEY}; ls /run && touch /done\n\
          RUN --mount=type=secret,id=none ls /run/secrets 2>/dev/null || echo no secret\n";
@@ -248,7 +222,7 @@ fn a_secret_is_seen_by_its_command_and_by_nobody_after_it() {
 #[test]
 fn an_agent_is_reached_through_its_mount() {
     needs!(root, "busybox");
-    let room = room();
+    let room = Room::with_base();
     // Not an agent, but something that answers on a socket.
     room.write("agent.py", "import socket\ns=socket.socket(socket.AF_UNIX)\ns.bind('agent')\ns.listen()\nprint('ready',flush=True)\nwhile 1:\n c,_=s.accept()\n c.sendall(b'hello '+c.recv(99))\n c.close()\n");
     let mut agent =
@@ -271,24 +245,24 @@ fn an_agent_is_reached_through_its_mount() {
 #[test]
 fn networks_and_rights_are_the_callers_to_give() {
     needs!(root, "busybox");
-    let room = room();
+    let room = Room::with_base();
     let interfaces = std::fs::read_dir("/sys/class/net").unwrap().count();
     let links = "ls /sys/class/net | wc -l";
-    let out = build(&room, &format!("FROM base\nRUN {links}\nRUN --network=none {links}\n"), "");
+    let out = room.build(&format!("FROM base\nRUN {links}\nRUN --network=none {links}\n"), "");
     assert_eq!(out.matches(" 1\n").count(), 2, "{out}");
     let host = format!("FROM base\nRUN --network=host grep -c : /proc/net/dev\nRUN --network=none {links}\n");
     fails(&room, &host, "", "network.host is not allowed");
     for options in ["--allow network.host", "--network host"] {
-        let out = build(&room, &host, &format!("--no-cache {options}"));
+        let out = room.build(&host, &format!("--no-cache {options}"));
         assert!(out.contains(&format!(" {interfaces}\n")), "{interfaces}: {out}");
     }
     let all = "FROM base\nRUN --security=insecure grep CapEff /proc/self/status\nRUN grep CapEff /proc/self/status\n";
     fails(&room, all, "", "security.insecure is not allowed");
-    let out = build(&room, all, "--allow security.insecure");
+    let out = room.build(all, "--allow security.insecure");
     let caps: Vec<&str> = out.lines().filter_map(|line| line.split("CapEff:").nth(1)).map(str::trim).collect();
     assert!(caps.len() == 2 && caps[0] != caps[1], "{out}");
     let limits = "FROM base\nRUN grep box.test /etc/hosts; ulimit -n; df -k /dev/shm | tail -1; hostname; touch /x\n";
-    let out = build(&room, limits, "--add-host box.test:10.1.2.3 --ulimit nofile=77:77 --shm-size 3m");
+    let out = room.build(limits, "--add-host box.test:10.1.2.3 --ulimit nofile=77:77 --shm-size 3m");
     for part in ["10.1.2.3", " 77\n", " 3072 ", " buildkitsandbox\n"] {
         assert!(out.contains(part), "no {part:?} in {out}");
     }
@@ -300,18 +274,18 @@ fn networks_and_rights_are_the_callers_to_give() {
 #[test]
 fn a_proxy_reaches_run_and_neither_history_nor_cache() {
     needs!(root, "busybox");
-    let room = room();
+    let room = Room::with_base();
     let text = "FROM base\nRUN echo \"p=$http_proxy\" | tee /p\n";
-    assert!(build(&room, text, "--build-arg http_proxy=http://one").contains("p=http://one"));
+    assert!(room.build(text, "--build-arg http_proxy=http://one").contains("p=http://one"));
     assert!(!room.sh("img-inspect --history it").ok().contains("one"));
-    assert_eq!(build(&room, text, "--build-arg http_proxy=http://two").matches("CACHED").count(), 2);
+    assert_eq!(room.build(text, "--build-arg http_proxy=http://two").matches("CACHED").count(), 2);
 }
 
 /// The line that the message gives really enters what was left, mounts included, after the build is gone.
 #[test]
 fn the_state_of_a_failed_run_is_entered_with_its_mounts() {
     needs!(root, "busybox");
-    let room = room();
+    let room = Room::with_base();
     room.write("ctx/f", "context");
     room.write(
         "ctx/Dockerfile",
@@ -329,7 +303,7 @@ fn the_state_of_a_failed_run_is_entered_with_its_mounts() {
 #[test]
 fn the_line_that_enters_a_failed_state_is_one_to_paste() {
     needs!(root, "busybox", "script");
-    let room = room();
+    let room = Room::with_base();
     for (shell, name) in [("", "sh"), ("SHELL [\"/bin/ash\", \"-c\"]\n", "/bin/ash")] {
         room.write("ctx/Dockerfile", format!("FROM base\n{shell}RUN echo left >/left; exit 3\n"));
         let ran = room.sh("[ -e \"my 'own' root\" ] || cp -a root \"my 'own' root\"; DOCK_ROOT=\"$PWD/my 'own' root\" dfile-build -q ctx");
@@ -345,7 +319,7 @@ fn the_line_that_enters_a_failed_state_is_one_to_paste() {
 #[test]
 fn a_named_directory_is_the_callers() {
     needs!(root, "busybox");
-    let room = room();
+    let room = Room::with_base();
     room.write("named/f", "theirs");
     fails(
         &room,
@@ -360,11 +334,11 @@ fn a_named_directory_is_the_callers() {
 #[test]
 fn a_step_that_copies_what_is_below_is_told() {
     needs!(root, "busybox", "jq");
-    let room = room();
+    let room = Room::with_base();
     room.sh("head -c 700000 /dev/urandom >ctx/a; head -c 800000 /dev/urandom >ctx/b; echo small >ctx/c").ok();
     let told = |run: &str| {
         let text = format!("FROM base\nCOPY a b c /d/\nRUN {run}\n");
-        let out = build(&room, &text, "--metadata-file m");
+        let out = room.build(&text, "--metadata-file m");
         let lines: Vec<&str> = out.lines().filter(|line| line.contains("that are below it already")).collect();
         assert!(lines.len() < 2, "{lines:?}");
         let member = room.sh("jq -c '.\"dock.copied\"[0] | [.step, .files, .bytes, .changed, .largest]' m").ok();
@@ -388,7 +362,7 @@ fn a_step_that_copies_what_is_below_is_told() {
     let none = (None, "[null,null,null,null,null]".to_owned());
     assert_eq!(told("chown 5 /d/a && echo >>/d/b && chmod 600 /d/c"), none, "under 1 MiB");
     assert_eq!(told("cp /d/b /d/e; dd if=/d/a of=/d/b conv=notrunc 2>/dev/null; head -c 800000 /d/e >/d/f"), none);
-    let json = build(&room, "FROM base\nCOPY a b c /d/\nRUN chown -R 6:6 /d\n", "--progress rawjson");
+    let json = room.build("FROM base\nCOPY a b c /d/\nRUN chown -R 6:6 /d\n", "--progress rawjson");
     let warning = json.lines().filter(|line| line.starts_with("{\"warnings\"")).collect::<Vec<_>>().join("\n");
     assert!(warning.contains("\"short\":\"d2FybmluZzogdGhpcyBzdGVwIGNvcGllcy"), "{json}");
 }

@@ -176,15 +176,7 @@ fn a_registry_with_passwords() {
 fn tls_with_a_private_authority() {
     needs!("docker-registry", "skopeo", "umoci", "openssl");
     let room = Room::new();
-    room.sh(
-        "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=authority \
-             -addext basicConstraints=critical,CA:TRUE -keyout ca.key -out ca.pem
-         openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=registry -keyout r.key -out r.csr
-         printf 'subjectAltName=IP:127.0.0.1' >san && openssl x509 -req -in r.csr -CA ca.pem -CAkey ca.key -days 2 -extfile san -out r.pem",
-    )
-    .ok();
-    let (certificate, key) = (room.path("r.pem"), room.path("r.key"));
-    let to = Registry::with(&format!(", tls: {{certificate: {}, key: {}}}", certificate.display(), key.display()), "");
+    let to = room.registry_of_own_authority();
     let host = to.host();
     image(&room, &host, "app:2");
     room.sh(&format!("SSL_CERT_FILE=ca.pem img-push --layout l {host}/app:2")).ok();
