@@ -83,6 +83,43 @@ fn files_go_where_docker_puts_them() {
     assert_eq!(room.mounts(), [""; 0], "what is mounted to copy is mounted for the copier alone");
 }
 
+/// A copy is no layer: what would remove files there is a name here, in both directions and as a tar.
+#[test]
+fn names_of_whiteouts_are_names() {
+    needs!(root, "busybox");
+    let room = room();
+    let _end = Runs(&room);
+    room.sh("mkdir -p w/dir w/.wh.dir && echo 1 >w/.wh.file && echo 2 >w/file && echo 3 >w/.wh..wh..opq && echo 4 >w/.wh.dir/.wh.x && touch w/.wh.")
+        .ok();
+    for name in ["ran", "runs"] {
+        dock(
+            &room,
+            &format!(
+                "rm -rf out; mkdir out; dock cp w {name}:/one && dock cp w/. {name}:/one && tar -C w -c . | dock cp - {name}:/one/dir &&
+                dock cp w/.wh.file {name}:/one/ && dock cp {name}:/one out/all && dock cp {name}:/one/.wh.dir out/below &&
+                dock cp {name}:/one - | tar -C out -x && dock cp {name}:/one/.wh.file out/.wh.below"
+            ),
+        )
+        .ok();
+        room.sh("cp -a w want; cp -a w/. want/dir; diff -r want out/all && diff -r want out/one && diff -r w/.wh.dir out/below && rm -r want")
+            .ok();
+        assert_eq!(
+            room.sh("cat out/.wh.below; ls -d out/below").ok(),
+            "1\nout/below",
+            "nothing was taken for a whiteout"
+        );
+    }
+    dock(&room, "dock export ran >ran.tar && tar -xf ran.tar one && diff -r w/.wh.dir one/.wh.dir").ok();
+    let ran = dock(&room, "dock commit ran new");
+    assert!(
+        ran.code == 1 && ran.stderr.contains("a name that begins with .wh. means a whiteout in a layer"),
+        "{ran:#?}"
+    );
+    // The same where a volume is filled.
+    dock(&room, "dock create --name fills -v filled:/in img >/dev/null").ok();
+    assert_eq!(room.sh("ls -A root/volumes/filled/_data").ok(), "file\nlink\nsub");
+}
+
 #[test]
 fn what_docker_refuses_is_refused_in_its_words() {
     needs!(root, "busybox");

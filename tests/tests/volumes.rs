@@ -225,6 +225,66 @@ fn volume_metadata_fits_what_is_on_disk() {
 }
 
 #[test]
+fn a_part_of_a_volume_is_mounted() {
+    needs!(root, "busybox");
+    let room = room();
+    room.sh("mkdir -p root/volumes/data/_data/a/b && echo deep >root/volumes/data/_data/a/b/file && ln -s a/b root/volumes/data/_data/inner").ok();
+    for (subpath, command, want) in [
+        ("a/b", "cat /m/file", "deep"),
+        ("inner/", "cat /m/file", "deep"),
+        ("./a/../a", "ls /m", "b"),
+        ("a/b/file", "cat /m", "deep"),
+        ("a/b,ro", "sh -c 'echo x 2>/dev/null >/m/file || echo read-only'", "read-only"),
+    ] {
+        let line = format!("dock run --rm --mount type=volume,src=data,dst=/m,volume-subpath={subpath} img {command}");
+        assert_eq!(dock(&room, &line).ok(), want, "{subpath}");
+    }
+    let line = "dock create --name aa --mount src=data,dst=/m,volume-subpath=a img >/dev/null
+        dock inspect -f '{{(index .HostConfig.Mounts 0).VolumeOptions.Subpath}} {{(index .Mounts 0).Name}}' aa
+        dock cp aa:/m/b/file out && cat out; dock run --rm --volumes-from aa img cat /m/b/file; dock volume rm data";
+    let ran = dock(&room, line);
+    assert!(ran.stdout == "a data\ndeep\ndeep\n" && ran.stderr.contains("volume is in use"), "{ran:#?}");
+    let invalid = "invalid mount config for type \"volume\": ";
+    for (mount, words) in [
+        ("src=data,dst=/m,volume-subpath=../x", format!("{invalid}subpath must be a relative path within the volume")),
+        ("src=data,dst=/m,volume-subpath=/a", format!("{invalid}subpath must be a relative path within the volume")),
+        ("dst=/m,volume-subpath=a", format!("{invalid}must not set Subpath when using anonymous volumes")),
+        ("src=data,dst=/m,volume-subpath=none", "No such file or directory".into()),
+    ] {
+        dock(&room, &format!("dock run --rm --mount {mount} img true")).fails(125, &words);
+    }
+}
+
+/// CVE-2024-23651's and CVE-2017-1002101's kind: who writes in a volume says not what of the host another container
+/// gets.
+#[test]
+fn cve_2017_1002101_no_link_leads_out_of_a_volume() {
+    needs!(root, "busybox");
+    let room = room();
+    let secret = room.write("secret/file", "of the host");
+    let secret = secret.parent().unwrap();
+    room.sh("mkdir -p root/volumes/data/_data/dir").ok();
+    let data = room.path("root/volumes/data/_data");
+    symlink(secret, data.join("abs")).unwrap();
+    symlink("../../../../secret", data.join("rel")).unwrap();
+    symlink("/proc/self/root", data.join("magic")).unwrap();
+    symlink("..", data.join("dir/up")).unwrap();
+    symlink("../../..", data.join("dir/far")).unwrap();
+    for subpath in ["abs", "rel", "abs/file", "magic", "dir/far", "dir/up/rel"] {
+        let mount = format!("--mount src=data,dst=/m,volume-subpath={subpath}");
+        let ran = dock(&room, &format!("dock run --rm {mount} img sh -c 'cat /m /m/file; ls /m'")).fails(125, subpath);
+        assert_eq!(ran.stdout, "", "{ran:#?}");
+        // Nor where the container does not run, and the copier mounts.
+        let ran = dock(&room, &format!("id=$(dock create {mount} img); dock cp $id:/m out; ls out; dock rm $id"));
+        assert!(!room.path("out").exists() && ran.stderr.contains(subpath), "{ran:#?}");
+    }
+    assert_eq!(
+        dock(&room, "dock run --rm --mount src=data,dst=/m,volume-subpath=dir/up img ls /m").ok(),
+        "abs\ndir\nmagic\nrel"
+    );
+}
+
+#[test]
 fn dock_volume_in_dockers_words() {
     needs!(root, "busybox");
     let room = room();

@@ -122,6 +122,8 @@ pub struct Compare {
     pub content: bool,
     /// Paths to leave out, with everything below them, relative to the root.
     pub exclude: Vec<PathBuf>,
+    /// What is written is a copy, not a layer: a name that begins with `.wh.` is a name as any other.
+    pub any_name: bool,
 }
 
 /// Compares two whole trees. Without a lower one, everything in the upper one is new.
@@ -228,7 +230,7 @@ impl Walk<'_> {
             // A whiteout of something that never was below: made and removed above.
             return if below.is_some() { self.delete(&at) } else { Ok(()) };
         };
-        if name.as_bytes().starts_with(WHITEOUT_PREFIX) {
+        if name.as_bytes().starts_with(WHITEOUT_PREFIX) && !self.compare.any_name {
             let reason = "a name that begins with .wh. means a whiteout in a layer".into();
             return Err(Error::Unsayable { path: at, reason });
         }

@@ -1,4 +1,4 @@
-//! One path of a tree as an archive of its own, as `docker cp` wants it.
+//! One path of a tree as an archive of its own, as `docker cp` wants it: a copy, not a layer.
 
 use crate::{ChangeKind, Compare, Node, Result, Sink, Stack, diff_trees};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ pub fn put_subtree(tree: &Stack, path: &Path, name: &Path, sink: &mut dyn Sink) 
         None => Ok(false),
         Some((_, Node { merged: Some(_), .. })) => {
             let Some(directory) = tree.directory(path)? else { return Ok(false) };
-            diff_trees(None, &directory, &Compare::default(), &mut below).map(|()| true)
+            let compare = Compare { any_name: true, ..Compare::default() };
+            diff_trees(None, &directory, &compare, &mut below).map(|()| true)
         }
         Some((_, node)) => below.put(ChangeKind::Added, Path::new(""), &node).map(|()| true),
     }

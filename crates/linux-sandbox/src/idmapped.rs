@@ -3,12 +3,13 @@
 
 use crate::error::{Call, Result};
 use crate::idmap::{IdRange, text};
+use crate::mounts::clone_from;
 use crate::steps::{Mechanism, Scene, all, quote};
 use crate::sys;
 use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::read;
-use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::mount::OpenTreeFlags;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use serde::Serialize;
@@ -57,12 +58,11 @@ impl Mechanism for IdmappedSources {
 
     fn run(&self, scene: &mut Scene) -> Result<()> {
         for source in &self.sources {
-            let line = || format!("open_tree({:?})", source.path);
             let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
             if source.recursive {
                 flags |= OpenTreeFlags::AT_RECURSIVE;
             }
-            let mount = open_tree(CWD, &source.path, flags).call(line)?;
+            let mount = clone_from(&source.path, None, flags)?;
             let namespace = user_namespace(&source.users, &source.groups)?;
             sys::mount_idmap(&mount, source.recursive_map, &namespace)
                 .call(|| format!("mount_setattr({:?}, MOUNT_ATTR_IDMAP)", source.path))?;

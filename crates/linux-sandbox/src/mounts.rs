@@ -17,8 +17,8 @@ use rustix::mount::{
     fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
 };
 use serde::Serialize;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -490,7 +490,8 @@ impl Mechanism for Filesystem {
 /// Something of the host's at a place in the container.
 #[derive(Debug, Default, Serialize)]
 pub struct Bind {
-    /// On the host.
+    /// On the host. What stands behind a `/./` has been made by others: it is looked up below what stands before it,
+    /// and no link in there leads out.
     pub source: PathBuf,
     /// Below the root.
     pub target: PathBuf,
@@ -544,8 +545,15 @@ impl Held {
     }
 }
 
-fn clone_from(source: &Path, held: Option<&Held>, flags: OpenTreeFlags) -> Result<OwnedFd> {
+/// The mount at a path of the host, as one that is nowhere yet.
+pub(crate) fn clone_from(source: &Path, held: Option<&Held>, flags: OpenTreeFlags) -> Result<OwnedFd> {
     let line = || format!("open_tree({source:?})");
+    if let Some((top, below)) = boundary(source) {
+        let top = open(top, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .call(|| format!("open({top:?})"))?;
+        let what = walk::beneath(&top, below).call(|| format!("openat2({source:?}, RESOLVE_BENEATH)"))?;
+        return open_tree(what, "", flags | OpenTreeFlags::AT_EMPTY_PATH).call(line);
+    }
     match open_tree(CWD, source, flags) {
         Err(Errno::INVAL | Errno::ACCESS) if source.starts_with("/proc") => {
             here(source, held).and_then(|fd| open_tree(fd, "", flags | OpenTreeFlags::AT_EMPTY_PATH).call(line))
@@ -567,6 +575,14 @@ fn here(source: &Path, held: Option<&Held>) -> Result<OwnedFd> {
         return Err(Error::refused(format!("{path:?}: is not what {source:?} shows any more")));
     }
     Ok(ours)
+}
+
+/// What stands before and behind the `/./` of a path, the mark that rsync(1) has for this too.
+fn boundary(path: &Path) -> Option<(&Path, &Path)> {
+    let bytes = path.as_os_str().as_bytes();
+    let at = bytes.windows(3).position(|three| three == b"/./")?;
+    let part = |bytes| Path::new(OsStr::from_bytes(bytes));
+    Some((part(&bytes[..at.max(1)]), part(&bytes[at + 3..])))
 }
 
 impl Mechanism for Bind {
@@ -733,6 +749,16 @@ pub(crate) fn kind_of(fd: impl AsFd) -> Result<FileType> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_parted_at_its_boundary() {
+        let parts =
+            |path| boundary(Path::new(path)).map(|(top, below)| (top.to_str().unwrap(), below.to_str().unwrap()));
+        assert_eq!(parts("/a/b/./c/d"), Some(("/a/b", "c/d")));
+        assert_eq!(parts("/./etc"), Some(("/", "etc")));
+        assert_eq!(parts("/a/./b/./c"), Some(("/a", "b/./c")));
+        assert_eq!((parts("/a/.b/c"), parts("/a/b/."), parts("./a")), (None, None, None));
+    }
 
     #[test]
     fn options_are_sorted() {

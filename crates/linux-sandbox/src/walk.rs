@@ -25,10 +25,23 @@ pub(crate) fn open(root: impl AsFd, path: &Path, flags: OFlags, links: Links) ->
         resolve |= ResolveFlags::NO_SYMLINKS;
     }
     let path = if path.as_os_str().is_empty() { Path::new("/") } else { path };
+    again(|| openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve))
+}
+
+/// Opens what is there, and where a link leads out of `top`, nothing: unlike in a root, what stands above is not the
+/// same thing to those who made the link.
+pub(crate) fn beneath(top: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    again(|| openat2(&top, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), BENEATH))
+}
+
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_MAGICLINKS);
+
+/// A rename somewhere on the machine raced with a "..": the kernel asks to try again.
+fn again(mut open: impl FnMut() -> rustix::io::Result<OwnedFd>) -> rustix::io::Result<OwnedFd> {
     let mut tries = 0;
     loop {
-        match openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            // A rename somewhere on the machine raced with a "..": the kernel asks to try again.
+        match open() {
             Err(Errno::AGAIN) if tries < 128 => tries += 1,
             other => return other,
         }

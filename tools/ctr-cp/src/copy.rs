@@ -201,7 +201,7 @@ fn plain(error: layer_tar::Error) -> anyhow::Error {
 }
 
 fn options(owners: Owners) -> Options<'static> {
-    Options { owners, target: Target::Tree, umask_is_zero: false, selinux: false }
+    Options { owners, target: Target::Copy, umask_is_zero: false, selinux: false }
 }
 
 /// A layer may replace a directory by a file; a copy may not.

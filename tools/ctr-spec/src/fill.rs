@@ -43,12 +43,12 @@ fn copy(record: &Bundle, target: &str, to: &Path) -> io::Result<()> {
         let writer = scope.spawn(move || -> layer_tar::Result<()> {
             let Some(tree) = open()? else { return Ok(()) };
             let mut layer = LayerWriter::new(BufWriter::with_capacity(1 << 18, into), None);
-            diff_trees(None, &tree, &Compare::default(), &mut layer)?;
+            diff_trees(None, &tree, &Compare { any_name: true, ..Compare::default() }, &mut layer)?;
             Ok(layer.finish()?.flush()?)
         });
         let owners = Owners::possible()?;
         let applied =
-            apply(from, to.as_fd(), &Options { owners, target: Target::Tree, umask_is_zero: false, selinux: false });
+            apply(from, to.as_fd(), &Options { owners, target: Target::Copy, umask_is_zero: false, selinux: false });
         let written = writer.join().map_err(|_| io::Error::other("the copy was broken off"))?;
         // The end of a pipe is not the cause when its other end has one.
         match (written, applied) {

@@ -100,7 +100,7 @@ pub fn read(options: &Options, containers: &Containers, image: &Value, container
         let taken = wishes.iter().any(|wish| wish.target == target)
             || inherited.iter().any(|point| point["destination"] == target.as_str());
         if !taken {
-            let kind = Kind::Volume(Named { volume: bundle::Volume::anonymous(), nocopy: false });
+            let kind = Kind::Volume(Named::whole(bundle::Volume::anonymous(), false));
             wishes.push(Wish { kind, target, read_only: false, mode: String::new() });
         }
     }
@@ -197,7 +197,7 @@ fn mount(wish: &Wish, volumes: &Volumes) -> anyhow::Result<Value> {
             let access = if wanted.all_read_only { "rro" } else { access };
             bind(text(wanted.source.clone())?, [wanted.how, access, &wanted.propagation])
         }
-        Kind::Volume(named) => bind(text(volumes.data(&named.volume.name))?, ["rbind", access, "rprivate"]),
+        Kind::Volume(named) => bind(text(named.source(volumes))?, ["rbind", access, "rprivate"]),
         Kind::Tmpfs { options, .. } => {
             let mut options = options.clone();
             options.extend(wish.read_only.then(|| "ro".into()));
@@ -225,7 +225,7 @@ fn point(wish: &Wish, volumes: &Volumes) -> Option<Value> {
             "mode": wish.mode, "rw": !wish.read_only, "propagation": bind.propagation,
         }),
         Kind::Volume(named) => json!({
-            "type": "volume", "name": named.volume.name, "source": volumes.data(&named.volume.name).to_string_lossy(),
+            "type": "volume", "name": named.volume.name, "source": named.source(volumes).to_string_lossy(),
             "destination": wish.target, "driver": "local", "mode": mode, "rw": !wish.read_only, "propagation": "",
         }),
         Kind::Tmpfs { listed: false, .. } => return None,

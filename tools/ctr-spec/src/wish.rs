@@ -45,6 +45,32 @@ pub struct Named {
     pub volume: Volume,
     /// Leave out what the image has at that place.
     pub nocopy: bool,
+    /// What of the volume is mounted; empty for all of it.
+    pub subpath: String,
+}
+
+impl Named {
+    /// All of a volume.
+    pub fn whole(volume: Volume, nocopy: bool) -> Self {
+        Self { volume, nocopy, subpath: String::new() }
+    }
+
+    /// The directory of the host that is mounted. What stands behind the `/./` is looked up when the container
+    /// starts, by the rules of `linux_sandbox::Bind`.
+    pub fn source(&self, volumes: &bundle::Volumes) -> PathBuf {
+        let data = volumes.data(&self.volume.name);
+        if self.subpath.is_empty() { data } else { data.join(".").join(&self.subpath) }
+    }
+}
+
+/// Whether a path stays below where it starts, as far as its words say.
+fn is_local(path: &str) -> bool {
+    let mut depth = 0_i32;
+    let below = path.split('/').filter(|part| !matches!(*part, "" | ".")).all(|part| {
+        depth += if part == ".." { -1 } else { 1 };
+        depth >= 0
+    });
+    below && !path.starts_with('/')
 }
 
 impl Wish {
@@ -69,6 +95,9 @@ impl Wish {
                 }
                 if named.nocopy {
                     shown["volumeOptions"]["noCopy"] = true.into();
+                }
+                if !named.subpath.is_empty() {
+                    shown["volumeOptions"]["subpath"] = named.subpath.as_str().into();
                 }
                 if !named.volume.labels.is_empty() && !named.volume.is_anonymous() {
                     shown["volumeOptions"]["labels"] = named.volume.labels.clone().into();
@@ -121,8 +150,8 @@ pub fn from_volume(text: &str) -> anyhow::Result<Wish> {
             Kind::Bind(Bind { source, propagation, how: "rbind", all_read_only: false, make: true })
         }
         _ if modes.propagation.is_some() => bail!("invalid mode: {options}"),
-        Some(name) => Kind::Volume(Named { volume: Volume::named(volumes::check(name)?), nocopy: modes.nocopy }),
-        None => Kind::Volume(Named { volume: Volume::anonymous(), nocopy: false }),
+        Some(name) => Kind::Volume(Named::whole(Volume::named(volumes::check(name)?), modes.nocopy)),
+        None => Kind::Volume(Named::whole(Volume::anonymous(), false)),
     };
     Ok(Wish { kind, target, read_only: modes.read_only, mode: options.into() })
 }
@@ -189,6 +218,7 @@ struct Fields {
     propagation: Option<String>,
     recursive: Option<String>,
     nocopy: bool,
+    subpath: String,
     labels: Vec<(String, String)>,
     tmpfs: Vec<String>,
     /// The first option of each kind that belongs to one type of mount only.
@@ -237,7 +267,14 @@ fn read_mount(text: &str) -> anyhow::Result<Wish> {
                 name => Volume::named(volumes::check(name).map_err(|error| Daemon(error.to_string()))?),
             };
             volume.labels.extend(fields.labels.into_iter().map(|(name, value)| (name, value.into())));
-            Kind::Volume(Named { volume, nocopy: fields.nocopy })
+            let subpath = fields.subpath;
+            if !subpath.is_empty() && fields.source.is_empty() {
+                return Err(daemon("must not set Subpath when using anonymous volumes").into());
+            }
+            if !is_local(&subpath) {
+                return Err(daemon("subpath must be a relative path within the volume").into());
+            }
+            Kind::Volume(Named { volume, nocopy: fields.nocopy, subpath })
         }
         "tmpfs" if !fields.source.is_empty() => return Err(daemon("field Source must not be specified").into()),
         "tmpfs" => {
@@ -295,6 +332,7 @@ fn read_fields(text: &str) -> anyhow::Result<Fields> {
                 let (name, value) = value.split_once('=').unwrap_or((value, ""));
                 fields.labels.push((name.into(), value.into()));
             }
+            "volume-subpath" => fields.subpath = value.into(),
             "volume-driver" if value == "local" => {}
             "volume-driver" => bail!("volume driver {value:?}: only \"local\" is here"),
             "tmpfs-size" => match size(value) {

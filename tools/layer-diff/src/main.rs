@@ -32,6 +32,7 @@ use toolkit::Out;
 /// Write the difference of two trees as one layer
 #[derive(Debug, Parser)]
 #[command(name = "layer-diff", version, about, override_usage = "layer-diff [OPTIONS] [LOWER UPPER | BUNDLE]")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 struct Args {
     /// Two directories; or a bundle; or nothing, for a bundle record on stdin
     #[arg(value_name = "DIR", num_args = 0..=2)]
@@ -45,6 +46,9 @@ struct Args {
     /// The whole tree as one layer, as if there were nothing below it
     #[arg(long)]
     whole: bool,
+    /// With --whole, a copy instead of a layer: a name that begins with .wh. is a name as any other
+    #[arg(long, requires = "whole", conflicts_with_all = ["list", "layout"])]
+    any_name: bool,
     /// Compare the content of files whose size and time are equal
     #[arg(long)]
     checksum: bool,
@@ -92,7 +96,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         toolkit::refuse_terminal("a layer")?;
     }
     let sides = sides::choose(&args.dirs, args.whole)?;
-    let compare = Compare { content: args.checksum, exclude: sides::relative(&args.exclude) };
+    let compare = Compare { content: args.checksum, exclude: sides::relative(&args.exclude), any_name: args.any_name };
     let latest = write::source_date_epoch()?;
     if args.list {
         let mut changes = ChangeList::default();

@@ -30,7 +30,7 @@ impl Job<'_> {
         let from = match self.find(above)? {
             Some(from) if stat_at(from.fd.as_fd(), target_name, &target)?.is_some() => from,
             _ => match self.options.target {
-                Target::Tree => return Err(missing(&target)),
+                Target::Tree | Target::Copy => return Err(missing(&target)),
                 Target::OverlayDir { .. } => self.copy_up(above, target_name, &target)?,
             },
         };

@@ -57,6 +57,8 @@ impl Owners {
 pub enum Target<'a> {
     /// A complete tree: the layers below are in it already, whiteouts remove from it.
     Tree,
+    /// A tree that gets a copy of files, not a layer: a name that begins with `.wh.` is a name as any other.
+    Copy,
     /// A directory of this layer alone, to become the lower directory of an overlay mount: whiteouts become
     /// character devices 0:0, opaque marks an extended attribute.
     OverlayDir {
@@ -166,7 +168,7 @@ impl<'a> Job<'a> {
     fn new(root: BorrowedFd<'a>, options: &'a Options<'a>, finisher: Finisher<'a>) -> Result<Self> {
         let (made, view) = match options.target {
             Target::Tree => ((!read_names(root, Path::new("."))?.is_empty()).then(HashSet::new), None),
-            Target::OverlayDir { lower: None, .. } => (None, None),
+            Target::Copy | Target::OverlayDir { lower: None, .. } => (None, None),
             Target::OverlayDir { lower: Some(lower), userxattr } => {
                 let dirs: Vec<PathBuf> =
                     [PathBuf::from(proc_path(root))].into_iter().chain(lower.iter().cloned()).collect();
@@ -206,14 +208,15 @@ impl<'a> Job<'a> {
             return self.place_root(entry);
         };
         let above = path.parent().unwrap_or(Path::new(""));
-        if above.components().any(|part| part.as_os_str().as_bytes().starts_with(WHITEOUT_PREFIX)) {
+        let is_layer = !matches!(self.options.target, Target::Copy);
+        if is_layer && above.components().any(|part| part.as_os_str().as_bytes().starts_with(WHITEOUT_PREFIX)) {
             // What aufs keeps for itself in names of this form means nothing in a layer.
             if above.components().any(|part| part.as_os_str().as_bytes().starts_with(b".wh..wh.")) {
                 return Ok(());
             }
             return Err(refused(entry, "a path below a whiteout"));
         }
-        if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT_PREFIX) {
+        if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT_PREFIX).filter(|_| is_layer) {
             return self.place_whiteout(entry, above, name, OsStr::from_bytes(hidden));
         }
         let parent = self.parent(above)?;

@@ -20,7 +20,7 @@ impl Job<'_> {
         match open_plain(self.root, path) {
             Some(fd) => Ok(Some(DirFd { path: path.to_owned(), fd: Rc::new(fd) })),
             None => match self.options.target {
-                Target::Tree => walk(self.root, path, None),
+                Target::Tree | Target::Copy => walk(self.root, path, None),
                 // Only the view knows where a link of the layers below leads.
                 Target::OverlayDir { .. } => match &self.view {
                     Some(view) => Ok(view.resolve(path)?.and_then(|found| {
@@ -66,7 +66,7 @@ impl Job<'_> {
 
     fn make_parent(&mut self, path: &Path) -> Result<DirFd> {
         let path = match (self.options.target, &self.view) {
-            (Target::Tree, _) => path.to_owned(),
+            (Target::Tree | Target::Copy, _) => path.to_owned(),
             (_, Some(view)) => real_parent(view, path)?,
             (_, None) => return Err(Error::NeedsLower { path: path.to_owned() }),
         };

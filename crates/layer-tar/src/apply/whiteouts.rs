@@ -20,7 +20,7 @@ impl Job<'_> {
             let dir = self.parent(above)?.dir.clone();
             self.uncopy(&dir.path)?;
             return match self.options.target {
-                Target::Tree => match &mut self.made {
+                Target::Tree | Target::Copy => match &mut self.made {
                     Some(made) => {
                         self.last = None;
                         made.insert(dir.path.clone());
@@ -42,7 +42,7 @@ impl Job<'_> {
         let at = parent.dir.path.join(hidden);
         self.uncopy(&at)?;
         match self.options.target {
-            Target::Tree => match &mut self.made {
+            Target::Tree | Target::Copy => match &mut self.made {
                 Some(made) => {
                     self.last = None;
                     made.insert(parent.dir.path.clone());
