@@ -1,7 +1,7 @@
 //! Stages side by side: each has a thread, starts at once, and waits where it reads what another one makes. The
 //! first failure ends all.
 
-use crate::step::State;
+use crate::state::State;
 use anyhow::bail;
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};

@@ -1,7 +1,9 @@
 //! `--check`: the findings of the lint with the lines that they are about, as docker prints them.
 
+use anyhow::bail;
 use dockerfile::{Around, File, Finding, Graph, Ignore, Policy, lint};
 use oci_layout::Layout;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use toolkit::Out;
 
@@ -16,9 +18,13 @@ pub fn findings(file: &File, graph: &Graph, ignore: &Ignore, layout: Option<&Lay
     lint(file, graph, &Around { image_env: Some(&image_env), ignore: Some(ignore) })
 }
 
-/// Whether the file itself says that a finding is an error: `# check=error=true`.
-pub fn are_errors(file: &File) -> bool {
-    file.check.as_deref().is_some_and(|text| Policy::parse(text).error)
+/// Where the file itself says that a finding is an error, `# check=error=true`, nothing is built.
+pub fn refuse(findings: &[Finding], file: &File) -> anyhow::Result<()> {
+    if !findings.is_empty() && file.check.as_deref().is_some_and(|text| Policy::parse(text).error) {
+        let rules: BTreeSet<&str> = findings.iter().map(|finding| finding.rule).collect();
+        bail!("{}: lint violation found for rules: {}", file.name, Vec::from_iter(rules).join(", "));
+    }
+    Ok(())
 }
 
 /// The report of `--check`. The answer is whether nothing was found.

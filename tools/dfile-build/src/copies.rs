@@ -2,7 +2,7 @@
 //! counts such bytes; here is what to do about them.
 
 use crate::board::lock;
-use crate::step::Builder;
+use crate::builder::Builder;
 use serde_json::{Value, json};
 use wire::Record;
 

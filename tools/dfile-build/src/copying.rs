@@ -3,6 +3,7 @@
 
 use crate::below::Below;
 use crate::board::lock;
+use crate::builder::Builder;
 use crate::cache::{self, Key};
 use crate::config::absolute;
 use crate::context::{self, Named};
@@ -10,7 +11,7 @@ use crate::copy::{self, Plan, Taken};
 use crate::git::{self, Repository};
 use crate::siblings;
 use crate::source::{Root, Wanted};
-use crate::step::{Builder, State};
+use crate::state::State;
 use crate::web::Page;
 use anyhow::{Context, bail};
 use dockerfile::{Base, Copy, Ignore, Mode};
@@ -54,7 +55,7 @@ impl Builder<'_> {
         let word = if copy.add { "ADD" } else { "COPY" };
         let tree = match &copy.from {
             Some(from) => self.tree(from, stage)?,
-            None => Tree::Open(Arc::clone(&self.context)),
+            None => Tree::Open(Arc::clone(&self.build.context)),
         };
         let destination = directory_kept(state.config.working_dir(), &copy.destination);
         let inline: Vec<_> = copy.inline.iter().map(|d| (d.name.clone(), d.content.clone())).collect();
@@ -86,7 +87,7 @@ impl Builder<'_> {
         let entry = json!({"created_by": history(copy, word)});
         let sources = self.taken(copy, sources)?;
         let plan = Plan { sources, inline, destination, owner, mode };
-        let latest = self.latest;
+        let latest = self.latest();
         let mut append = self.append(state, Some(&entry), &key)?;
         let record = if copy.link {
             let layer = self.linked(&plan, &inputs, &entry)?;
@@ -113,7 +114,7 @@ impl Builder<'_> {
     /// A second key of the image so far.
     pub(crate) fn pin_also(&self, key: Option<&Key>, state: &State) -> anyhow::Result<()> {
         match (key, &state.image) {
-            (Some(key), Some(image)) if !self.looks_only => Ok(self.layout.pin(key.as_str(), image)?),
+            (Some(key), Some(image)) if !self.looks_only => Ok(self.build.layout.pin(key.as_str(), image)?),
             _ => Ok(()),
         }
     }
@@ -163,8 +164,8 @@ impl Builder<'_> {
     /// What is in a git repository; its files have the time of the commit.
     fn repository(&self, copy: &Copy, repository: &Repository, wanted: &Wanted) -> anyhow::Result<Vec<Taken>> {
         self.may_make()?;
-        let dir = self.scratch.path()?;
-        let commit = git::fetch(repository, &dir, copy.keep_git_dir, self.siblings)?;
+        let dir = self.build.scratch.path()?;
+        let commit = git::fetch(repository, &dir, copy.keep_git_dir, &self.build.siblings)?;
         commit.check(copy.checksum.as_deref()).with_context(|| repository.url.clone())?;
         let mut root = Root::open(&dir, Ignore::default(), false)?;
         if !repository.directory.is_empty() {
@@ -181,21 +182,21 @@ impl Builder<'_> {
     /// The layer of a copy that does not look at what is below it. It is kept as an image of its own, so that
     /// another base takes it as it is.
     fn linked(&mut self, plan: &Plan, inputs: &Value, entry: &Value) -> anyhow::Result<wire::Layer> {
-        let key = Key::of(&json!(["link", inputs, plan.owner, self.latest]));
+        let key = Key::of(&json!(["link", inputs, plan.owner, self.latest()]));
         let mut kept = State::nothing();
-        kept.image = if self.no_cache { None } else { cache::find(self.layout, &key, !self.looks_only) };
+        kept.image = if self.no_cache { None } else { cache::find(&self.build.layout, &key, !self.looks_only) };
         self.note_use(&key);
         if kept.image.is_none() {
-            let latest = self.latest;
+            let latest = self.latest();
             let mut append = self.append(&kept, Some(entry), &key)?;
             let write = |pipe: &mut dyn Write| copy::write(plan, &mut Below::default(), pipe, latest);
             kept.advance(siblings::fed(append.args(["--layer", "-"]), write)?)?;
         }
         let descriptor = kept.image.context("no image")?;
-        let image = self.layout.open_image(&descriptor, None)?;
+        let image = self.build.layout.open_image(&descriptor, None)?;
         let ([layer], [diff_id]) = (&image.manifest.layers[..], &image.diff_ids[..]) else { bail!("not one layer") };
         Ok(wire::Layer {
-            layout: self.layout.path().to_owned().into(),
+            layout: self.build.layout.path().to_owned().into(),
             descriptor: layer.clone(),
             diff_id: diff_id.clone(),
             rest: Map::new(),
@@ -204,9 +205,9 @@ impl Builder<'_> {
 
     /// A stage, an image or a named context, as `--from` names it.
     pub(crate) fn tree(&mut self, from: &str, stage: usize) -> anyhow::Result<Tree> {
-        let image = match self.graph.source(from, stage)? {
+        let image = match self.variant.graph.source(from, stage)? {
             Base::Stage(earlier) => self.image_of(earlier)?,
-            Base::Image(name) => self.base_image(&name, self.platform.as_ref())?.descriptor,
+            Base::Image(name) => self.base_image(&name, self.variant.platform.as_ref())?.descriptor,
             Base::Scratch => bail!("--from=scratch"),
             Base::Context(name) => match self.named(&name)? {
                 Found::Tree(root) => return Ok(Tree::Open(root)),
@@ -226,15 +227,15 @@ impl Builder<'_> {
 
     /// What a named context turns out to be.
     pub(crate) fn named(&mut self, name: &str) -> anyhow::Result<Found> {
-        let contexts = self.contexts;
+        let contexts = &self.build.wishes.contexts;
         let place = contexts.get(name).with_context(|| format!("{name}: no such context"))?;
-        let platform = self.platform.clone();
+        let platform = self.variant.platform.clone();
         match place {
             Named::Image(image) => Ok(Found::Image(Box::new(self.base_image(image, platform.as_ref())?))),
             Named::Layout { dir, image } => {
                 self.may_make()?;
                 let from = Layout::open(dir).with_context(|| name.to_owned())?;
-                let image = context::bring(&from, image.as_deref(), self.layout, platform.as_ref())?;
+                let image = context::bring(&from, image.as_deref(), &self.build.layout, platform.as_ref())?;
                 Ok(Found::Image(Box::new(image)))
             }
             Named::Place(place) => {
@@ -246,7 +247,8 @@ impl Builder<'_> {
                 if !matches!(place, context::Place::Directory(_)) {
                     self.may_make()?;
                 }
-                let opened = context::open(place, self.scratch, self.siblings).with_context(|| name.to_owned())?;
+                let opened =
+                    context::open(place, &self.build.scratch, &self.build.siblings).with_context(|| name.to_owned())?;
                 let ignore = opened.ignore(None)?;
                 let root = Arc::new(opened.root.ignoring(ignore));
                 lock(&self.shared.trees).insert(name.to_owned(), Arc::clone(&root));
@@ -264,9 +266,9 @@ impl Builder<'_> {
             return Ok(Arc::clone(root));
         }
         self.may_make()?;
-        let bundle = self.scratch.path()?;
+        let bundle = self.build.scratch.path()?;
         let state = State { image: Some(image), ..State::nothing() };
-        let mut command = self.siblings.on_layout("img-unpack");
+        let mut command = self.build.siblings.on_layout("img-unpack");
         siblings::transform(command.arg("--flat").arg(&bundle), Some(&self.record(&state)?))?;
         let root = Arc::new(Root::open(&bundle.join("rootfs"), Ignore::default(), true)?);
         lock(&self.shared.trees).insert(key, Arc::clone(&root));

@@ -1,13 +1,14 @@
 //! `RUN --mount`: what a command sees beside the image. Nothing of it reaches the layer: the places to mount on
 //! are made in a layer below the upper directory, and what is written there goes elsewhere or away.
 
+use crate::builder::Builder;
 use crate::caches::{self, Claimed};
 use crate::config::absolute;
 use crate::copying::Tree;
 use crate::run::Workshop;
 use crate::shelf::{Owner, Shelf};
 use crate::source::Root;
-use crate::step::{Builder, State};
+use crate::state::State;
 use crate::take::take;
 use anyhow::{Context, bail};
 use bundle::Stub;
@@ -63,7 +64,7 @@ impl Builder<'_> {
         let snapshot = state.clone();
         let lookup = |name: &str| snapshot.lookup(name);
         let (mut mounts, mut keys) = (Vec::new(), Vec::new());
-        for mut mount in run.mounts(self.graph.escape, &lookup)? {
+        for mut mount in run.mounts(self.variant.graph.escape, &lookup)? {
             if !mount.target.is_empty() {
                 mount.target = absolute(state.config.working_dir(), &mount.target);
             }
@@ -83,8 +84,8 @@ impl Builder<'_> {
             _ if !of_files => Ok((Source::Nowhere, Value::Null)),
             None if mount.kind == MountKind::Cache => Ok((Source::Nowhere, Value::Null)),
             None => {
-                let found = self.context.one(&mount.source)?;
-                let digest = self.context.digest(&found)?;
+                let found = self.build.context.one(&mount.source)?;
+                let digest = self.build.context.digest(&found)?;
                 Ok((Source::Context, digest.into()))
             }
             Some(from) => {
@@ -124,7 +125,7 @@ impl Builder<'_> {
             planned.mounts.iter().map(|(mount, _)| mount).filter(|mount| mount.kind == MountKind::Cache).collect();
         wanted.sort_by(|a, b| a.id.cmp(&b.id));
         wanted.dedup_by(|a, b| a.id == b.id);
-        let all = self.siblings.root().join("cache").join("mounts");
+        let all = self.build.siblings.root().join("cache").join("mounts");
         made.caches = wanted.into_iter().map(|mount| caches::claim(&all, mount)).collect::<anyhow::Result<_>>()?;
         for (number, (mount, source)) in planned.mounts.iter().enumerate() {
             self.make_mount(&mut made, number, mount, source, workshop)
@@ -167,10 +168,10 @@ impl Builder<'_> {
     ) -> anyhow::Result<()> {
         let root = match source {
             Source::From(tree) => self.opened(tree)?,
-            Source::Context | Source::Nowhere => Arc::clone(&self.context),
+            Source::Context | Source::Nowhere => Arc::clone(&self.build.context),
         };
         // A directory that the command line named is the caller's, and copied as the context is.
-        let cache = self.siblings.root().join("cache").canonicalize();
+        let cache = self.build.siblings.root().join("cache").canonicalize();
         let is_ours = cache.is_ok_and(|cache| root.path().starts_with(cache));
         if let (Source::From(_), true, true) = (source, mount.read_only, is_ours) {
             let fd = root.open_at(&mount.source)?;
@@ -185,7 +186,7 @@ impl Builder<'_> {
     }
 
     fn secret(&self, made: &mut Made, number: usize, mount: &Mount) -> anyhow::Result<()> {
-        let Some(bytes) = self.running.secret(&mount.id)? else {
+        let Some(bytes) = self.build.wishes.running.secret(&mount.id)? else {
             if mount.required {
                 bail!("secret {}: not found: give it with --secret id={}", mount.id, mount.id);
             }
@@ -203,7 +204,7 @@ impl Builder<'_> {
     }
 
     fn agent(&self, made: &mut Made, number: usize, mount: &Mount) -> anyhow::Result<()> {
-        let Some(agent) = self.running.agent(&mount.id)? else {
+        let Some(agent) = self.build.wishes.running.agent(&mount.id)? else {
             if mount.required {
                 bail!("ssh {}: not found: give it with --ssh {}", mount.id, mount.id);
             }

@@ -4,16 +4,12 @@ use dockerfile::{Base, Graph, Step};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use toolkit::Out;
+use wire::exit;
 
 /// Prints the plan of a target. `cached` says of a stage how many of its steps, from the first on, are there: what comes
 /// after the first that is not has no answer before that one is built.
-pub fn print(
-    graph: &Graph,
-    needed: &[usize],
-    target: usize,
-    cached: &HashMap<usize, usize>,
-    out: &mut Out,
-) -> anyhow::Result<()> {
+pub fn print(graph: &Graph, target: usize, cached: &HashMap<usize, usize>, out: &mut Out) -> anyhow::Result<u8> {
+    let needed = graph.needed(target)?;
     let stages = graph.stages.iter().enumerate().map(|(index, stage)| {
         let is_needed = needed.contains(&index);
         let there = cached.get(&index).copied().unwrap_or(0);
@@ -39,7 +35,8 @@ pub fn print(
     let plan =
         json!({"formatVersion": "1.0", "kind": "buildPlan", "target": target, "stages": stages.collect::<Vec<_>>()});
     out.text(&plan.to_string())?;
-    out.text("\n")
+    out.text("\n")?;
+    Ok(exit::DONE)
 }
 
 /// What a step reads beside the context; none when there is nothing.

@@ -6,9 +6,10 @@
 //! ```
 
 use crate::board::lock;
+use crate::builder::Builder;
 use crate::mounts::Made;
 use crate::siblings;
-use crate::step::{Builder, State};
+use crate::state::State;
 use anyhow::{Context, bail};
 use dockerfile::{Run, Security};
 use rustix::fs::FlockOperation;
@@ -48,14 +49,14 @@ impl Builder<'_> {
             }
         }
         let image = self.record(state).context("FROM scratch has nothing that could run")?;
-        let mut workshop = Workshop::open(self.siblings.root(), key.short())?;
+        let mut workshop = Workshop::open(self.build.siblings.root(), key.short())?;
         let bundle = self.unpack(&image, &workshop)?;
         let made = self.make_mounts(&planned, &workshop)?;
         let bundle = self.specify(state, run, &argv, &bundle, &workshop, &made)?;
         let bundle = add_stubs(bundle, &made)?;
         self.spawn(original, state, &mut workshop, &made)?;
         drop(made);
-        let mut diff = self.siblings.on_layout("layer-diff");
+        let mut diff = self.build.siblings.on_layout("layer-diff");
         let layer = siblings::transform(&mut diff, Some(&bundle))?;
         self.report_copies(original, &layer);
         let entry = json!({"created_by": history(&args, &argv)});
@@ -68,8 +69,8 @@ impl Builder<'_> {
     }
 
     fn unpack(&self, image: &Record, workshop: &Workshop) -> anyhow::Result<Record> {
-        let mut command = self.siblings.on_layout("img-unpack");
-        command.arg("--root").arg(self.siblings.root()).arg("--overlay").arg(workshop.bundle());
+        let mut command = self.build.siblings.on_layout("img-unpack");
+        command.arg("--root").arg(self.build.siblings.root()).arg("--overlay").arg(workshop.bundle());
         siblings::transform(&mut command, Some(image))
     }
 
@@ -83,9 +84,9 @@ impl Builder<'_> {
         workshop: &Workshop,
         made: &Made,
     ) -> anyhow::Result<Record> {
-        let mut command = self.siblings.command("ctr-spec");
+        let mut command = self.build.siblings.command("ctr-spec");
         command.args(["--entrypoint", "", "--workdir", state.config.working_dir(), "--hostname", HOSTNAME]);
-        self.running.specify(&mut command, run.network, run.security)?;
+        self.build.wishes.running.specify(&mut command, run.network, run.security)?;
         made.specify(&mut command);
         for (name, value) in self.proxies().iter().chain(&state.environment()) {
             command.arg("--env").arg(format!("{name}={value}"));
@@ -104,7 +105,7 @@ impl Builder<'_> {
 
     fn spawn(&self, original: &str, state: &State, workshop: &mut Workshop, made: &Made) -> anyhow::Result<()> {
         let (reader, writer) = io::pipe().context("pipe2")?;
-        let mut command = self.siblings.command("ctr-spawn");
+        let mut command = self.build.siblings.command("ctr-spawn");
         // A build that is stopped or killed leaves no RUN behind.
         command.arg("--die-with-parent").arg(std::process::id().to_string());
         made.give_variables(&mut command);

@@ -5,10 +5,10 @@
 //! url-get --known cache/urls/HASH -o FILE URL
 //! ```
 
+use crate::builder::Builder;
 use crate::copy::Taken;
 use crate::run::private_dir;
 use crate::source::{Root, Wanted, hex};
-use crate::step::Builder;
 use crate::{context, siblings};
 use anyhow::Context;
 use dockerfile::{Copy, Ignore};
@@ -42,10 +42,10 @@ impl Builder<'_> {
         if let Some(digest) = copy.checksum.clone() {
             return Ok(Page { url, name, digest, file: None });
         }
-        let urls = self.siblings.root().join("cache/urls");
+        let urls = self.build.siblings.root().join("cache/urls");
         let known = urls.join(hex(&Sha256::digest(url.as_bytes())));
-        let file = self.scratch.path()?;
-        let mut get = self.siblings.command("url-get");
+        let file = self.build.scratch.path()?;
+        let mut get = self.build.siblings.command("url-get");
         if !self.no_cache {
             get.arg("--known").arg(&known);
         }
@@ -62,12 +62,12 @@ impl Builder<'_> {
 
     /// The file itself, as in docker: for its owner alone, with the time of Last-Modified, not unpacked unasked.
     pub(crate) fn download(&self, copy: &Copy, page: &Page, wanted: &Wanted) -> anyhow::Result<Vec<Taken>> {
-        let dir = self.scratch.path()?;
+        let dir = self.build.scratch.path()?;
         let file = if let Some(there) = &page.file {
             fs::create_dir(&dir).and_then(|()| fs::rename(there, dir.join(&page.name)))?;
             dir.join(&page.name)
         } else {
-            context::fetch(&page.url, Some(&page.digest), &page.name, self.scratch, self.siblings)?
+            context::fetch(&page.url, Some(&page.digest), &page.name, &self.build.scratch, &self.build.siblings)?
         };
         let dir = file.parent().context("no directory")?;
         let root = Arc::new(Root::open(dir, Ignore::default(), false)?);
