@@ -131,14 +131,14 @@ fn cve_2024_9407_a_mount_does_not_choose_its_propagation() {
 }
 
 /// A directory of a volume and a link to the host change places all the time, from another container; what is
-/// mounted on it lands in the container, or the start is refused.
+/// mounted on it lands in the container, or the start is refused: the place to mount on is never made on the host.
 #[test]
 fn cve_2021_30465_a_target_that_changes_places() {
     needs!(root, "busybox");
     let room = room();
     room.write("data/file", "bound");
     fs::create_dir_all(room.path("shared/dir")).unwrap();
-    fs::create_dir_all(room.path("outside/vol")).unwrap();
+    fs::create_dir_all(room.path("outside")).unwrap();
     symlink(room.path("outside"), room.path("shared/link")).unwrap();
     let bind = |destination: &str, source: &str| json!({"destination": destination, "type": "bind", "source": room.path(source), "options": ["rbind"]});
     let mut config = config(&["cat", "/shared/dir/vol/file"]);
@@ -148,7 +148,7 @@ fn cve_2021_30465_a_target_that_changes_places() {
         cd ..; n=0; while [ $n -lt 40 ]; do ctr-spawn box; n=$((n+1)); done; touch over; wait $race";
     let ran = room.sh_without_mounts_left(script);
     assert!(ran.stdout.contains("bound"), "now and then it works: {ran:#?}");
-    assert_eq!(room.sh("find outside").ok(), "outside\noutside/vol", "{ran:#?}");
+    assert_eq!(room.sh("find outside").ok(), "outside", "{ran:#?}");
 }
 
 /// In a /dev that is a volume, somebody puts a file in the place of the null device and a link in that of the console,
@@ -170,7 +170,7 @@ fn cve_2025_31133_devices_that_change_places() {
         "mkdir -p dev/pts; echo evil >dev/evil; ln -s /elsewhere dev/link; mknod -m 666 dev/null c 1 3; : >dev/console
         cd dev; while [ ! -e ../over ]; do mv null t; mv evil null; mv null evil; mv t null
             mv console u; mv link console; mv console link; mv u console; done 2>/dev/null & race=$!
-        cd ..; n=0; while [ $n -lt 120 ]; do ctr-spawn -t box; n=$((n+1)); done </dev/null; touch over; wait $race";
+        cd ..; n=0; while [ $n -lt 120 ]; do timeout -s KILL 30 ctr-spawn -t box; n=$((n+1)); done </dev/null; touch over; wait $race";
     let ran = room.sh(script);
     assert!(ran.stdout.contains("elsewhere"), "now and then it works: {ran:#?}");
     assert!(ran.stdout.lines().all(|line| ["elsewhere0", "elsewhere", "0"].contains(&line.trim())), "{ran:#?}");
