@@ -1,0 +1,62 @@
+//! File systems that are made for the container.
+
+use super::{Attributes, attach, new_filesystem};
+use crate::copy_up;
+use crate::error::{Call, Result};
+use crate::steps::{Mechanism, Scene, in_rootfs, quote};
+use crate::walk::{self, Links};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// A new file system: proc, sysfs, tmpfs, devpts, mqueue, cgroup2.
+#[derive(Debug, Serialize)]
+pub struct Filesystem {
+    /// Its type.
+    pub kind: String,
+    /// What stands in the first column of /proc/mounts.
+    pub source: String,
+    /// Where, below the root.
+    pub target: PathBuf,
+    /// The file system's own options.
+    pub options: Vec<String>,
+    /// Attributes of the mount.
+    pub attributes: Attributes,
+    /// It starts with what the image has there.
+    #[serde(rename = "copyUp", skip_serializing_if = "std::ops::Not::not")]
+    pub copy_up: bool,
+}
+
+impl Filesystem {
+    /// proc, sys and dev are where later steps and the container itself trust what they find: a symbolic link
+    /// in the image must not lead them elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579).
+    fn links(&self) -> Links {
+        let kernels = self.kind != "tmpfs" || ["/dev", "/proc", "/sys"].iter().any(|top| self.target.starts_with(top));
+        if kernels { Links::Refused } else { Links::InRoot }
+    }
+}
+
+impl Mechanism for Filesystem {
+    fn shell(&self) -> String {
+        let words: Vec<&str> = self.attributes.words().chain(self.options.iter().map(String::as_str)).collect();
+        let options = if words.is_empty() { String::new() } else { format!(" -o {}", quote(&words.join(","))) };
+        let target = in_rootfs(&self.target);
+        let mount = format!("mkdir -p {target} && mount -t {}{options} {} {target}", self.kind, quote(&self.source));
+        if !self.copy_up {
+            return mount;
+        }
+        format!("cp -a {target} $rootfs.copy && {mount} && cp -a $rootfs.copy/. {target} && rm -r $rootfs.copy")
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let fd = new_filesystem(&self.kind, &self.source, &self.options, self.attributes)?;
+        let target = walk::make_dirs(scene.root()?, &self.target, self.links())?;
+        if self.copy_up {
+            copy_up::copy(&target, &fd)?;
+        }
+        attach(&fd, &target).call(|| format!("move_mount(<{}>, <rootfs>{})", self.kind, self.target.display()))?;
+        if self.kind == "proc" {
+            scene.procfs = Some(fd);
+        }
+        Ok(())
+    }
+}
