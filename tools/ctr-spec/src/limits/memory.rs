@@ -1,0 +1,52 @@
+//! Memory and swap.
+
+use super::{Options, merge, size};
+use anyhow::{Context, bail};
+use serde_json::{Map, Value};
+
+/// Docker refuses less: a container needs some to start.
+const LEAST_MEMORY: i64 = 6 << 20;
+
+/// Docker's rules: swap counts memory and swap together, and is twice the memory when it is not given.
+pub(super) fn set_memory(config: &mut Value, options: &Options) -> anyhow::Result<()> {
+    let bytes = |text: &String| size(text).with_context(|| format!("invalid size: '{text}'"));
+    let memory = options.memory.as_ref().map(bytes).transpose()?;
+    let swap = match options.memory_swap.as_deref() {
+        Some("-1") => Some(-1),
+        _ => options.memory_swap.as_ref().map(bytes).transpose()?,
+    };
+    let mut limits = Map::new();
+    match (memory.filter(|memory| *memory > 0), swap.filter(|swap| *swap != 0)) {
+        (None, None) => {}
+        (None, Some(_)) => {
+            bail!("You should always set the Memory limit when using Memoryswap limit, see usage")
+        }
+        (Some(memory), _) if memory < LEAST_MEMORY => bail!("Minimum memory limit allowed is 6MB"),
+        (Some(memory), Some(swap)) if swap > 0 && swap < memory => {
+            bail!("Minimum memoryswap limit should be larger than memory limit, see usage")
+        }
+        (Some(memory), swap) => {
+            limits.insert("limit".into(), memory.into());
+            limits.insert("swap".into(), swap.unwrap_or(memory.saturating_mul(2)).into());
+        }
+    }
+    if let Some(reservation) = options.memory_reservation.as_ref().map(bytes).transpose()? {
+        if memory.is_some_and(|memory| memory > 0 && memory < reservation) {
+            bail!("Minimum memory limit can not be less than memory reservation limit, see usage");
+        }
+        if reservation > 0 && reservation < LEAST_MEMORY {
+            bail!("Minimum memory reservation allowed is 6MB");
+        }
+        limits.insert("reservation".into(), reservation.into());
+    }
+    match options.memory_swappiness {
+        None | Some(-1) => {}
+        Some(much @ 0..=100) => drop(limits.insert("swappiness".into(), much.into())),
+        Some(other) => bail!("Invalid value: {other}, valid memory swappiness range is 0-100"),
+    }
+    if options.oom_kill_disable {
+        limits.insert("disableOOMKiller".into(), true.into());
+    }
+    merge(config, "memory", limits);
+    Ok(())
+}
