@@ -7,8 +7,7 @@ mod damage;
 mod names;
 mod user;
 
-use dock_tests::Ran;
-use dock_tests::Room;
+use dock_tests::{Ran, Room};
 use serde_json::Value;
 use std::fs;
 use std::path::PathBuf;

@@ -110,7 +110,7 @@ fn name_of(controllers: &[String]) -> String {
 
 /// Runs the list up to the waiting, and writes down what there is now.
 pub fn create(options: &Options, dir: &Path, plan: &Plan, bundle: &Bundle, id: &str) -> anyhow::Result<()> {
-    let mut running = linux_sandbox::spawn(plan).map_err(|error| crate::with_hint(&error))?;
+    let mut running = linux_sandbox::spawn(plan).map_err(|error| crate::hints::with_hint(&error))?;
     let told = tell(options, dir, plan, bundle, id, &mut running);
     if told.is_err() {
         running.kill();

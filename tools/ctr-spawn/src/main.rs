@@ -23,28 +23,32 @@ mod config;
 mod create;
 mod ends;
 mod health;
+mod hints;
 mod hooks;
+mod input;
 mod journal;
 mod life;
 mod plan;
 mod policy;
+mod sealed;
 mod supervise;
 
 use anyhow::{Context, bail};
-use bundle::Containers;
 use clap::Parser;
 use config::Config;
+use hints::with_hint;
+use input::{add_variables, container_id, read_bundle, read_config};
 use linux_sandbox::{Plan, Step, Terminal};
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use rustix::termios::isatty;
+use sealed::{others_look_on, run_sealed};
 use serde_json::json;
-use std::ffi::OsString;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use toolkit::{Failure, Out, WithHint};
+use toolkit::Out;
 use wire::{Bundle, Record, exit};
 
 /// Run the process of a bundle, isolated
@@ -171,31 +175,6 @@ fn prepare(
     Ok(Prepared { plan, config, terminal, _joined: joined })
 }
 
-/// In a PID namespace that is there already, its processes see the new one before it has executed its command.
-fn others_look_on(config: &Config) -> bool {
-    let joined =
-        |kind: &str, path: Option<&Path>| kind == "pid" && path.is_some_and(|path| !path.as_os_str().is_empty());
-    let mut namespaces = config.linux.namespaces.iter();
-    rustix::process::geteuid().is_root() && namespaces.any(|one| joined(&one.kind, one.path.as_deref().map(Path::new)))
-}
-
-/// Once more from the start, as a copy of this program that nobody can write to (CVE-2019-5736). A bundle that was
-/// named on stdin is named by an argument then: that line has been read. The first word is where the siblings are.
-fn run_sealed(args: &Args, stderr: Option<&linux_sandbox::FirstStderr>, bundle: &Bundle) -> anyhow::Result<()> {
-    if linux_sandbox::is_sealed() {
-        return Ok(linux_sandbox::set_name(c"ctr-spawn")?);
-    }
-    if let Some(stderr) = stderr {
-        stderr.give_back()?;
-    }
-    let own = std::env::current_exe().context("/proc/self/exe")?;
-    let mut words: Vec<OsString> = std::iter::once(own.into()).chain(std::env::args_os().skip(1)).collect();
-    if args.bundle.is_none() {
-        words.insert(1, bundle.path.as_path().into());
-    }
-    Ok(linux_sandbox::run_sealed(c"ctr-spawn", words, std::env::vars_os())?)
-}
-
 /// A container that cannot even be described goes as one that has ended, when it was to go then.
 fn give_up(args: &Args, kept: Option<life::Kept>, error: anyhow::Error) -> anyhow::Error {
     let Some(mut kept) = kept else { return error };
@@ -235,69 +214,6 @@ fn die_with(parent: i32) -> anyhow::Result<()> {
         bail!("--die-with-parent {parent}: it is not, or no longer, the process that started this one");
     }
     Ok(())
-}
-
-fn read_bundle(args: &Args) -> anyhow::Result<Bundle> {
-    match &args.bundle {
-        Some(dir) => {
-            let path = std::path::absolute(dir).with_context(|| dir.display().to_string())?;
-            Ok(bundle::load(&path)?)
-        }
-        None => match toolkit::record_unbuffered("bundle")? {
-            Record::Bundle(bundle) => Ok(bundle),
-            other => {
-                bail!("<stdin>: a record of an {}, not of a bundle: is img-unpack missing in the pipe?", other.kind())
-            }
-        },
-    }
-}
-
-/// The configuration, with the namespaces of other containers as they are now: valid while the files are open.
-fn read_config(dir: &Path) -> anyhow::Result<(Config, Vec<File>)> {
-    let mut config = bundle::read_config(dir)?;
-    let containers = containers();
-    let joined = match containers.id_of(dir).map(|id| containers.read(&id)).transpose()?.flatten() {
-        Some(found) => bundle::join::resolve(&mut config, &found.meta, &containers)?,
-        None => Vec::new(),
-    };
-    let config = serde_json::from_value(config).with_context(|| dir.join("config.json").display().to_string())?;
-    Ok((config, joined))
-}
-
-/// A secret that is written down in config.json would outlive its use.
-fn add_variables(config: &mut Config, wishes: &[String]) -> anyhow::Result<()> {
-    for wish in wishes {
-        let Some((name, variable)) = wish.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            return Err(toolkit::usage(format!("--env-from {wish}: want NAME=VARIABLE")));
-        };
-        let value = std::env::var(variable).with_context(|| format!("--env-from {wish}: {variable}"))?;
-        if let Some(process) = &mut config.process {
-            process.env.retain(|old| old.split('=').next() != Some(name));
-            process.env.push(format!("{name}={value}"));
-        }
-    }
-    Ok(())
-}
-
-fn containers() -> Containers {
-    Containers::new(&toolkit::root_dir(None), &toolkit::run_dir())
-}
-
-/// A name that is safe as the name of a directory.
-fn container_id(args: &Args, dir: &Path) -> anyhow::Result<String> {
-    if let Some(id) = &args.id {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'+');
-        if id.is_empty() || id.len() > 128 || !id.bytes().all(plain) || id.starts_with('.') {
-            return Err(toolkit::usage(format!("--id {id}: letters, digits, and _ - . + only")));
-        }
-        return Ok(id.clone());
-    }
-    let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    if bundle::names::is_id(name) {
-        return Ok(name.to_owned());
-    }
-    // Two bundles may have the same name, and one process cannot be two containers.
-    Ok(format!("{}-{}", name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"), std::process::id()))
 }
 
 /// Whether the process gets a terminal, from the command line or from the configuration.
@@ -372,29 +288,4 @@ fn run_and_wait(
         kept.leave(ended.code, remove)?;
     }
     noted.map(|()| ended.code)
-}
-
-/// The error, and what the reader can do where the host stands in the way.
-fn with_hint(error: &linux_sandbox::Error) -> anyhow::Error {
-    let failure = || Failure::with_code(error.code(), error.to_string());
-    let hinted = hint_for(error).map(|hint| Err::<(), _>(failure()).hint(|| hint));
-    hinted.and_then(Result::err).unwrap_or_else(failure)
-}
-
-fn hint_for(error: &linux_sandbox::Error) -> Option<String> {
-    let text = error.to_string();
-    if rustix::process::geteuid().is_root() {
-        None
-    } else if text.starts_with("cgroup: ") {
-        let how = linux_sandbox::how_to_get_cgroups();
-        Some(format!("limits need a cgroup that is this user's: {how}"))
-    } else if text.contains("setns(") {
-        Some("another container's namespaces belong to its own user namespace: joining them takes root".into())
-    } else if text.starts_with("clone3(") {
-        let unknown =
-            "user namespaces may be off: see sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone";
-        Some(subids::obstacle().unwrap_or_else(|| unknown.into()))
-    } else {
-        None
-    }
 }

@@ -91,7 +91,7 @@ pub fn keep(mut task: Task, report: Report) -> anyhow::Result<u8> {
     let (running, ends) = match start(&mut task) {
         Ok(started) => started,
         Err(error) => {
-            report.failed(error.code(), &error.to_string(), crate::hint_for(&error).as_deref());
+            report.failed(error.code(), &error.to_string(), crate::hints::hint_for(&error).as_deref());
             task.kept.ended(&End::unborn(&error))?;
             return task.kept.leave(error.code(), task.remove).map(|()| error.code());
         }
