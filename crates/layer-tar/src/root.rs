@@ -152,7 +152,8 @@ pub(crate) fn remove_except(
     // It stays, for what this layer has in it, and looks as if nothing had gone.
     let before = Meta::of(&stat);
     if before.mode & 0o700 != 0o700 {
-        let _ = rustix::fs::chmodat(CWD, proc_path(dir.as_fd()), Mode::from_raw_mode(before.mode), AtFlags::empty());
+        rustix::fs::chmodat(CWD, proc_path(dir.as_fd()), Mode::from_raw_mode(before.mode), AtFlags::empty())
+            .map_err(Error::call("chmod", at))?;
     }
     crate::apply::set_time(dir.as_fd(), before.mtime, at)
 }

@@ -36,6 +36,8 @@ impl Job<'_> {
         }
         for name in read_xattrs(fd, at)?.into_keys().filter(|name| !keep.contains_key(name)) {
             if !is_overlay(&name) {
+                // Its owner may remove whatever a layer can have brought; what stays is the host's: a security module's
+                // label, say.
                 let _ = rustix::fs::removexattr(proc_path(fd), &name[..]);
             }
         }
