@@ -336,6 +336,21 @@ fn a_url_that_has_not_changed_is_not_sent_again() {
     // What is remembered of another URL is of no use.
     let line = r#"{"url":"http://other/","digest":"sha256:a7937b64b8caa58f03721bb6bacf5c78cb235febe0e70b1b84cd99541461a08e","etag":"\"one\""}"#;
     room.write("line", line);
+    let known = |filter: &str| room.sh(&format!("dfile-cache --filter type=source.http {filter}")).ok();
+    let urls = known("--format '{{.Description}} {{.Bytes}}' | sort");
+    assert_eq!(urls.lines().count(), 3, "{urls}");
+    let size = room.sh("cat root/cache/urls/* | wc -c").ok();
+    assert_eq!(room.sh("dfile-cache --filter type=source.http | jq -s 'map(.size) | add'").ok(), size);
+    assert!(urls.starts_with(&format!("http://{}/dated ", server.host())), "{urls}");
+    // One that is used again is young again.
+    room.sh("touch -d @1000000000 root/cache/urls/*").ok();
+    assert_eq!(build("/dated", ""), ("dated".into(), 0));
+    room.sh("dock builder prune -f --filter type=source.http --filter until=24h").ok();
+    assert_eq!(known("--format '{{.Description}}'"), format!("http://{}/dated", server.host()));
+    // Half a line of a build that was killed goes too, unless somebody writes.
+    room.write("root/cache/urls/.tmpX", "half");
+    room.sh("flock -s root/cache/urls dock builder prune -af && ls -A root/cache/urls >left").ok();
+    assert_eq!(room.sh("cat left; dock builder prune -af >/dev/null; ls -A root/cache/urls").ok(), ".tmpX");
     room.sh(&format!("url-get --known line -o got http://{}/tagged && cat got", server.host())).ok();
     assert!(!server.seen().last().unwrap().contains("if-none-match"), "{:?}", server.seen().last());
 }

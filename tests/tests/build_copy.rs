@@ -25,6 +25,26 @@ fn layers(room: &Room, image: &str) -> Vec<String> {
     room.sh(&format!("jq -r '.layers[].digest' {layout}/$({manifest})")).ok().lines().map(Into::into).collect()
 }
 
+/// What a large tree takes is a few hundred bytes a file, its name included.
+#[test]
+fn memory_of_a_large_copy() {
+    if !dock_tests::has("/usr/bin/time") {
+        return dock_tests::skip("needs /usr/bin/time");
+    }
+    let room = Room::new();
+    let peak = |files: u32| -> u64 {
+        for number in 0..files {
+            room.write(&format!("ctx/dir-{}/some-file-{number}.txt", number / 500), "x");
+        }
+        room.write("file", "FROM scratch\nCOPY . /src/\n");
+        room.sh("/usr/bin/time -f %M -o peak dfile-build -q -f file ctx && tail -n 1 peak >kib").ok();
+        room.sh("cat kib").ok().parse().unwrap()
+    };
+    let small = peak(1);
+    let large = peak(5000);
+    assert!(large < small + 2 * 1024, "{large} KiB beside {small}");
+}
+
 /// Reference, "COPY --exclude": Go's wildcards as in `.dockerignore`, below each source or on a file's own name.
 #[test]
 fn exclude_leaves_out() {

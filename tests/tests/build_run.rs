@@ -351,6 +351,22 @@ fn a_step_that_copies_what_is_below_is_told() {
             "[\"RUN chown -R 5:5 /d\",3,1500006,[\"owner\"],\"/d/b\"]".into()
         )
     );
+    // From the cache, too: also from one that was kept elsewhere.
+    let again = "FROM base\nCOPY a b c /d/\nRUN chown -R 5:5 /d\n";
+    for options in ["--cache-to type=local,dest=kept", "", "--root other --cache-from type=local,src=kept"] {
+        if options.contains("other") {
+            room.sh("mkdir -p other && img-save base | img-load --layout other/images").ok();
+        }
+        let out = room.build(again, &format!("--metadata-file m {options}"));
+        assert!(out.matches(" CACHED\n").count() >= 2 && !out.contains(" DONE "), "{options}: {out}");
+        assert_eq!(out.matches("this step copies 1.5 MB in 3 files").count(), 1, "{options}: {out}");
+        assert_eq!(
+            room.sh("jq -c '.\"dock.copied\"[0] | [.step, .bytes]' m").ok(),
+            "[\"RUN chown -R 5:5 /d\",1500006]"
+        );
+    }
+    let image = room.sh("jq -c '.\"containerimage.descriptor\".annotations' m").ok();
+    assert!(!image.contains("copied"), "what the cache says is not the image's: {image}");
     assert!(told("chmod 600 /d/a /d/b").0.unwrap().contains("a new mode (the largest: /d/b): COPY --chmod does"));
     assert!(told("chmod 600 /d/a && chown 7 /d/b").0.unwrap().contains("COPY --chown --chmod does"));
     assert!(told("touch /d/a /d/b").0.unwrap().contains("a new time (the largest: /d/b): do it in the step"));

@@ -99,7 +99,7 @@ fn member<W: Write>(
     if let Some((uid, gid)) = layer.owner {
         (meta.uid, meta.gid) = (uid, gid);
     }
-    if !layer.written.insert(path.clone()) {
+    if !layer.remember(&path) {
         if kind.is_dir() {
             return Ok(());
         }

@@ -19,7 +19,7 @@ const MOST_ENTRIES: usize = 4_000_000;
 /// passwd and group.
 const LONGEST_FILE: u64 = 4 << 20;
 
-/// The merged tree of the layers, without content.
+/// The merged tree of the layers, without content. After a large COPY it has all its names: each takes few bytes.
 #[derive(Debug, Default)]
 pub struct Below {
     root: Directory,
@@ -44,15 +44,15 @@ struct Unpacked {
 
 #[derive(Debug, Default)]
 struct Directory {
-    entries: BTreeMap<OsString, (u32, Node)>,
+    entries: BTreeMap<Box<OsStr>, (u32, Node)>,
     /// A name that is not in `entries` may be in the unpacked layers.
     shows_lower: bool,
 }
 
 #[derive(Debug)]
 enum Node {
-    Directory(Directory),
-    Link(PathBuf),
+    Directory(Box<Directory>),
+    Link(Box<PathBuf>),
     Other,
     /// Nothing is there.
     Gone,
@@ -119,12 +119,12 @@ impl Below {
         let node = match unpacked.stack.resolve_link(path)?.map(|found| found.kind) {
             None => Node::Gone,
             Some(layer_tar::Kind::Directory) => {
-                Node::Directory(Directory { shows_lower: true, ..Directory::default() })
+                Node::Directory(Box::new(Directory { shows_lower: true, ..Directory::default() }))
             }
-            Some(layer_tar::Kind::Symlink) => Node::Link(unpacked.stack.read_link(path)?.unwrap_or_default()),
+            Some(layer_tar::Kind::Symlink) => Node::Link(Box::new(unpacked.stack.read_link(path)?.unwrap_or_default())),
             Some(_) => Node::Other,
         };
-        directory.entries.insert(name.to_owned(), (UNPACKED, node));
+        directory.entries.insert(name.into(), (UNPACKED, node));
         Ok(())
     }
 
@@ -227,13 +227,13 @@ impl Below {
     pub fn put(&mut self, path: &Path, kind: Kind) -> anyhow::Result<()> {
         self.unread |= matches!(path.as_os_str().as_bytes(), b"etc/passwd" | b"etc/group");
         match kind {
-            Kind::Directory => self.insert(path, Node::Directory(Directory::default())),
+            Kind::Directory => self.insert(path, Node::Directory(Box::default())),
             Kind::Link | Kind::Other => self.insert(path, Node::Other),
         }
     }
 
     pub fn put_link(&mut self, path: &Path, target: PathBuf) -> anyhow::Result<()> {
-        self.insert(path, Node::Link(target))
+        self.insert(path, Node::Link(Box::new(target)))
     }
 
     fn insert(&mut self, path: &Path, node: Node) -> anyhow::Result<()> {
@@ -248,10 +248,10 @@ impl Below {
         for part in path.parent().unwrap_or(Path::new("")) {
             here.push(part);
             Self::look(self.unpacked.as_ref(), at, &here)?;
-            let new = || (layer, Node::Directory(Directory::default()));
-            let (since, below) = at.entries.entry(part.to_owned()).or_insert_with(new);
+            let new = || (layer, Node::Directory(Box::default()));
+            let (since, below) = at.entries.entry(part.into()).or_insert_with(new);
             if !matches!(below, Node::Directory(_)) {
-                *below = Node::Directory(Directory::default());
+                *below = Node::Directory(Box::default());
             }
             *since = layer;
             match below {
@@ -262,7 +262,7 @@ impl Below {
         Self::look(self.unpacked.as_ref(), at, path)?;
         match (at.entries.get_mut(name), node) {
             (Some((since, Node::Directory(_))), Node::Directory(_)) => *since = layer,
-            (_, node) => drop(at.entries.insert(name.to_owned(), (layer, node))),
+            (_, node) => drop(at.entries.insert(name.into(), (layer, node))),
         }
         Ok(())
     }

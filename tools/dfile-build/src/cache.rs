@@ -14,6 +14,8 @@ use std::os::unix::fs::MetadataExt;
 use std::time::SystemTime;
 use wire::Descriptor;
 
+/// On the entry of a step: what it copied that was below it already.
+pub const COPIED: &str = "dev.dock.build.copied";
 /// Changes when the same key would mean another image.
 const VERSION: u32 = 2;
 
@@ -77,7 +79,28 @@ pub struct Damaged;
 
 /// The image of a key, by what the cache says of it.
 pub fn known(layout: &Layout, key: &Key) -> Option<Descriptor> {
-    layout.pinned(key.as_str()).ok().flatten()
+    layout.pinned(key.as_str()).ok().flatten().map(bare)
+}
+
+/// An image is what it is, whatever an entry of the cache says beside it.
+fn bare(mut image: Descriptor) -> Descriptor {
+    image.annotations.shift_remove(COPIED);
+    image
+}
+
+/// What layer-diff said of the bytes that the step of a key copied.
+pub fn copied(layout: &Layout, key: &Key) -> Option<Value> {
+    let image = layout.pinned(key.as_str()).ok().flatten()?;
+    serde_json::from_str(image.annotation(COPIED)?).ok()
+}
+
+/// Keeps that for builds that take the step from the cache.
+pub fn keep_copied(layout: &Layout, key: &Key, copied: &Value) -> anyhow::Result<()> {
+    if let Some(mut image) = layout.pinned(key.as_str())? {
+        image.annotations.insert(COPIED.into(), copied.to_string().into());
+        layout.pin(key.as_str(), &image)?;
+    }
+    Ok(())
 }
 
 /// The image of a key, when it is there whole.
@@ -111,7 +134,7 @@ pub fn find_elsewhere(
         layout.pin(key.as_str(), &image)?;
     }
     layout.unpin(&incoming)?;
-    if fits { Ok(image) } else { bail!("is not the image of this step") }
+    if fits { Ok(bare(image)) } else { bail!("is not the image of this step") }
 }
 
 fn fits(layout: &Layout, image: &Descriptor, made: &Made<'_>) -> anyhow::Result<bool> {

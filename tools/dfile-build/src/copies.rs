@@ -3,6 +3,7 @@
 
 use crate::board::lock;
 use crate::builder::Builder;
+use crate::cache::{self, Key};
 use serde_json::{Value, json};
 use wire::Record;
 
@@ -11,9 +12,7 @@ const WORTH_A_WORD: u64 = 1 << 20;
 
 impl Builder<'_> {
     /// A warning, and a member of the metadata.
-    pub(crate) fn report_copies(&self, original: &str, layer: &Record) {
-        let Record::Layer(layer) = layer else { return };
-        let Some(copied) = layer.rest.get("copied") else { return };
+    pub fn report_copies(&self, original: &str, copied: &Value) {
         let bytes = copied["bytes"].as_u64().unwrap_or(0);
         if bytes < WORTH_A_WORD {
             return;
@@ -22,10 +21,12 @@ impl Builder<'_> {
         let what =
             if changed.is_empty() { "new attributes".to_owned() } else { format!("a new {}", changed.join(" and ")) };
         self.progress.note(&format!(
-            "warning: this step copies {} in {} that are below it already, only for {what} (the largest: {}): {}",
+            "warning: this step copies {} in {} that are below it already, only for {} (the largest: {}): {}",
             human(bytes),
             if copied["files"] == 1 { "1 file".to_owned() } else { format!("{} files", copied["files"]) },
-            copied["largest"].as_str().unwrap_or("…"),
+            // An entry of the cache may be from elsewhere.
+            what.escape_debug(),
+            copied["largest"].as_str().unwrap_or("…").escape_debug(),
             instead(&changed),
         ));
         let mut entry = json!({"step": original});
@@ -33,6 +34,21 @@ impl Builder<'_> {
             entry.extend(copied.clone());
         }
         lock(&self.shared.copied).push(entry);
+    }
+
+    /// The same of a step that was taken from the cache.
+    pub fn repeat_copies(&self, original: &str, key: &Key) {
+        if let Some(copied) = cache::copied(&self.build.layout, key) {
+            self.report_copies(original, &copied);
+        }
+    }
+}
+
+/// What layer-diff says of a layer.
+pub fn of_layer(layer: &Record) -> Option<&Value> {
+    match layer {
+        Record::Layer(layer) => layer.rest.get("copied"),
+        _ => None,
     }
 }
 

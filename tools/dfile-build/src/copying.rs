@@ -76,7 +76,7 @@ impl Builder<'_> {
         let inputs = json!([digests, how]);
         let key = self.key(state, &inputs);
         if self.take_cached(state, &key)? {
-            return self.pin_also(by_image.as_ref(), state);
+            return self.pin_also(by_image.as_ref(), &key);
         }
         let mut below = match copy.chown.as_deref() {
             Some(spec) if !copy::is_number(spec) => self.take_below(state)?,
@@ -90,16 +90,16 @@ impl Builder<'_> {
         let latest = self.latest();
         let mut append = self.append(state, Some(&entry), &key)?;
         let record = if copy.link {
-            let layer = self.linked(&plan, &inputs, &entry)?;
+            let layer = self.linked(plan, &inputs, &entry)?;
             siblings::transform(append.args(["--layers-from", "-"]), Some(&layer.into()))
         } else {
-            siblings::fed(append.args(["--layer", "-"]), |pipe| copy::write(&plan, &mut below, pipe, latest))
+            siblings::fed(append.args(["--layer", "-"]), |pipe| copy::write(plan, &mut below, pipe, latest))
         };
         state.advance(record.with_context(|| word.to_owned())?)?;
         if !copy.link {
             self.keep_below(state, below)?;
         }
-        self.pin_also(by_image.as_ref(), state)?;
+        self.pin_also(by_image.as_ref(), &key)?;
         self.progress.done();
         Ok(())
     }
@@ -111,10 +111,11 @@ impl Builder<'_> {
         Some(self.key(state, &json!([image.digest, copy.sources, copy.exclude, copy.parents, copy.unpack, how])))
     }
 
-    /// A second key of the image so far.
-    pub(crate) fn pin_also(&self, key: Option<&Key>, state: &State) -> anyhow::Result<()> {
-        match (key, &state.image) {
-            (Some(key), Some(image)) if !self.looks_only => Ok(self.build.layout.pin(key.as_str(), image)?),
+    /// A second key of what a key stands for.
+    pub(crate) fn pin_also(&self, also: Option<&Key>, key: &Key) -> anyhow::Result<()> {
+        let layout = &self.build.layout;
+        match (also, layout.pinned(key.as_str())?) {
+            (Some(also), Some(image)) if !self.looks_only => Ok(layout.pin(also.as_str(), &image)?),
             _ => Ok(()),
         }
     }
@@ -174,14 +175,14 @@ impl Builder<'_> {
         let root = Arc::new(root);
         let mut found = root.find(".", wanted)?;
         for entry in found.iter_mut().flat_map(|source| &mut source.entries) {
-            entry.meta.mtime = Time::at(commit.time);
+            entry.mtime = Time::at(commit.time);
         }
         Ok(found.into_iter().map(|source| Taken { root: Arc::clone(&root), source, unpack: false }).collect())
     }
 
     /// The layer of a copy that does not look at what is below it. It is kept as an image of its own, so that
     /// another base takes it as it is.
-    fn linked(&mut self, plan: &Plan, inputs: &Value, entry: &Value) -> anyhow::Result<wire::Layer> {
+    fn linked(&mut self, plan: Plan, inputs: &Value, entry: &Value) -> anyhow::Result<wire::Layer> {
         let key = Key::of(&json!(["link", inputs, plan.owner, self.latest()]));
         let mut kept = State::nothing();
         kept.image = if self.no_cache { None } else { cache::find(&self.build.layout, &key, !self.looks_only) };

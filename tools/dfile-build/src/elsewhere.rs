@@ -8,7 +8,7 @@
 //! img-pull --pin KEY REPOSITORY@DIGEST                                           # for a step whose key is there
 //! ```
 
-use crate::cache::Key;
+use crate::cache::{COPIED, Key};
 use crate::siblings::{self, Siblings};
 use anyhow::Context;
 use oci_layout::Layout;
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::str::FromStr;
-use wire::{Descriptor, Digest, Image, Platform, Record, Reference, annotation, media_type};
+use wire::{Descriptor, Image, Platform, Record, Reference, annotation, media_type};
 
 /// On each manifest of a cache's index: the key of the step that made it.
 const KEY: &str = "dev.dock.build.key";
@@ -43,7 +43,7 @@ enum Kind {
 pub enum Source {
     Local(Layout),
     /// Its keys, and the manifests that they stand for.
-    Registry(Reference, BTreeMap<String, Digest>),
+    Registry(Reference, BTreeMap<String, Descriptor>),
 }
 
 impl FromStr for Place {
@@ -133,24 +133,26 @@ impl Source {
                 Ok(image)
             }
             Self::Registry(name, keys) => {
-                let digest = keys.get(key.as_str()).context("not there")?;
+                let known = keys.get(key.as_str()).context("not there")?;
                 let mut pull = siblings.on_layout("img-pull");
-                pull.args(["--quiet", "--pin", pin, "--"]).arg(format!("{}@{digest}", name.repository()));
+                pull.args(["--quiet", "--pin", pin, "--"]).arg(format!("{}@{}", name.repository(), known.digest));
                 siblings::transform(&mut pull, None)?;
-                layout.pinned(pin)?.context("the pin is gone")
+                let mut image = layout.pinned(pin)?.context("the pin is gone")?;
+                image.annotations.extend(known.annotations.get_key_value(COPIED).map(|(k, v)| (k.clone(), v.clone())));
+                Ok(image)
             }
         }
     }
 }
 
 /// Of an index that is a cache.
-fn keys(index: &[u8]) -> anyhow::Result<BTreeMap<String, Digest>> {
+fn keys(index: &[u8]) -> anyhow::Result<BTreeMap<String, Descriptor>> {
     let index: Value = serde_json::from_slice(index)?;
     let manifests: Vec<Descriptor> = match index.get("manifests") {
         Some(list) => serde_json::from_value(list.clone())?,
         None => Vec::new(),
     };
-    let key = |image: Descriptor| Some((image.annotation(KEY)?.to_owned(), image.digest));
+    let key = |image: Descriptor| Some((image.annotation(KEY)?.to_owned(), image));
     let keys: BTreeMap<_, _> = manifests.into_iter().filter_map(key).collect();
     if keys.is_empty() { Err(anyhow::anyhow!("holds no build cache")) } else { Ok(keys) }
 }
@@ -175,7 +177,8 @@ fn keep_in(dir: &std::path::Path, layout: &Layout, steps: &[(&String, Descriptor
 fn push(name: &Reference, layout: &Layout, siblings: &Siblings, steps: &[(&String, Descriptor)]) -> anyhow::Result<()> {
     let entry = |(key, image): &(&String, Descriptor)| {
         let mut image = image.clone();
-        image.annotations = Map::from_iter([(KEY.to_owned(), key.as_str().into())]);
+        image.annotations.retain(|name, _| name == COPIED);
+        image.annotations.insert(KEY.to_owned(), key.as_str().into());
         image
     };
     let manifests: Vec<Descriptor> = steps.iter().map(entry).collect();
@@ -234,6 +237,6 @@ mod tests {
         assert!(keys(b"<html>").is_err());
         let digest = format!("sha256:{}", "0".repeat(64));
         let entry = json!({"mediaType": media_type::MANIFEST, "digest": digest, "size": 2, "annotations": {KEY: "k"}});
-        assert_eq!(keys(json!({"manifests": [entry]}).to_string().as_bytes()).unwrap()["k"].to_string(), digest);
+        assert_eq!(keys(json!({"manifests": [entry]}).to_string().as_bytes()).unwrap()["k"].digest.to_string(), digest);
     }
 }

@@ -10,6 +10,7 @@ use crate::builder::Builder;
 use crate::mounts::Made;
 use crate::siblings;
 use crate::state::State;
+use crate::{cache, copies};
 use anyhow::{Context, bail};
 use dockerfile::{Run, Security};
 use rustix::fs::FlockOperation;
@@ -38,6 +39,7 @@ impl Builder<'_> {
         let turn = self.shared.board.turn(key.as_str());
         let _mine = lock(&turn);
         if self.take_cached(state, &key)? {
+            self.repeat_copies(original, &key);
             return Ok(());
         }
         let mut by_image = None;
@@ -45,7 +47,8 @@ impl Builder<'_> {
             let by_content = self.key(state, &inputs(&mounts));
             by_image = Some(std::mem::replace(&mut key, by_content));
             if self.take_cached(state, &key)? {
-                return self.pin_also(by_image.as_ref(), state);
+                self.repeat_copies(original, &key);
+                return self.pin_also(by_image.as_ref(), &key);
             }
         }
         let image = self.record(state).context("FROM scratch has nothing that could run")?;
@@ -58,12 +61,15 @@ impl Builder<'_> {
         drop(made);
         let mut diff = self.build.siblings.on_layout("layer-diff");
         let layer = siblings::transform(&mut diff, Some(&bundle))?;
-        self.report_copies(original, &layer);
         let entry = json!({"created_by": history(&args, &argv)});
         let mut append = self.append(state, Some(&entry), &key)?;
         let record = siblings::transform(append.args(["--layers-from", "-"]), Some(&layer))?;
         state.advance(record)?;
-        self.pin_also(by_image.as_ref(), state)?;
+        if let Some(copied) = copies::of_layer(&layer) {
+            self.report_copies(original, copied);
+            cache::keep_copied(&self.build.layout, &key, copied)?;
+        }
+        self.pin_also(by_image.as_ref(), &key)?;
         self.progress.done();
         Ok(())
     }

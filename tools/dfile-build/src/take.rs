@@ -19,33 +19,34 @@ pub fn take(root: &Root, source: &Source, to: &Path) -> anyhow::Result<()> {
     let mut first: HashMap<(u64, u64), PathBuf> = HashMap::new();
     let mut directories = Vec::new();
     for entry in &source.entries {
-        let path = if entry.below.as_os_str().is_empty() { to.to_owned() } else { to.join(&entry.below) };
+        let below = source.below(entry);
+        let path = if below.as_os_str().is_empty() { to.to_owned() } else { to.join(below) };
         let shown = || path.display().to_string();
         match entry.kind {
             Kind::Directory => {
                 fs::create_dir(&path).with_context(shown)?;
-                directories.push((path, &entry.meta));
+                directories.push((path, entry.meta()));
                 continue;
             }
             Kind::File => {
-                if let Some(other) = entry.shared.and_then(|inode| first.get(&inode)) {
+                if let Some(other) = entry.shared().and_then(|inode| first.get(&inode)) {
                     fs::hard_link(other, &path).with_context(shown)?;
                     continue;
                 }
                 // copy_file_range(2), and with it a reflink where the file system has them.
                 let mut new = File::create_new(&path).with_context(shown)?;
                 io::copy(&mut root.read(&entry.path)?, &mut new).with_context(shown)?;
-                if let Some(inode) = entry.shared {
+                if let Some(inode) = entry.shared() {
                     first.insert(inode, path.clone());
                 }
             }
             Kind::Symlink => {
-                std::os::unix::fs::symlink(OsStr::from_bytes(&entry.target), &path).with_context(shown)?;
+                std::os::unix::fs::symlink(OsStr::from_bytes(entry.target()), &path).with_context(shown)?;
             }
             Kind::Fifo => mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).with_context(shown)?,
             _ => continue,
         }
-        look_like(&path, &entry.meta, entry.kind).with_context(shown)?;
+        look_like(&path, &entry.meta(), entry.kind).with_context(shown)?;
     }
     for (path, meta) in directories.iter().rev() {
         look_like(path, meta, Kind::Directory).with_context(|| path.display().to_string())?;

@@ -12,12 +12,14 @@ use crate::source::{Root, Wanted, hex};
 use crate::{context, siblings};
 use anyhow::Context;
 use dockerfile::{Copy, Ignore};
+use rustix::fs::FlockOperation;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use std::fs;
+use std::fs::{self, FileTimes};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// A file of the web, by what it hashes to; perhaps it is here.
 #[derive(Debug)]
@@ -54,6 +56,7 @@ impl Builder<'_> {
         let line: Value = serde_json::from_slice(&output.stdout).context("url-get: <stdout>")?;
         let digest = line["digest"].as_str().context("url-get: no digest")?.to_owned();
         if line["unchanged"] == true {
+            note_use(&known);
             return Ok(Page { url, name, digest, file: None });
         }
         remember(&urls, &known, &output.stdout)?;
@@ -76,7 +79,7 @@ impl Builder<'_> {
         for source in &mut found {
             source.entries.retain(|entry| entry.kind == layer_tar::Kind::File);
             source.name = page.name.clone().into();
-            source.entries.iter_mut().for_each(|entry| entry.meta.mode = 0o600);
+            source.entries.iter_mut().for_each(|entry| entry.mode = 0o600);
         }
         found.retain(|source| !source.entries.is_empty());
         let unpack = copy.unpack.unwrap_or(false);
@@ -84,9 +87,19 @@ impl Builder<'_> {
     }
 }
 
+/// For dfile-cache(1) only: the time of the last access.
+fn note_use(known: &Path) {
+    if let Ok(file) = fs::File::open(known) {
+        let _ = file.set_times(FileTimes::new().set_accessed(SystemTime::now()));
+    }
+}
+
 /// The old line, or the whole new one.
 fn remember(urls: &Path, known: &Path, line: &[u8]) -> anyhow::Result<()> {
     private_dir(urls)?;
+    // Who prunes takes what is half written by nobody.
+    let door = fs::File::open(urls).with_context(|| urls.display().to_string())?;
+    rustix::fs::flock(&door, FlockOperation::LockShared).context("flock")?;
     let mut temp = tempfile::NamedTempFile::new_in(urls).with_context(|| urls.display().to_string())?;
     temp.write_all(line)?;
     temp.persist(known).with_context(|| known.display().to_string())?;

@@ -1,4 +1,5 @@
-//! What the cache holds: the images of steps, the directories of cache mounts, the state of steps that failed.
+//! What the cache holds: the images of steps, the directories of cache mounts, the state of steps that failed, what is
+//! known of URLs.
 
 use anyhow::Context;
 use oci_layout::Layout;
@@ -18,6 +19,8 @@ pub enum Kind {
     /// With its directory.
     Mount(PathBuf),
     Failed(PathBuf),
+    /// What is known of a URL that ADD takes.
+    Url(PathBuf),
 }
 
 impl Kind {
@@ -26,6 +29,7 @@ impl Kind {
             Self::Step => "regular",
             Self::Mount(_) => "exec.cachemount",
             Self::Failed(_) => "failed",
+            Self::Url(_) => "source.http",
         }
     }
 }
@@ -50,6 +54,7 @@ pub fn all(root: &Path, layout: Option<&Layout>) -> anyhow::Result<Vec<Entry>> {
     let mut entries = layout.map(steps).transpose()?.unwrap_or_default();
     entries.extend(directories(&root.join("cache/mounts"), Kind::Mount)?);
     entries.extend(directories(&root.join("cache/failed"), Kind::Failed)?);
+    entries.extend(urls(&root.join("cache/urls"))?);
     Ok(entries)
 }
 
@@ -99,34 +104,65 @@ fn made_by(config: &Value) -> String {
 
 /// Each directory below another one is an entry; its lock says whether a build has it.
 fn directories(all: &Path, kind: impl Fn(PathBuf) -> Kind) -> anyhow::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for (path, id, metadata) in list(all)? {
+        if metadata.is_dir() {
+            entries.push(Entry {
+                size: size(&path),
+                used: last_use(&metadata),
+                description: String::new(),
+                in_use: lock(&path)?.is_none(),
+                shared: false,
+                kind: kind(path),
+                id,
+            });
+        }
+    }
+    Ok(entries)
+}
+
+/// Each file is a line of url-get(1).
+fn urls(all: &Path) -> anyhow::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for (path, id, metadata) in list(all)? {
+        if metadata.is_file() {
+            let line: Value =
+                fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+            entries.push(Entry {
+                size: metadata.len(),
+                used: last_use(&metadata),
+                description: line["url"].as_str().unwrap_or_default().to_owned(),
+                in_use: false,
+                shared: false,
+                kind: Kind::Url(path),
+                id,
+            });
+        }
+    }
+    Ok(entries)
+}
+
+/// What is in a directory, by name. With a dot: what is being made, or was when its build was killed.
+fn list(all: &Path) -> anyhow::Result<Vec<(PathBuf, String, Metadata)>> {
     let listed = match fs::read_dir(all) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.with_context(|| all.display().to_string())?,
     };
-    let mut entries = Vec::new();
+    let mut found = Vec::new();
     for entry in listed {
         let path = entry?.path();
         let id = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
-        // With a dot: a cache that is being filled, or was when its build was killed.
-        if !metadata.is_dir() || id.starts_with('.') {
-            continue;
+        if let Ok(metadata) = fs::symlink_metadata(&path)
+            && !id.starts_with('.')
+        {
+            found.push((path, id, metadata));
         }
-        entries.push(Entry {
-            size: size(&path),
-            used: last_use(&metadata),
-            description: String::new(),
-            in_use: lock(&path)?.is_none(),
-            shared: false,
-            kind: kind(path),
-            id,
-        });
     }
-    entries.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(entries)
+    found.sort_by(|a, b| a.1.cmp(&b.1));
+    Ok(found)
 }
 
-/// dfile-build notes its use of a mount in the time of the last access: the other times are the mount's own.
+/// dfile-build notes its use of a mount or a URL in the time of the last access: the other times are its own.
 fn last_use(metadata: &Metadata) -> SystemTime {
     let times = metadata.accessed().into_iter().chain(metadata.modified());
     times.max().unwrap_or(SystemTime::UNIX_EPOCH)

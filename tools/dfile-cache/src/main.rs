@@ -38,7 +38,7 @@ struct Args {
     /// With --prune, also the steps whose layer an image with a name has
     #[arg(short, long, requires = "prune")]
     all: bool,
-    /// Only what matches: until=TIME (not used since), type=regular|exec.cachemount|failed, id=ID
+    /// Only what matches: until=TIME (not used since), type=regular|exec.cachemount|failed|source.http, id=ID
     #[arg(long, value_name = "KEY=VALUE")]
     filter: Vec<Filter>,
     /// With --prune, leave so much of what was used last: bytes, or as 10GB

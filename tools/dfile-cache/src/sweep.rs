@@ -24,6 +24,10 @@ pub fn prune(root: &Path, layout: Option<&Layout>, doomed: &[Entry], out: &mut O
                 let Some(_lock) = lock(path)? else { continue };
                 freed += bundle::remove_tree_and_count(path).with_context(|| path.display().to_string())?.bytes;
             }
+            (Kind::Url(path), _) => {
+                fs::remove_file(path).with_context(|| path.display().to_string())?;
+                freed += entry.size;
+            }
             (Kind::Step, Some(layout)) => layout.unpin(&entry.id)?,
             (Kind::Step, None) => continue,
         }
@@ -43,18 +47,27 @@ pub fn prune(root: &Path, layout: Option<&Layout>, doomed: &[Entry], out: &mut O
 /// lock of the directory above, and then, or until it is filled, its own.
 fn remains(root: &Path) -> anyhow::Result<u64> {
     let mut freed = 0;
-    for (dir, start) in [("cache", "build-"), ("cache/mounts", ".seed-")] {
+    for (dir, start) in [("cache", "build-"), ("cache/mounts", ".seed-"), ("cache/urls", ".tmp")] {
         let dir = root.join(dir);
         let Some(_door) = lock(&dir)? else { continue };
         for entry in fs::read_dir(&dir).with_context(|| dir.display().to_string())? {
             let path = entry?.path();
             let is_one = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start));
             if is_one && let Some(_lock) = lock(&path)? {
-                freed += bundle::remove_tree_and_count(&path).with_context(|| path.display().to_string())?.bytes;
+                freed += remove(&path).with_context(|| path.display().to_string())?;
             }
         }
     }
     Ok(freed)
+}
+
+fn remove(path: &Path) -> anyhow::Result<u64> {
+    let found = fs::symlink_metadata(path)?;
+    if found.is_file() {
+        fs::remove_file(path)?;
+        return Ok(found.len());
+    }
+    Ok(bundle::remove_tree_and_count(path)?.bytes)
 }
 
 /// Blobs that nothing reaches any more, and the layers that were unpacked of them.
