@@ -2,7 +2,7 @@
 #
 #   make demo     build, then show the main job: Dockerfile -> image -> archive -> other store -> process
 #   make test     install what the tests need, run all of them, print a summary
-#   make test-vm  cgroup v2 for real, under qemu; part of make test
+#   make test-vm  cgroup v2, AppArmor and SELinux for real, under qemu; part of make test
 #   make bench    side by side with the Debian peers: a table of ratios
 #   make lint     fmt, clippy, shellcheck, mandoc
 #   make fuzz     a minute of libFuzzer for each parser of foreign bytes
@@ -15,6 +15,9 @@ TARGET := $(shell rustc -vV | sed -n 's/^host: //p')
 TOOLS  := $(patsubst tools/%/Cargo.toml,%,$(wildcard tools/*/Cargo.toml))
 PAGES  := $(wildcard man/*.[1-8])
 BUILT   = target/$(TARGET)/release
+
+# The scripts of the virtual machine.
+VM = run init inside lib cgroups background delegated apparmor selinux
 
 .PHONY: all build compiler demo test test-vm bench fuzz lint install deps clean
 
@@ -54,7 +57,7 @@ lint: deps
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
-	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps tests/debian tests/packages tests/vm/run tests/vm/inside fuzz/run bench/corpus bench/context
+	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps tests/debian tests/packages $(VM:%=tests/vm/%) fuzz/run bench/corpus bench/context
 	mandoc -T lint -W warning $(PAGES)
 
 # Installs the Debian packages that tests, lint and bench use and that are not there yet.

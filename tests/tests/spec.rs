@@ -73,6 +73,13 @@ fn each_option_edits_its_members_and_nothing_else() {
         ("--security-opt systempaths=unconfined", "/linux/readonlyPaths", json!([])),
         ("--security-opt apparmor=mine", "/process/apparmorProfile", json!("mine")),
         ("--security-opt label=type:t", "/process/selinuxLabel", json!("system_u:system_r:t:s0")),
+        (
+            "--security-opt label=level:s0:c1,c2",
+            "/linux/mountLabel",
+            json!("system_u:object_r:container_file_t:s0:c1,c2"),
+        ),
+        ("--security-opt label=filetype:f_t", "/linux/mountLabel", json!("system_u:object_r:f_t:s0")),
+        ("--security-opt label=type:t --security-opt label=disable", "/linux/mountLabel", json!(null)),
         ("--group-add more --group-add 7", "/process/user/additionalGids", json!([34, 50, 7])),
         ("--domainname example.org", "/domainname", json!("example.org")),
         ("--annotation a=b=c", "/annotations", json!({"a": "b=c"})),

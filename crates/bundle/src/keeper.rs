@@ -184,6 +184,10 @@ fn remove_cgroup(cgroup: &Path) {
             _ => break,
         }
     }
+    // The one above goes with the last; whoever makes one in it makes it again.
+    if let Some(above) = cgroup.parent().filter(|above| above.ends_with("dock")) {
+        let _ = std::fs::remove_dir(above);
+    }
 }
 
 /// Remembers that somebody stopped the container, or forgets it at the next start.

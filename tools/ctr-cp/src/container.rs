@@ -93,6 +93,7 @@ fn steps(dir: &Path, config: &Value) -> anyhow::Result<Vec<Step>> {
             work: overlay.work.0.clone(),
             target: rootfs,
             userxattr: overlay.userxattr,
+            context: None,
             attributes,
         }),
     }];

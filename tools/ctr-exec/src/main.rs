@@ -105,6 +105,14 @@ struct Args {
     #[arg(long, value_name = "CAPABILITY")]
     cap_add: Vec<String>,
 
+    /// Run under this profile of the security module instead of the container's
+    #[arg(long, value_name = "PROFILE")]
+    apparmor: Option<String>,
+
+    /// Run under this label of the security module instead of the container's
+    #[arg(long, value_name = "LABEL")]
+    process_label: Option<String>,
+
     /// Join a cgroup below the container's, which must be there
     #[arg(long, value_name = "[CONTROLLER,...:]PATH")]
     cgroup: Vec<String>,

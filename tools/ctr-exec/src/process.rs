@@ -18,14 +18,20 @@ pub fn wanted(args: &Args, container: &Container) -> anyhow::Result<Process> {
         Some(file) => read(file)?,
         None => Process { args: Vec::new(), terminal: false, console_size: None, ..first()? },
     };
-    // A process file need not say what the container's own process may do and how it is scheduled: then the same.
+    // A process file need not say what the container's own process may do, who watches it and how it is scheduled: then
+    // the same.
     if args.process.is_some() {
         let first = first()?;
         process.capabilities = process.capabilities.or(first.capabilities);
         process.scheduler = process.scheduler.or(first.scheduler);
         process.io_priority = process.io_priority.or(first.io_priority);
         process.exec_cpu_affinity = process.exec_cpu_affinity.or(first.exec_cpu_affinity);
+        process.apparmor_profile = process.apparmor_profile.or(first.apparmor_profile);
+        process.selinux_label = process.selinux_label.or(first.selinux_label);
     }
+    let named = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
+    process.apparmor_profile = named(&args.apparmor).or(process.apparmor_profile);
+    process.selinux_label = named(&args.process_label).or(process.selinux_label);
     if !args.command.is_empty() {
         process.args.clone_from(&args.command);
     }

@@ -63,11 +63,11 @@ pub struct Options {
     #[arg(long, value_name = "COUNT", default_value_t = 0, hide_default_value = true)]
     preserve_fds: u32,
 
-    /// Refused unless empty: this host's security module is not asked
+    /// Run under this label of the security module instead of the container's
     #[arg(long, value_name = "LABEL")]
     process_label: Option<String>,
 
-    /// Refused unless empty: this host's security module is not asked
+    /// Run under this profile of the security module instead of the container's
     #[arg(long, value_name = "PROFILE")]
     apparmor: Option<String>,
 
@@ -114,10 +114,6 @@ pub fn verb(store: &Store, has_log: bool, log: &Log, options: &Options) -> anyho
 }
 
 fn refuse(options: &Options) -> anyhow::Result<()> {
-    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    if given(&options.process_label) || given(&options.apparmor) {
-        bail!("exec: --process-label and --apparmor are not in this release");
-    }
     if options.process.is_none() && options.command.is_empty() {
         return Err(toolkit::usage("exec: a command or --process is needed"));
     }
@@ -135,6 +131,8 @@ fn pass_on(options: &Options, command: &mut Command) {
     option("--pid-file", options.pid_file.as_deref().map(AsRef::as_ref));
     option("--workdir", options.cwd.as_deref().map(AsRef::as_ref));
     option("--user", options.user.as_deref().map(AsRef::as_ref));
+    option("--apparmor", options.apparmor.as_deref().map(AsRef::as_ref));
+    option("--process-label", options.process_label.as_deref().map(AsRef::as_ref));
     for value in &options.env {
         option("--env", Some(value.as_ref()));
     }

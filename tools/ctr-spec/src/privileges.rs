@@ -124,6 +124,9 @@ fn set_security<'a>(config: &mut Value, option: &'a str, profile: &mut Option<&'
             if let Some(process) = config["process"].as_object_mut() {
                 process.shift_remove("selinuxLabel");
             }
+            if let Some(linux) = config["linux"].as_object_mut() {
+                linux.shift_remove("mountLabel");
+            }
         }
         ("label", Some(part)) if !part.is_empty() => set_label(config, part)?,
         (_, None) => bail!("invalid --security-opt 1: {option:?}"),
@@ -132,17 +135,31 @@ fn set_security<'a>(config: &mut Value, option: &'a str, profile: &mut Option<&'
     Ok(())
 }
 
-/// `user:role:type:level`, of which each option sets one part.
+/// `user:role:type:level`, of which each option sets one part: of the process, and where its files have the same part,
+/// of its mounts. Without any, nobody asks for labels.
 fn set_label(config: &mut Value, part: &str) -> anyhow::Result<()> {
-    let old = config["process"]["selinuxLabel"].as_str().unwrap_or("system_u:system_r:container_t:s0").to_owned();
-    let mut parts: Vec<&str> = old.splitn(4, ':').collect();
-    let at = |name| ["user", "role", "type", "level"].iter().position(|known| *known == name);
-    match part.split_once(':').map(|(name, value)| (at(name), value)) {
-        Some((Some(at), value)) if !value.is_empty() && at < parts.len() => parts[at] = value,
+    let label = |old: &Value, usual: &str| -> Vec<String> {
+        old.as_str().unwrap_or(usual).splitn(4, ':').map(Into::into).collect()
+    };
+    let mut process = label(&config["process"]["selinuxLabel"], "system_u:system_r:container_t:s0");
+    let mut mounts = label(&config["linux"]["mountLabel"], "system_u:object_r:container_file_t:s0");
+    let wish = part.split_once(':').filter(|(_, value)| !value.is_empty());
+    let (at, both) = match wish.map(|(name, _)| name) {
+        Some("user") => (0, true),
+        Some("role") => (1, false),
+        Some("type" | "filetype") => (2, false),
+        Some("level") => (3, true),
         _ => bail!(
-            "Bad label option {part:?}, valid options 'disable' or 'user, role, level, type' followed by ':' and a value"
+            "Bad label option {part:?}, valid options 'disable' or 'user, role, level, type, filetype' followed by ':' and a value"
         ),
+    };
+    let (name, value) = wish.unwrap_or_default();
+    let labels = [(&mut process, name != "filetype"), (&mut mounts, both || name == "filetype")];
+    for (label, _) in labels.into_iter().filter(|(_, wanted)| *wanted) {
+        label.resize(label.len().max(at + 1), String::new());
+        value.clone_into(&mut label[at]);
     }
-    config["process"]["selinuxLabel"] = parts.join(":").into();
+    config["process"]["selinuxLabel"] = process.join(":").into();
+    config["linux"]["mountLabel"] = mounts.join(":").into();
     Ok(())
 }

@@ -37,7 +37,12 @@ impl Filesystem {
 
 impl Mechanism for Filesystem {
     fn shell(&self) -> String {
-        let words: Vec<&str> = self.attributes.words().chain(self.options.iter().map(String::as_str)).collect();
+        // Labels hold commas.
+        let word = |option: &String| match option.strip_prefix("context=") {
+            Some(label) => format!("context=\"{label}\""),
+            None => option.clone(),
+        };
+        let words: Vec<String> = self.attributes.words().map(Into::into).chain(self.options.iter().map(word)).collect();
         let options = if words.is_empty() { String::new() } else { format!(" -o {}", quote(&words.join(","))) };
         let target = in_rootfs(&self.target);
         let mount = format!("mkdir -p {target} && mount -t {}{options} {} {target}", self.kind, quote(&self.source));

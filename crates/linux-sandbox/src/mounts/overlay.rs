@@ -28,6 +28,9 @@ pub struct OverlayRoot {
     pub target: PathBuf,
     /// Marks are `user.overlay.*`: all that an ordinary user can write.
     pub userxattr: bool,
+    /// The label that `SELinux` sees on every file in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
     /// Attributes of the mount.
     pub attributes: Attributes,
 }
@@ -92,6 +95,10 @@ impl OverlayRoot {
         for option in self.plain() {
             set(&fs, option).map_err(|errno| context(&fs, &format!("fsconfig(overlay, {option:?})"), errno))?;
         }
+        if let Some(label) = &self.context {
+            let line = format!("fsconfig(overlay, \"context\", {label:?})");
+            fsconfig_set_string(&fs, "context", label.as_str()).map_err(|errno| context(&fs, &line, errno))?;
+        }
         for (key, path) in self.layers() {
             let line = || format!("fsconfig(overlay, {key:?}, {path:?})");
             let done = if path.as_os_str().len() < FSCONFIG_STRING {
@@ -136,7 +143,8 @@ impl OverlayRoot {
             |path: &PathBuf| path.to_string_lossy().replace('\\', r"\\").replace(':', r"\:").replace(',', r"\,");
         let lower: Vec<String> = lower.iter().map(escape).collect();
         let (upper, work) = (escape(&self.upper), escape(&self.work));
-        format!("{},lowerdir={},upperdir={upper},workdir={work}", self.plain().join(","), lower.join(":"))
+        let label = self.context.as_ref().map(|label| format!(",context=\"{label}\"")).unwrap_or_default();
+        format!("{}{label},lowerdir={},upperdir={upper},workdir={work}", self.plain().join(","), lower.join(":"))
     }
 }
 

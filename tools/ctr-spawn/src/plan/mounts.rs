@@ -23,6 +23,7 @@ pub(super) fn root(bundle: &Bundle, facts: &Facts) -> Step {
             work: overlay.work.0.clone(),
             target: path,
             userxattr: overlay.userxattr,
+            context: facts.config.linux.mount_label.clone().filter(|label| !label.is_empty()),
             attributes,
         }),
     }
@@ -74,11 +75,15 @@ pub(super) fn mount_step(
         Some(gid) if kind == "devpts" => gid.parse().is_ok_and(|gid| facts.has_group(gid)),
         _ => true,
     };
+    // The kernel labels what it makes up itself, and a queue's file system is there before it is mounted.
+    let label = facts.config.linux.mount_label.as_ref().filter(|label| !label.is_empty());
+    let label = label.filter(|_| !matches!(kind, "proc" | "sysfs" | "mqueue"));
+    let label = label.map(|label| format!("context={label}"));
     Ok(Step::Filesystem(Filesystem {
         kind: kind.into(),
         source: source.to_string_lossy().into_owned(),
         target,
-        options: parsed.options.into_iter().filter(known).collect(),
+        options: parsed.options.into_iter().filter(known).chain(label).collect(),
         attributes: parsed.attributes.and(parsed.recursive_attributes),
         copy_up: parsed.copy_up,
     }))
