@@ -10,6 +10,7 @@ pub mod background;
 pub mod builder;
 pub mod bundle;
 pub mod corpus;
+pub mod dice;
 pub mod dockerd;
 pub mod liar;
 pub mod proxy;

@@ -171,6 +171,15 @@ fn memory_of_a_run() {
     assert_eq!(last_layer(&room), "x");
 }
 
+/// Nowhere in the store, in no layer, and in no state of the machine.
+#[track_caller]
+fn no_canary(room: &Room) {
+    room.sh("rm -rf box; ! img-ls it | grep -q . || img-unpack --flat it box").ok();
+    assert_eq!(room.sh("grep -r -l -a -e canary- root run box").stdout, "");
+    let layers = "for f in root/images/blobs/sha256/*; do gzip -dc <$f 2>/dev/null; done | grep -c -a canary-";
+    assert_eq!(room.sh(layers).stdout, "0\n");
+}
+
 /// The canary of a secret is nowhere in the store, in no state, and no other secret opens the cache.
 #[test]
 fn a_secret_is_seen_by_its_command_and_by_nobody_after_it() {
@@ -188,12 +197,7 @@ fn a_secret_is_seen_by_its_command_and_by_nobody_after_it() {
     }
     room.sh("rm -rf box && img-unpack --flat it box").ok();
     assert_eq!(room.sh("ls -d box/rootfs/run box/rootfs/done 2>/dev/null").stdout, "box/rootfs/done\n");
-    let nowhere = |room: &Room| assert_eq!(room.sh("grep -r -l -a -e canary-in root run box").stdout, "");
-    nowhere(&room);
-    assert_eq!(
-        room.sh("for f in root/images/blobs/sha256/*; do gzip -dc <$f 2>/dev/null; done | grep -c -a canary-in").stdout,
-        "0\n"
-    );
+    no_canary(&room);
     let plan = room.sh("dfile-build --plan --secret id=token,src=token ctx").ok();
     assert!(!plan.contains("canary"), "{plan}");
     // What is written beside the image: progress, metadata, a cache that is kept elsewhere.
@@ -203,7 +207,7 @@ fn a_secret_is_seen_by_its_command_and_by_nobody_after_it() {
         script.replace("-t it", beside)
     ));
     assert!(ran.code == 0 && ran.stdout.contains("at 440 5") && !ran.stdout.contains("canary"), "{ran:?}");
-    nowhere(&room);
+    no_canary(&room);
     assert_eq!(room.sh("ls -A run/build").ok(), "", "nothing is left of the mount");
     room.write("token", "canary-in-another");
     let again = room.sh(script);
@@ -214,31 +218,38 @@ fn a_secret_is_seen_by_its_command_and_by_nobody_after_it() {
     );
     let ran = room.sh(&script.replace("-t it", "-q"));
     assert_eq!(ran.code, 1, "{ran:?}");
-    nowhere(&room);
+    no_canary(&room);
     fails(&room, "FROM base\nRUN --mount=type=secret,id=none,required true\n", "", "secret none: not found");
     room.sh("dfile-build --secret src=x ctx").fails(2, "secret requires id");
 }
 
 #[test]
 fn an_agent_is_reached_through_its_mount() {
-    needs!(root, "busybox");
+    needs!(root, "busybox", "cc");
     let room = Room::with_base();
     // Not an agent, but something that answers on a socket.
-    room.write("agent.py", "import socket\ns=socket.socket(socket.AF_UNIX)\ns.bind('agent')\ns.listen()\nprint('ready',flush=True)\nwhile 1:\n c,_=s.accept()\n c.sendall(b'hello '+c.recv(99))\n c.close()\n");
+    room.write("agent.py", "import socket\ns=socket.socket(socket.AF_UNIX)\ns.bind('canary-of-host')\ns.listen()\nprint('ready',flush=True)\nwhile 1:\n c,_=s.accept()\n c.sendall(b'canary-of-agent '+c.recv(99))\n c.close()\n");
+    let client = "#include <stdio.h>\n#include <string.h>\n#include <sys/socket.h>\n#include <sys/un.h>\n#include <unistd.h>\n\
+        int main(int n, char **arg) { struct sockaddr_un to = { AF_UNIX }; char text[99]; int s = socket(AF_UNIX, SOCK_STREAM, 0);\n\
+        strcpy(to.sun_path, arg[1]); if (connect(s, (void *)&to, sizeof to)) { perror(\"connect\"); return 1; }\n\
+        write(s, \"there\\n\", 6); n = read(s, text, 99); return n < 0 || write(1, text, n) != n; }\n";
+    room.write("client.c", client);
+    room.sh("cc -w -static -o ctx/client client.c").ok();
     let mut agent =
         Command::new("python3").arg("agent.py").current_dir(room.path("")).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(agent.stdout.take().unwrap()), &mut line).unwrap();
     room.write(
         "ctx/Dockerfile",
-        "FROM base\nUSER app\nRUN --mount=type=ssh,uid=1000 echo there | nc local:$SSH_AUTH_SOCK; stat -c 'at %n %a %u' $SSH_AUTH_SOCK\nRUN --mount=type=ssh,id=x echo \"sock=$SSH_AUTH_SOCK\"\n",
+        "FROM base\nUSER app\nRUN --mount=source=client,target=/client --mount=type=ssh,uid=1000 /client $SSH_AUTH_SOCK | wc -c; stat -c 'at %n %a %u' $SSH_AUTH_SOCK\nRUN --mount=type=ssh,id=x echo \"sock=$SSH_AUTH_SOCK\"\n",
     );
-    let ran = room.sh("SSH_AUTH_SOCK=$PWD/agent dfile-build --ssh default ctx");
+    let ran = room.sh("SSH_AUTH_SOCK=$PWD/canary-of-host dfile-build -t it --ssh default ctx");
     let stat = ran.stderr.contains("at /run/buildkit/ssh_agent.0 600 1000");
     agent.kill().unwrap();
     agent.wait().unwrap();
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(stat && ran.stderr.contains("sock=\n"), "{}", ran.stderr);
+    assert!(stat && ran.stderr.contains("sock=\n") && ran.stderr.contains(" 22\n"), "{}", ran.stderr);
+    no_canary(&room);
     fails(&room, "FROM base\nRUN --mount=type=ssh,required true\n", "", "ssh default: not found");
 }
 

@@ -290,22 +290,6 @@ fn the_live_view_of_a_terminal() {
     assert!(!dumb.stdout.contains('\x1b') && dumb.stdout.contains("#2 [2/3]"), "{dumb:?}");
 }
 
-/// A full disk: an error, no name, a store that is whole.
-#[test]
-fn a_full_disk_leaves_a_clean_store() {
-    needs!(root, "busybox", "unshare");
-    let room = Room::with_base();
-    room.write(
-        "ctx/Dockerfile",
-        "FROM base\nRUN echo 1 >/1\nRUN dd if=/dev/urandom of=/big bs=1M count=64 2>/dev/null || true\n",
-    );
-    let script = "mkdir small && unshare -m sh -c 'mount -t tmpfs -o size=24m tmpfs small && cp -a root/. small && export DOCK_ROOT=$PWD/small
-         dfile-build -q -t it ctx; echo code $?; img-fsck && echo clean; img-ls --format json | grep -c :it: ; rm -rf small/cache/failed; dfile-build -q -t fine - </dev/null 2>/dev/null; img-fsck && echo again'";
-    let ran = room.sh(script);
-    assert!(ran.stdout.contains("code 1\n"), "{ran:?}");
-    assert!(ran.stdout.contains("clean\n0\n") && ran.stdout.contains("again"), "{ran:?}");
-}
-
 /// `dock builder prune` in docker's words: what nobody shares, or with -a all; by age and by what is to be kept.
 #[test]
 fn the_cache_is_listed_and_pruned() {

@@ -1,23 +1,12 @@
 //! Whatever is killed at whatever moment: no state that lies, and nothing left that ctr-rm cannot remove.
 
 use dock_tests::background::Yard;
+use dock_tests::dice::{self, Dice};
 use dock_tests::needs;
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
-
-/// Numbers that look random and come again with the same seed (xorshift).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % sides
-    }
-}
+use std::time::Duration;
 
 fn cgroups() -> BTreeSet<String> {
     let listing =
@@ -29,13 +18,7 @@ fn cgroups() -> BTreeSet<String> {
 fn a_kill_at_any_moment_leaves_nothing_that_lies() {
     needs!(root, "busybox");
     let yard = Yard::new();
-    let seed: u64 = std::env::var("DOCK_SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(|| SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().subsec_nanos().into());
-    let rounds: u64 = std::env::var("DOCK_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(100);
-    println!("DOCK_SEED={seed} DOCK_ROUNDS={rounds}");
-    let mut dice = Dice(seed | 1);
+    let (mut dice, rounds) = (Dice::new(), dice::rounds(100));
     let bin = dock_tests::bin();
     // Cgroups are the machine's: IDs that nobody else has at this moment.
     let id = |number: u32| format!("{:015x}{number}", std::process::id()).repeat(4);
@@ -78,26 +61,22 @@ fn a_kill_at_any_moment_leaves_nothing_that_lies() {
         for line in yard.sh("ctr-ls --all").ok().lines() {
             let record: serde_json::Value = serde_json::from_str(line).unwrap();
             let (status, pid) = (record["status"].as_str().unwrap(), record["pid"].as_i64());
-            assert_eq!(status == "running", pid.is_some(), "seed {seed}, round {round}: {record}");
+            assert_eq!(status == "running", pid.is_some(), "round {round}: {record}");
         }
     }
     yard.until("dock ps -q; echo =", "=\n");
     yard.until("[ -z \"$(dock ps -q)\" ] && echo none", "none");
     let ids = ids.join(" ");
     yard.sh(&format!("ctr-rm --force {ids} >/dev/null; ls root/containers run/containers; dock ps -aq")).ok();
-    assert_eq!(
-        yard.sh("ls root/containers run/containers; dock ps -aq").ok(),
-        "root/containers:\n\nrun/containers:",
-        "seed {seed}"
-    );
+    assert_eq!(yard.sh("ls root/containers run/containers; dock ps -aq").ok(), "root/containers:\n\nrun/containers:");
     yard.until_alone();
-    assert_eq!(yard.room.mounts(), [""; 0], "seed {seed}: on the host nothing is ever mounted");
+    assert_eq!(yard.room.mounts(), [""; 0], "on the host nothing is ever mounted");
     // A cgroup that a killed ctr-spawn left is swept by the next one that has limits.
     let last = id(9);
     fresh(&last);
     yard.sh(&format!("ctr-spawn root/containers/{last} && ctr-rm {last}")).ok();
     let ours: Vec<_> = cgroups().into_iter().filter(|path| (0..10).any(|n| path.ends_with(&id(n)))).collect();
-    assert!(ours.is_empty(), "seed {seed}: {ours:?}");
+    assert!(ours.is_empty(), "{ours:?}");
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Ignore {
             bail!("too long, or too many patterns");
         }
         let cleaned = clean(pattern);
-        if cleaned == "." {
+        if cleaned == "." || leads_out(pattern) {
             return Ok(());
         }
         let Some(pattern) = Pattern::new(&cleaned, true) else { bail!("bad pattern {pattern:?}") };
@@ -72,6 +72,20 @@ impl Ignore {
     pub fn may_return_below(&self) -> bool {
         self.has_exceptions
     }
+}
+
+/// Whether `..` of a relative pattern leads above the root, where nothing is that it could match.
+fn leads_out(pattern: &str) -> bool {
+    let mut depth = 0_usize;
+    for part in pattern.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if depth == 0 => return !pattern.starts_with('/'),
+            ".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    false
 }
 
 /// Go's `filepath.Clean`, without a leading slash.
@@ -261,6 +275,10 @@ mod tests {
             ("a\\*", "ab", false),
             (".", "a", false),
             ("x/../y", "y", true),
+            ("../y", "y", false),
+            ("x/../../y", "y", false),
+            ("/../y", "y", true),
+            ("y\n!../y", "y", true),
         ] {
             assert_eq!(Ignore::parse(rules).unwrap().excludes(path), want, "{rules:?} on {path:?}");
         }

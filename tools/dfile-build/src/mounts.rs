@@ -49,6 +49,8 @@ pub struct Made {
     /// Trees of this build that are mounted.
     trees: Vec<PathBuf>,
     shelf: Option<Shelf>,
+    /// Mounts of agents so far.
+    agents: usize,
     caches: Vec<Claimed>,
 }
 
@@ -152,7 +154,7 @@ impl Builder<'_> {
                 Ok(())
             }
             MountKind::Secret => self.secret(made, number, mount),
-            MountKind::Ssh => self.agent(made, number, mount),
+            MountKind::Ssh => self.agent(made, mount),
         }
     }
 
@@ -203,7 +205,10 @@ impl Builder<'_> {
         Ok(())
     }
 
-    fn agent(&self, made: &mut Made, number: usize, mount: &Mount) -> anyhow::Result<()> {
+    /// As in BuildKit only agents are counted: the first is 0, whatever else is mounted before it.
+    fn agent(&self, made: &mut Made, mount: &Mount) -> anyhow::Result<()> {
+        let number = made.agents;
+        made.agents += 1;
         let Some(agent) = self.build.wishes.running.agent(&mount.id)? else {
             if mount.required {
                 bail!("ssh {}: not found: give it with --ssh {}", mount.id, mount.id);
