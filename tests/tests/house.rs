@@ -286,6 +286,19 @@ fn records_fit_their_schemas() {
     }
 }
 
+/// Who reads dock(1) finds every command in it.
+#[test]
+fn every_command_of_dock_stands_in_its_page() {
+    let page = fs::read_to_string(top().join("man/dock.1")).unwrap();
+    let listed = page.split_once(".Sh COMMANDS\n").unwrap().1.split_once(".Sh ").unwrap().0;
+    let named: BTreeSet<&str> =
+        listed.lines().filter_map(|line| line.strip_prefix(".It ")).flat_map(str::split_whitespace).collect();
+    let commands = fs::read_dir(top().join("tools/dock/dock.d")).unwrap();
+    let commands = commands.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let missing: Vec<String> = commands.filter(|name| !name.contains('.') && !named.contains(name.as_str())).collect();
+    assert!(missing.is_empty(), "COMMANDS of dock(1) has no {missing:?}");
+}
+
 /// What a command's help lists, its line of options takes.
 #[test]
 fn every_option_of_docks_help_is_taken() {
