@@ -5,14 +5,14 @@ use crate::mounts::{attach, clone_of};
 use crate::steps::{Mechanism, Scene};
 use crate::walk::{self, Links};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Gid, OFlags, Uid, fchown, fstat, fstatfs};
+use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, fstat, fstatfs, open};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recvmsg, sendmsg, socket_with,
 };
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{OptionalActions, Termios, Winsize, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use serde::Serialize;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -138,9 +138,16 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Takes the terminal, still unchanged.
-    pub fn new(input: OwnedFd) -> Self {
-        Self { input, before: None }
+    /// Stdin, when it is one. Still unchanged.
+    pub fn of_stdin() -> Option<Self> {
+        let input = isatty(rustix::stdio::stdin()).then(|| rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3));
+        Some(Self { input: input?.ok()?, before: None })
+    }
+
+    /// Stdin, or in a pipe `/dev/tty`; none where there is nobody, as in a job of cron. Still unchanged.
+    pub fn of_the_person() -> Option<Self> {
+        let dev_tty = || open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok();
+        Self::of_stdin().or_else(|| Some(Self { input: dev_tty()?, before: None }))
     }
 
     /// Lines and columns.

@@ -22,7 +22,6 @@ use bundle::{Containers, Found, keeper};
 use clap::{ArgAction, Parser};
 use keys::DetachKeys;
 use linux_sandbox::Terminal;
-use rustix::termios::isatty;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use talk::{End, Talk};
@@ -66,13 +65,9 @@ fn run(args: Args) -> anyhow::Result<u8> {
     let lock = Waiting::open(&found.dir)?;
     let socket = keeper::connect(&run, &found.meta.id)?;
     let keeping = found.meta.keeping();
-    let mut terminal = None;
-    if keeping.tty && isatty(rustix::stdio::stdin()) {
-        terminal = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok().map(Terminal::new);
-    }
     let talk = Talk {
         socket,
-        terminal,
+        terminal: if keeping.tty { Terminal::of_stdin() } else { None },
         keys: keeping.open_stdin && !args.no_stdin,
         detach: keeping.tty.then_some(args.detach_keys),
         pass_signals: args.sig_proxy && !keeping.tty,

@@ -26,9 +26,6 @@ use bundle::process::Process;
 use clap::Parser;
 use linux_sandbox::{FirstStderr, Place, Plan, Step, Terminal};
 use plan::Around;
-use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, open};
-use rustix::termios::isatty;
 use serde_json::json;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -218,17 +215,10 @@ fn around(args: &Args, terminal: Option<&Terminal>) -> Around {
     }
 }
 
-/// Where the keys come from and how large the terminal is: stdin, or in a pipe /dev/tty.
+/// What comes from the keys goes into the process's terminal, and that is as large as theirs.
 fn open_terminal(args: &Args, process: &Process) -> Option<Terminal> {
-    if !process.terminal || args.detach || args.console_socket.is_some() {
-        return None;
-    }
-    let fd: Option<OwnedFd> = if isatty(rustix::stdio::stdin()) {
-        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok()
-    } else {
-        open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
-    };
-    fd.map(Terminal::new)
+    let wanted = process.terminal && !args.detach && args.console_socket.is_none();
+    if wanted { Terminal::of_the_person() } else { None }
 }
 
 /// One object on one line: the same list that would run, with the shell line of each step.

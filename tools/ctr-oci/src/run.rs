@@ -7,7 +7,6 @@ use crate::{delete, start};
 use anyhow::Context;
 use linux_sandbox::{Running, Terminal};
 use rustix::process::{getpid, set_child_subreaper};
-use rustix::termios::isatty;
 use serde_json::Value;
 use std::os::unix::net::UnixListener;
 use wire::exit;
@@ -74,7 +73,5 @@ fn listen(config: &Value) -> anyhow::Result<Option<(UnixListener, std::path::Pat
 }
 
 fn terminal(config: &Value) -> Option<Terminal> {
-    let wanted = config["process"]["terminal"] == Value::Bool(true) && isatty(rustix::stdio::stdin());
-    let fd = wanted.then(|| rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok())?;
-    fd.map(Terminal::new)
+    if config["process"]["terminal"] == Value::Bool(true) { Terminal::of_stdin() } else { None }
 }

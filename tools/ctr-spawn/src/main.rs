@@ -39,10 +39,7 @@ use config::Config;
 use hints::with_hint;
 use input::{add_variables, container_id, read_bundle, read_config};
 use linux_sandbox::{Plan, Step, Terminal};
-use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
-use rustix::termios::isatty;
 use sealed::{others_look_on, run_sealed};
 use serde_json::json;
 use std::fs::File;
@@ -168,7 +165,7 @@ fn prepare(
         run_sealed(args, stderr.as_ref(), bundle)?;
     }
     add_variables(&mut config, &args.env_from)?;
-    let terminal = open_terminal(args, &config);
+    let terminal = if wants_terminal(args, &config) { Terminal::of_the_person() } else { None };
     let mut steps = make_steps(args, bundle, &config, id, terminal.as_ref())?;
     create::prepare(&args.create, stderr, &mut steps, &config, id)?;
     let plan = Plan { steps, explain: args.explain, program: "ctr-spawn".into() };
@@ -219,19 +216,6 @@ fn die_with(parent: i32) -> anyhow::Result<()> {
 /// Whether the process gets a terminal, from the command line or from the configuration.
 fn wants_terminal(args: &Args, config: &Config) -> bool {
     args.tty || config.process.as_ref().is_some_and(|process| process.terminal)
-}
-
-/// Where the keys come from: stdin, or in a pipe /dev/tty, or nowhere, as in a job of cron.
-fn open_terminal(args: &Args, config: &Config) -> Option<Terminal> {
-    if !wants_terminal(args, config) {
-        return None;
-    }
-    let fd: Option<OwnedFd> = if isatty(rustix::stdio::stdin()) {
-        rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).ok()
-    } else {
-        open("/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty()).ok()
-    };
-    fd.map(Terminal::new)
 }
 
 fn make_steps(
