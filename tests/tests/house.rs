@@ -198,6 +198,7 @@ fn who_depends_on_whom() {
         "registry",
         "bundle",
         "linux-sandbox",
+        "moment",
         "progress",
         "subids",
         "table",

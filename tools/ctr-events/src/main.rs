@@ -12,13 +12,12 @@
 #![forbid(unsafe_code)]
 
 mod filter;
-mod time;
 
 use anyhow::Context;
 use bundle::events;
 use clap::Parser;
 use filter::Filters;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Zoned};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
 use serde_json::Value;
@@ -71,8 +70,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         Some(format) => Some(format),
     };
     let template = template.map(Template::parse).transpose().map_err(|error| usage(error.to_string()))?;
-    let now = Timestamp::now();
-    let at = |text: &Option<String>| text.as_deref().map(|text| time::parse(text, now)).transpose();
+    let at = |text: &Option<String>| text.as_deref().map(time).transpose();
     let wish =
         Wish { since: at(&args.since)?, until: at(&args.until)?, filters: Filters::parse(&args.filter)?, template };
     let dir = toolkit::run_dir();
@@ -113,6 +111,11 @@ impl Wish {
             None => out.text(&line(event, at)),
         }
     }
+}
+
+fn time(text: &str) -> anyhow::Result<Timestamp> {
+    let wanted = "want 2026-01-02T03:04:05Z, seconds since 1970, or a duration like 10m";
+    moment::parse(text, &Zoned::now()).with_context(|| format!("invalid time {text:?}: {wanted}"))
 }
 
 /// Docker's line.

@@ -1,7 +1,7 @@
 //! `--filter` and `--keep-storage` of `docker builder prune`.
 
 use crate::entry::Entry;
-use jiff::{SignedDuration, Timestamp};
+use jiff::Zoned;
 use std::str::FromStr;
 use std::time::SystemTime;
 
@@ -28,11 +28,9 @@ impl FromStr for Filter {
     }
 }
 
-/// How long ago (as `24h` or `1h30m`), or a point in time.
 fn time(text: &str) -> Result<SystemTime, String> {
-    let ago = || Timestamp::now().checked_sub(text.parse::<SignedDuration>().ok()?).ok();
-    let found = text.parse::<Timestamp>().ok().or_else(ago);
-    found.map(SystemTime::from).ok_or_else(|| format!("until: {text:?} is neither a time nor a duration"))
+    let found = moment::parse(text, &Zoned::now()).map(SystemTime::from);
+    found.ok_or_else(|| format!("until: {text:?} is neither a time nor a duration"))
 }
 
 impl Filter {

@@ -2,8 +2,7 @@
 
 use crate::pattern::Pattern;
 use crate::{Row, name};
-use anyhow::bail;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Timestamp, Zoned};
 use oci_layout::Layout;
 use toolkit::{WithHint, usage};
 
@@ -71,17 +70,8 @@ fn boolean(value: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// A moment (RFC 3339, a date, seconds since 1970), or how long ago in Go's form: `24h`, `1h30m`.
 fn time(value: &str) -> anyhow::Result<Timestamp> {
-    if let Ok(seconds) = value.parse::<i64>() {
-        return Ok(Timestamp::from_second(seconds)?);
-    }
-    if let Ok(ago) = value.parse::<SignedDuration>() {
-        return Ok(Timestamp::now().checked_sub(ago)?);
-    }
-    let whole = ["", "Z", ":00Z", "T00:00:00Z"].iter().find_map(|rest| format!("{value}{rest}").parse().ok());
-    let Some(moment) = whole else { bail!(usage(format!("Invalid filter 'until=[{value}]'"))) };
-    Ok(moment)
+    moment::parse(value, &Zoned::now()).ok_or_else(|| usage(format!("Invalid filter 'until=[{value}]'")))
 }
 
 impl Resolved<'_> {

@@ -1,6 +1,6 @@
 //! `--filter` of `docker image prune`.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Timestamp, Zoned};
 use serde_json::Value;
 use std::str::FromStr;
 
@@ -31,13 +31,8 @@ impl FromStr for Filter {
     }
 }
 
-/// A point in time, seconds since 1970, or how long ago (as `24h` or `1h30m`).
 fn time(text: &str) -> Result<Timestamp, String> {
-    let ago = || Timestamp::now().checked_sub(text.parse::<SignedDuration>().ok()?).ok();
-    let seconds = || Timestamp::from_second(text.parse().ok()?).ok();
-    let day = || format!("{text}T00:00:00Z").parse().ok();
-    let found = text.parse().ok().or_else(seconds).or_else(ago).or_else(day);
-    found.ok_or_else(|| format!("until: {text:?} is neither a time nor a duration"))
+    moment::parse(text, &Zoned::now()).ok_or_else(|| format!("until: {text:?} is neither a time nor a duration"))
 }
 
 impl Filter {
