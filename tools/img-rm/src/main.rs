@@ -6,7 +6,8 @@
 //! By hand:
 //!
 //!     jq 'del(.manifests[] | select(.annotations[…] == "NAME"))' index.json >new && mv new index.json
-//!     jq -r '.. | .digest? // empty' index.json blobs/sha256/… | sort >reached; ls blobs/sha256 | comm -13 reached -
+//!     jq -r '.. | .digest? // empty | ltrimstr("sha256:")' index.json blobs/sha256/… | sort -u >reached
+//!     ls blobs/sha256 | sort | comm -13 reached -
 //!
 //! Read: docker-rmi(1), docker-image-prune(1); flock(2).
 

@@ -10,8 +10,8 @@
 //! whiteouts as character devices 0:0, and only its form changes:
 //!
 //! ```sh
-//! find box/upper -type c ! -newermt @0 -printf '%P\n'                             # what is gone
-//! getfattr -R -n trusted.overlay.opaque box/upper                             # what was emptied first
+//! find box/upper -type c -exec stat -c '%t:%T %n' {} + | sed -n 's/^0:0 //p'       # what is gone
+//! getfattr -R -n trusted.overlay.opaque box/upper                               # what was emptied first
 //! ```
 //!
 //! Read overlay in the kernel's Documentation/filesystems, tar(5), mknod(2), and the OCI image specification's
