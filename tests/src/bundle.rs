@@ -1,6 +1,6 @@
 //! Bundles made by hand: busybox as the root file system and a `config.json` as docker would write it.
 
-use crate::Room;
+use crate::{Ran, Room};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -66,6 +66,15 @@ pub fn room() -> Room {
 /// Writes the configuration of that bundle.
 pub fn configure(room: &Room, config: &Value) {
     room.write("box/config.json", config.to_string());
+}
+
+/// Runs a shell script in the container of a fresh bundle whose configuration was changed.
+pub fn with(change: impl FnOnce(&mut Value), script: &str) -> Ran {
+    let room = room();
+    let mut config = config(&["sh", "-c", script]);
+    change(&mut config);
+    configure(&room, &config);
+    room.sh("ctr-spawn box")
 }
 
 /// A static program of a few instructions for x86-64 that makes one system call and exits with its error number,

@@ -1,18 +1,10 @@
 //! The less usual members of config.json, each as the process sees it, and runc beside us on the same file.
 
-use dock_tests::bundle::{config, configure, room};
+use dock_tests::bundle::{config, configure, room, with};
 use dock_tests::{Ran, Room, needs, skip};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
-
-fn with(change: impl FnOnce(&mut Value), script: &str) -> Ran {
-    let room = room();
-    let mut config = config(&["sh", "-c", script]);
-    change(&mut config);
-    configure(&room, &config);
-    room.sh("ctr-spawn box")
-}
 
 /// The same configuration under ctr-spawn and under runc.
 fn both(room: &Room, config: &Value) -> (Ran, Ran) {

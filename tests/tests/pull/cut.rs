@@ -62,16 +62,7 @@ fn a_cut_layer_is_taken_up_where_it_ended() {
 fn a_killed_pull_leaves_a_clean_store_and_the_next_one_finishes() {
     let room = Room::new();
     let honest = Arc::new(Honest::image(2_000_000));
-    let stuck = Liar::start({
-        let honest = Arc::clone(&honest);
-        move |head, _| {
-            if head.contains(&honest.layer_digest) {
-                let start = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{HOLD}\r\n\r\n", honest.layer.len());
-                return [start.as_bytes(), &honest.layer[..1_000_000]].concat();
-            }
-            honest.answer(head)
-        }
-    });
+    let stuck = stuck_after(1_000_000, &honest);
     let ran = room.sh(&format!(
         "img-pull --layout l {}/app:1 & pid=$!
          for i in $(seq 1200); do [ \"$(ls l/blobs/sha256 2>/dev/null | wc -l)\" = 1 ] && [ -n \"$(ls l/.dock/partial)\" ] && break; sleep 0.05; done
@@ -85,21 +76,24 @@ fn a_killed_pull_leaves_a_clean_store_and_the_next_one_finishes() {
     clean(&room, "l");
 }
 
+/// Sends so much of the layer, and then nothing any more.
+fn stuck_after(bytes: usize, honest: &Arc<Honest>) -> Liar {
+    let honest = Arc::clone(honest);
+    Liar::start(move |head, _| {
+        if head.contains(&honest.layer_digest) {
+            let start = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{HOLD}\r\n\r\n", honest.layer.len());
+            return [start.as_bytes(), &honest.layer[..bytes]].concat();
+        }
+        honest.answer(head)
+    })
+}
+
 /// What a killed pull has fetched is not fetched again, and what lies there wrong is thrown away.
 #[test]
 fn a_cut_blob_is_taken_up_by_the_next_run() {
     let room = Room::new();
     let honest = Arc::new(Honest::image(2_000_000));
-    let stuck = Liar::start({
-        let honest = Arc::clone(&honest);
-        move |head, _| {
-            if head.contains(&honest.layer_digest) {
-                let start = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{HOLD}\r\n\r\n", honest.layer.len());
-                return [start.as_bytes(), &honest.layer[..1_500_000]].concat();
-            }
-            honest.answer(head)
-        }
-    });
+    let stuck = stuck_after(1_500_000, &honest);
     let whole = Liar::start({
         let honest = Arc::clone(&honest);
         move |head, _| {

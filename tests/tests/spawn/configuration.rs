@@ -1,7 +1,6 @@
 //! config.json and the list of steps: what is refused, what is planned, what runc makes of it, what is written down.
 
-use crate::with;
-use dock_tests::bundle::{config, configure, room};
+use dock_tests::bundle::{config, configure, room, with};
 use dock_tests::needs;
 use serde_json::{Value, json};
 use std::fs;

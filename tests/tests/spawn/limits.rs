@@ -1,7 +1,7 @@
 //! Limits, devices and parameters of the kernel.
 
-use crate::{v1, with};
-use dock_tests::bundle::{config, configure, room};
+use crate::v1;
+use dock_tests::bundle::{config, configure, room, with};
 use dock_tests::skip;
 use serde_json::{Value, json};
 use std::fs;

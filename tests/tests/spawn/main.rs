@@ -15,7 +15,7 @@ mod user;
 
 use dock_tests::bundle::{config, configure, room};
 use dock_tests::{Ran, Room};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,15 +27,6 @@ const NOBODY: u32 = 12_345;
 fn inside(script: &str) -> Ran {
     let room = room();
     configure(&room, &config(&["sh", "-c", script]));
-    room.sh("ctr-spawn box")
-}
-
-/// The same with changes to the configuration.
-fn with(change: impl FnOnce(&mut Value), script: &str) -> Ran {
-    let room = room();
-    let mut config = config(&["sh", "-c", script]);
-    change(&mut config);
-    configure(&room, &config);
     room.sh("ctr-spawn box")
 }
 

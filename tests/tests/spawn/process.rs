@@ -1,7 +1,7 @@
 //! The process: alone, started clean, its streams, signals, terminal, user and exit code.
 
-use crate::{inside, with};
-use dock_tests::bundle::{config, configure, room};
+use crate::inside;
+use dock_tests::bundle::{config, configure, room, with};
 use dock_tests::needs;
 use serde_json::{Value, json};
 use std::fs;

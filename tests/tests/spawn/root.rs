@@ -1,8 +1,8 @@
 //! The root directory and what is mounted in it.
 
-use crate::{inside, overlay, with};
+use crate::{inside, overlay};
 use dock_tests::Room;
-use dock_tests::bundle::{busybox, config, configure, room};
+use dock_tests::bundle::{busybox, config, configure, room, with};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
