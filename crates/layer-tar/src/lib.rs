@@ -1,4 +1,4 @@
-//! Layers as tar: read one and apply it to a directory ([`apply`]), look at a stack of them without a mount
+//! Layers as tar: read one and apply it to a directory ([`apply()`]), look at a stack of them without a mount
 //! ([`Stack`]), and write the difference of two trees as a new one ([`diff_trees`], [`diff_overlay`]).
 //!
 //! A layer is a tar of what was added and changed. What was removed stands in it as a *whiteout*, an empty

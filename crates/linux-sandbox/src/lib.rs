@@ -1,7 +1,7 @@
 //! What the kernel offers to isolate a process, one file a mechanism, and the **list of steps** that joins them.
 //!
 //! A [`Step`] knows how to run and which shell line it equals; a [`Plan`] is a list of them. Reading the list
-//! as JSON, printing it as shell and running it ([`spawn`]) are three readings of the same thing. The crate
+//! as JSON, printing it as shell and running it ([`spawn()`]) are three readings of the same thing. The crate
 //! knows nothing of images or of the runtime specification: the caller translates.
 //!
 //! It is the only crate with `unsafe` code, and all of that is in `sys.rs`.

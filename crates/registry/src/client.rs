@@ -49,7 +49,7 @@ pub struct Options {
 #[derive(Debug)]
 pub struct Client {
     transport: Transport,
-    /// HOST[:PORT]
+    /// `HOST[:PORT]`
     address: String,
     tls: AtomicBool,
     /// Plain without having been asked: this machine's own registry, which may speak TLS all the same.
@@ -78,7 +78,7 @@ impl Client {
         })
     }
 
-    /// HOST[:PORT], for messages.
+    /// `HOST[:PORT]`, for messages.
     pub fn address(&self) -> &str {
         &self.address
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 /// Another host for the same images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
-    /// HOST[:PORT]
+    /// `HOST[:PORT]`
     pub host: String,
     /// Declared as `http://`.
     pub plain_http: bool,

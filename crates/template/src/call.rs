@@ -1,4 +1,4 @@
-//! What the calls of a [`Tree`](crate::tree::Tree) do: members, docker's functions, printing.
+//! What the calls of a [`Tree`] do: members, docker's functions, printing.
 
 use crate::functions::{self, Wrong};
 use crate::tree::{APPLY, FIELD, PRINT, Site, Tree};
