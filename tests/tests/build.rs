@@ -143,6 +143,12 @@ fn mistakes_name_file_line_and_cause() {
     for (dockerfile, part) in [
         ("FROM scratch\n\nRUNN x\n", "Dockerfile:3: unknown instruction \"RUNN\": did you mean RUN?"),
         ("FROM scratch\nCOPY nope /\n", "Dockerfile:2: COPY: nope: not found"),
+        ("FROM scratch\nCOPY nope \\\n  /x\n", "\nhint: that line is: COPY nope \\\n"),
+        ("FROM scratch\nCOPY --form=a b /\n", "did you mean --from?\nhint: that line is: COPY --form=a b /\n"),
+        (
+            "FROM scratch\nENV a=1 b\n",
+            "Dockerfile:2: ENV: no = in \"b\": want NAME=VALUE\nhint: that line is: ENV a=1 b\n",
+        ),
         ("FROM scratch\nCOPY f d/g /x\n", "Dockerfile:2: COPY has more than one source"),
         ("FROM scratch\nCOPY --chmod=u+y f /\n", "Dockerfile:2: --chmod=u+y: want octal digits, or changes like"),
         ("FROM scratch\nRUN --mount=type=tmpfs y\n", "Dockerfile:2: --mount=type=tmpfs: needs target=PATH"),

@@ -194,6 +194,8 @@ fn git_contexts_and_git_sources() {
         assert_eq!(unpacked(&room, "it"), file, "{fragment}");
         assert_eq!(room.sh(&format!("cat box/rootfs/{file}")).ok(), content);
     }
+    room.sh(&format!("printf 'FROM scratch\nCOPY .git/HEAD /\n' | dfile-build -q -f - --build-arg BUILDKIT_CONTEXT_KEEP_GIT_DIR=1 {url}"))
+        .ok();
     // The same commit is the same image, whenever it is fetched.
     let digest = || room.sh(&format!("dfile-build -q --no-cache {url} | jq -r .descriptor.digest")).ok();
     let one = digest();

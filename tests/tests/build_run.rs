@@ -341,6 +341,28 @@ fn a_named_directory_is_the_callers() {
     assert_eq!(room.sh("cat named/f").ok(), "theirs");
 }
 
+/// Reference, "BuildKit built-in build args": what they change, and that none has to be declared.
+#[test]
+fn build_arguments_for_the_builder() {
+    needs!(root, "busybox");
+    let room = Room::with_base();
+    let text = "FROM base\nRUN --mount=type=cache,id=c,target=/c hostname; touch /c/$(hostname)\n";
+    let out = room.build(text, "");
+    assert!(out.contains(" buildkitsandbox\n"), "{out}");
+    let with = "--build-arg BUILDKIT_SANDBOX_HOSTNAME=mine --build-arg BUILDKIT_CACHE_MOUNT_NS=ours";
+    let out = room.build(text, with);
+    assert!(out.contains(" mine\n") && !out.contains("no ARG declares"), "{out}");
+    assert_eq!(room.sh("cd root/cache/mounts && find . -type f | sort").ok(), "./c/buildkitsandbox\n./ours%2Fc/mine");
+    assert_eq!(room.build(text, with).matches("CACHED").count(), 2);
+    room.write("ctx/Dockerfile", "from base\nCMD x\n");
+    let check =
+        |words: &str| room.sh(&format!("dfile-build --check --build-arg BUILDKIT_DOCKERFILE_CHECK={words} ctx"));
+    assert!(check("skip=JSONArgsRecommended").stdout.contains("ConsistentInstructionCasing"));
+    check("skip=all").ok();
+    room.sh("dfile-build -q --build-arg 'BUILDKIT_DOCKERFILE_CHECK=error=true' ctx").fails(1, "lint violation found");
+    room.sh("dfile-build -q --build-arg BUILDKIT_INLINE_CACHE=perhaps ctx").fails(2, "want true or false");
+}
+
 /// What chmod, chown and touch copy is told with the flag that saves it; files that are new, and a few bytes, are not.
 #[test]
 fn a_step_that_copies_what_is_below_is_told() {

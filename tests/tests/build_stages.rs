@@ -182,6 +182,50 @@ fn a_cache_in_a_registry() {
     assert!(count("min").as_u64() < count("main").as_u64(), "{} {}", count("min"), count("main"));
 }
 
+/// BuildKit's "inline" cache: the image that one machine pushed is the cache of the next, byte for byte.
+#[test]
+fn a_cache_in_the_image_itself() {
+    needs!(root, "busybox", "docker-registry", "jq");
+    let room = Room::with_base();
+    let registry = Registry::start();
+    let name = format!("{}/app:1", registry.host());
+    // What is copied from the first stage is made again on each machine, and the same.
+    let text = "FROM base AS one\nRUN echo 1 >/1; date +%N >/0\nFROM base\nRUN mkdir -m 777 /tmp\nENV A=b\nCOPY --from=one /1 /\nRUN date +%N >/2\nUSER 5\nRUN date +%N >/tmp/3\nCMD [\"x\"]\n";
+    another(&room);
+    room.build(text, "--cache-to type=inline");
+    room.sh(&format!("img-push -q it --to {name}")).ok();
+    let first = id(&room);
+    let config = room.sh("img-inspect --raw config it | jq -c '.\"dev.dock.build.cache\" | map(.layers)'").ok();
+    assert_eq!(config, "[5,6,7,8,8]", "each layer above the four of the base, and the end of the stage");
+    // From our own store the same image comes out, and docker's way to ask is the same.
+    assert_eq!(room.build(text, "--cache-to type=inline").matches("DONE").count(), 0);
+    assert_eq!(id(&room), first);
+    room.build(text, "--build-arg BUILDKIT_INLINE_CACHE=1");
+    assert_eq!(id(&room), first);
+    room.build(text, "");
+    let plain = id(&room);
+    assert_ne!(plain, first);
+    // Another machine: all of the target's stage is there, the layers of others are not.
+    another(&room);
+    let out = room.build(text, &format!("--cache-from {name} --cache-to type=inline"));
+    assert_eq!((out.matches("DONE").count(), id(&room)), (1, first.clone()), "{out}");
+    another(&room);
+    let out = room.build(text, &format!("--cache-from type=registry,ref={name} --target 1"));
+    assert!(id(&room) == plain && out.contains("CACHED"), "{out}");
+    another(&room);
+    let out = room.build(&text.replace(">/2", ">/4"), &format!("--cache-from {name}"));
+    assert_eq!(out.matches("DONE").count(), 3, "only what follows the change: {out}");
+    // Whoever writes such an image cannot give a step other layers.
+    let change = r#"{"dev.dock.build.cache": KEYS, "history": []}"#;
+    let lie = "map(.layers = 3)";
+    another(&room);
+    room.sh(&format!("img-pull -q {name} && img-inspect --raw config {name} | jq -c '.\"dev.dock.build.cache\" | {lie}' >keys && img-append --base {name} --change-json \"$(echo '{change}' | sed \"s/KEYS/$(cat keys)/\")\" -t {name} && img-push {name}")).ok();
+    another(&room);
+    let out = room.build(text, &format!("--cache-from {name}"));
+    assert!(out.matches("DONE").count() >= 3, "{out}");
+    room.sh("img-fsck && dfile-build --cache-from type=inline ctx 2>&1 | grep 'name the image'").ok();
+}
+
 /// What is no cache, or not there, costs a warning and no build; what cannot be kept is an error.
 #[test]
 fn a_registry_without_a_cache() {
@@ -267,6 +311,8 @@ fn progress_as_buildkits_json() {
     assert_eq!(run[0]["digest"], run[1]["digest"]);
     let log = objects.iter().find_map(|object| object["logs"].get(0)).unwrap();
     assert_eq!((&log["vertex"], &log["data"]), (&run[0]["digest"], &"aGVsbG8K".into()));
+    assert_eq!(of("RUN exit 3")[0]["inputs"], serde_json::json!([run[0]["digest"]]));
+    assert_eq!(of("FROM base")[0].get("inputs"), None);
     assert!(of("RUN exit 3")[1]["error"].as_str().unwrap().contains("exit code 3"));
 }
 

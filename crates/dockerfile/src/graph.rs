@@ -186,7 +186,8 @@ impl Graph {
         let Some(wanted) = wanted else { return Ok(self.stages.len() - 1) };
         let number = || wanted.parse().ok().filter(|index| *index < self.stages.len());
         self.named(wanted).or_else(number).with_context(|| {
-            let names: Vec<&str> = self.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
+            let name = |(at, stage): (usize, &Stage)| stage.name.clone().unwrap_or_else(|| at.to_string());
+            let names: Vec<String> = self.stages.iter().enumerate().map(name).collect();
             format!("--target {wanted}: no such stage; the file has: {}", names.join(", "))
         })
     }

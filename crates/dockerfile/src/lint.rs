@@ -21,6 +21,9 @@ pub struct Finding {
 /// The names in the environment of an image; none when it is not here.
 pub type ImageEnv<'a> = &'a dyn Fn(&str) -> Option<Vec<String>>;
 
+/// Experimental in BuildKit: `# check=experimental=InvalidDefinitionDescription`.
+const DESCRIPTION: &str = "InvalidDefinitionDescription";
+
 /// What a lint knows beside the file.
 #[derive(Default)]
 pub struct Around<'a> {
@@ -40,6 +43,8 @@ impl std::fmt::Debug for Around<'_> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
     skip: Vec<String>,
+    /// Rules that count only when they are asked for.
+    experimental: Vec<String>,
     /// A finding fails the build.
     pub error: bool,
 }
@@ -48,9 +53,11 @@ impl Policy {
     /// Reads the directive; words that it does not know are for later versions.
     pub fn parse(text: &str) -> Self {
         let mut policy = Self::default();
+        let list = |rules: &str| rules.split(',').map(|rule| rule.trim().to_owned()).collect();
         for part in text.split(';') {
             match part.trim().split_once('=') {
-                Some(("skip", rules)) => policy.skip = rules.split(',').map(|rule| rule.trim().into()).collect(),
+                Some(("skip", rules)) => policy.skip = list(rules),
+                Some(("experimental", rules)) => policy.experimental = list(rules),
                 Some(("error", value)) => policy.error = value.trim().eq_ignore_ascii_case("true"),
                 _ => {}
             }
@@ -59,7 +66,8 @@ impl Policy {
     }
 
     fn skips(&self, rule: &str) -> bool {
-        self.skip.iter().any(|skipped| skipped == "all" || skipped.eq_ignore_ascii_case(rule))
+        let names = |list: &[String]| list.iter().any(|own| own == "all" || own.eq_ignore_ascii_case(rule));
+        names(&self.skip) || rule == DESCRIPTION && !names(&self.experimental)
     }
 }
 
@@ -70,6 +78,7 @@ pub fn lint(file: &File, graph: &Graph, around: &Around<'_>) -> Vec<Finding> {
         found.add("NoEmptyContinuation", *line, "Empty continuation line".into());
     }
     casing(file, &mut found);
+    descriptions(file, &mut found);
     let mut stages = Stages::new(file, graph, around);
     for statement in &file.statements {
         if let Ok(instruction) = Instruction::of(statement, file.escape) {
@@ -118,6 +127,25 @@ fn casing(file: &File, found: &mut Findings) {
                 let message = format!("Stage name '{name}' should be lowercase");
                 found.add("StageNameCasing", statement.line, message);
             }
+        }
+    }
+}
+
+/// A comment right above a stage or an argument is taken for its description, and then starts with its name.
+fn descriptions(file: &File, found: &mut Findings) {
+    for statement in &file.statements {
+        let Some(comment) = &statement.comment else { continue };
+        let names: Vec<String> = match Instruction::of(statement, file.escape) {
+            Ok(Instruction::Arg(list)) => list.into_iter().map(|(name, _)| name).collect(),
+            Ok(Instruction::From { name: Some(name), .. }) => vec![name],
+            _ => continue,
+        };
+        let first = comment.split(' ').next().unwrap_or_default();
+        if !names.iter().any(|name| name == first) {
+            let name = if let [only] = &names[..] { only } else { "<arg_key>" };
+            let message =
+                format!("Comment for {} should follow the format: `# {name} <description>`", statement.written);
+            found.add(DESCRIPTION, statement.line, message);
         }
     }
 }
@@ -400,7 +428,7 @@ mod tests {
     #[test]
     fn each_rule_finds_its_own_and_nothing_else() {
         type Case<'a> = (&'a str, &'a [(usize, &'a str)]);
-        let table: [Case<'_>; 32] = [
+        let table: [Case<'_>; 34] = [
             ("FROM a\nCMD [\"x\"]", &[]),
             ("FROM a\nCMD x", &[(2, "JSONArgsRecommended")]),
             ("FROM a\nENTRYPOINT x", &[(2, "JSONArgsRecommended")]),
@@ -432,6 +460,11 @@ mod tests {
             ("FROM a\nCOPY x.log /", &[(2, "CopyIgnoredFile")]),
             ("FROM a\nEXPOSE 80/TCP", &[(2, "ExposeProtoCasing")]),
             ("FROM a\nEXPOSE 1:80", &[(2, "ExposeInvalidFormat")]),
+            ("FROM a\n# of what\nARG x", &[]),
+            (
+                "# check=experimental=all\n# why not\nFROM a AS b\n# x is it\nARG x\n# y\n\nARG x\n# z\nARG x y\n# z\n#\nARG x\n# z\nRUN y",
+                &[(3, "InvalidDefinitionDescription"), (10, "InvalidDefinitionDescription")],
+            ),
             (
                 "# check=skip=JSONArgsRecommended,UndefinedVar\nFROM a\nCMD x $y\nWORKDIR x",
                 &[(4, "WorkdirRelativePath")],

@@ -26,6 +26,8 @@ pub struct Statement {
     pub heredocs: Vec<Heredoc>,
     /// Instruction, flags and text in one line, for progress and messages.
     pub original: String,
+    /// The comment on the line above, without its `#`.
+    pub comment: Option<String>,
 }
 
 /// `--name` or `--name=value`.
@@ -80,8 +82,13 @@ pub fn parse(bytes: &[u8], name: &str) -> anyhow::Result<File> {
         .map_err(|error| anyhow::anyhow!("not UTF-8 text: byte {}", error.valid_up_to()))?;
     let mut file = directives(text, name)?;
     let mut lines = text.split_inclusive('\n').enumerate().map(|(index, line)| (index + 1, line));
+    let mut comment = None;
     while let Some((number, first)) = lines.next() {
         if is_comment(first) || is_blank(first) {
+            let text = first.trim().strip_prefix('#').map(str::trim).unwrap_or_default();
+            let name = text.split('=').next().unwrap_or_default().trim_end().to_ascii_lowercase();
+            let is_directive = file.statements.is_empty() && ["syntax", "escape", "check"].contains(&name.as_str());
+            comment = (!text.is_empty() && !is_directive).then(|| text.to_owned());
             continue;
         }
         let (mut joined, mut more) = continued(bare(first).trim_start(), file.escape);
@@ -101,6 +108,7 @@ pub fn parse(bytes: &[u8], name: &str) -> anyhow::Result<File> {
             continue;
         }
         let mut statement = at(Statement::from_line(&joined, number, file.escape), name, number)?;
+        statement.comment = comment.take();
         for heredoc in &mut statement.heredocs {
             let mut ended = false;
             for (_, line) in lines.by_ref() {
@@ -192,6 +200,7 @@ impl Statement {
             flags,
             text: text.trim().to_owned(),
             heredocs: Vec::new(),
+            comment: None,
             original: [name.as_str(), rest.trim()].join(" ").trim_end().to_owned(),
             name,
             written,

@@ -1,5 +1,6 @@
 //! The command line, and what its words mean.
 
+use crate::builtin::Builtin;
 use crate::cache;
 use crate::context::Named;
 use crate::output::Output;
@@ -97,6 +98,8 @@ pub struct Wishes {
     pub build_args: BTreeMap<String, String>,
     /// `SOURCE_DATE_EPOCH`
     pub epoch: Option<i64>,
+    /// Those of them that are for the builder.
+    pub builtin: Builtin,
     pub running: Running,
     pub labels: Vec<(String, String)>,
     /// `--build-context`
@@ -110,13 +113,14 @@ impl Wishes {
         args.output.extend(args.push.then(Output::registry).into_iter().chain(args.load.then(Output::store)));
         args.platform = distinct(args.platform);
         let (build_args, epoch) = with_epoch(build_args(&args.build_arg)?)?;
+        let builtin = Builtin::of(&build_args)?;
         let running = Running::new(&args.running)?;
         let labels = labels(&args.label)?;
         let contexts = contexts(&args.build_context)?;
         for output in &args.output {
             output.takes(args.platform.len()).map_err(usage)?;
         }
-        Ok(Self { args, build_args, epoch, running, labels, contexts })
+        Ok(Self { args, build_args, epoch, builtin, running, labels, contexts })
     }
 
     /// The image layout to work on.

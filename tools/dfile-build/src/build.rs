@@ -3,13 +3,14 @@
 use crate::args::{EPOCH, Wishes};
 use crate::board::lock;
 use crate::builder::Builder;
-use crate::elsewhere::Source;
+use crate::elsewhere::{Place, Source};
 use crate::progress::Progress;
 use crate::scratch::Scratch;
 use crate::several;
 use crate::siblings::Siblings;
 use crate::source::Root;
 use crate::variant::Variant;
+use crate::{builtin, cache, inline};
 use anyhow::Context;
 use oci_layout::Layout;
 use serde_json::Value;
@@ -42,9 +43,16 @@ impl Build {
     /// Opens the caches to take from. One that cannot be read costs time and no build, as in docker.
     pub fn look_elsewhere(&mut self) {
         for place in &self.wishes.args.caching.cache_from {
-            match place.open(&self.siblings) {
-                Ok(found) => self.elsewhere.extend(found),
-                Err(error) => self.progress.words(&format!("warning: --cache-from: {error:#}")),
+            for platform in self.wishes.platforms() {
+                let found = place.open(&self.layout, &self.siblings, platform.as_ref()).unwrap_or_else(|error| {
+                    self.progress.words(&format!("warning: --cache-from: {error:#}"));
+                    None
+                });
+                let is_of_one_platform = matches!(found, Some(Source::Inline(_)));
+                self.elsewhere.extend(found);
+                if !is_of_one_platform {
+                    break;
+                }
             }
         }
     }
@@ -67,8 +75,15 @@ impl Build {
         for builder in &mut builders {
             images.push((builder.variant.platform.clone(), builder.build(target)?));
         }
-        let keys = builders.iter().flat_map(|builder| lock(&builder.shared.keys).clone()).collect();
-        for place in &self.wishes.args.caching.cache_to {
+        let asked: Vec<String> = builders.iter().flat_map(|builder| lock(&builder.shared.keys).clone()).collect();
+        let keys = cache::by_content(&self.layout, &asked).into_iter().chain(asked).collect();
+        let cache_to = &self.wishes.args.caching.cache_to;
+        if self.wishes.builtin.inline_cache || cache_to.iter().any(Place::is_inline) {
+            for (builder, (_, image)) in builders.iter().zip(&mut images) {
+                inline::put(&self.layout, &self.siblings, &lock(&builder.shared.keys), image).context("--cache-to")?;
+            }
+        }
+        for place in cache_to {
             place.keep(&self.layout, &self.siblings, &keys, &images).context("--cache-to")?;
         }
         let annotations = &self.wishes.args.annotation;
@@ -84,7 +99,9 @@ impl Build {
     fn note_unused(&self, builder: &Builder<'_>) {
         let used_args = lock(&builder.shared.used_args);
         let globals = &builder.variant.graph.globals;
-        let used = |name: &String| used_args.contains(name) || globals.contains_key(name) || name == EPOCH;
+        let used = |name: &String| {
+            used_args.contains(name) || globals.contains_key(name) || name == EPOCH || builtin::is_one(name)
+        };
         let unused: Vec<&str> = self.wishes.build_args.keys().filter(|name| !used(name)).map(String::as_str).collect();
         if !unused.is_empty() {
             self.progress.note(&format!("warning: no ARG declares --build-arg {}", unused.join(", ")));

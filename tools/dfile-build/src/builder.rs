@@ -47,8 +47,8 @@ pub struct Shared {
     pub pulled: Mutex<BTreeSet<String>>,
     /// Of steps that copied what is below them.
     pub copied: Mutex<Vec<Value>>,
-    /// Cache keys of this build.
-    pub keys: Mutex<BTreeSet<String>>,
+    /// Cache keys of this build, as they were asked for.
+    pub keys: Mutex<Vec<String>>,
 }
 
 impl<'a> Builder<'a> {

@@ -16,6 +16,8 @@ use wire::Descriptor;
 
 /// On the entry of a step: what it copied that was below it already.
 pub const COPIED: &str = "dev.dock.build.copied";
+/// On an entry whose key names the images that a step read: the key that names their files.
+const CONTENT: &str = "dev.dock.build.content";
 /// Changes when the same key would mean another image.
 const VERSION: u32 = 2;
 
@@ -34,7 +36,7 @@ pub struct Options {
     /// Take steps from a cache that was kept elsewhere: type=local,src=DIR or type=registry,ref=REF
     #[arg(long, value_name = "WHERE")]
     pub cache_from: Vec<Place>,
-    /// Keep the steps of this build for others: type=local,dest=DIR or type=registry,ref=REF, and perhaps mode=min
+    /// Keep the steps of this build for others: type=local,dest=DIR, type=registry,ref=REF, or type=inline in the image itself
     #[arg(long, value_name = "WHERE")]
     pub cache_to: Vec<Place>,
 }
@@ -84,8 +86,26 @@ pub fn known(layout: &Layout, key: &Key) -> Option<Descriptor> {
 
 /// An image is what it is, whatever an entry of the cache says beside it.
 fn bare(mut image: Descriptor) -> Descriptor {
-    image.annotations.shift_remove(COPIED);
+    image.annotations.retain(|name, _| name != COPIED && name != CONTENT);
     image
+}
+
+/// Keeps the image of a key under a second one, by which it is found without a look at the files that it was made from.
+pub fn pin_also(layout: &Layout, also: &Key, key: &Key) -> anyhow::Result<()> {
+    if let Some(mut image) = layout.pinned(key.as_str())? {
+        image.annotations.insert(CONTENT.into(), key.as_str().into());
+        layout.pin(also.as_str(), &image)?;
+    }
+    Ok(())
+}
+
+/// The keys that mean something on another machine: there the same files may come from another image.
+pub fn by_content(layout: &Layout, keys: &[String]) -> Vec<String> {
+    let of = |key: &String| {
+        let image = layout.pinned(key).ok().flatten();
+        image.and_then(|image| Some(image.annotation(CONTENT)?.to_owned())).unwrap_or_else(|| key.clone())
+    };
+    keys.iter().map(of).collect()
 }
 
 /// What layer-diff said of the bytes that the step of a key copied.
@@ -128,7 +148,8 @@ pub fn find_elsewhere(
     made: &Made<'_>,
 ) -> anyhow::Result<Descriptor> {
     let incoming = format!("incoming-{}", key.as_str());
-    let image = source.bring(layout, siblings, key, &incoming)?;
+    let mut image = source.bring(layout, siblings, key, made, &incoming)?;
+    image.annotations.retain(|name, _| name == COPIED);
     let fits = fits(layout, &image, made).unwrap_or(false) && is_whole(layout, &image, true);
     if fits {
         layout.pin(key.as_str(), &image)?;

@@ -108,7 +108,7 @@ impl Opened {
 }
 
 /// Fetches and unpacks what has to be.
-pub fn open(place: &Place, scratch: &Scratch, siblings: &Siblings) -> anyhow::Result<Opened> {
+pub fn open(place: &Place, keep_git_dir: bool, scratch: &Scratch, siblings: &Siblings) -> anyhow::Result<Opened> {
     let tree = |path: &Path| Root::open(path, Ignore::default(), false);
     match place {
         Place::Directory(path) => Ok(Opened { root: tree(path)?, dockerfile: None, made: None }),
@@ -119,7 +119,7 @@ pub fn open(place: &Place, scratch: &Scratch, siblings: &Siblings) -> anyhow::Re
         }
         Place::Git(repository) => {
             let dir = scratch.path()?;
-            let commit = git::fetch(repository, &dir, false, siblings)?;
+            let commit = git::fetch(repository, &dir, keep_git_dir, siblings)?;
             let root = match repository.directory.as_str() {
                 "" => tree(&dir)?,
                 below => tree(&dir)?.directory(below).with_context(|| repository.url.clone())?,

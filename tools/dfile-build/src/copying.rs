@@ -113,9 +113,8 @@ impl Builder<'_> {
 
     /// A second key of what a key stands for.
     pub(crate) fn pin_also(&self, also: Option<&Key>, key: &Key) -> anyhow::Result<()> {
-        let layout = &self.build.layout;
-        match (also, layout.pinned(key.as_str())?) {
-            (Some(also), Some(image)) if !self.looks_only => Ok(layout.pin(also.as_str(), &image)?),
+        match also {
+            Some(also) if !self.looks_only => cache::pin_also(&self.build.layout, also, key),
             _ => Ok(()),
         }
     }
@@ -248,8 +247,9 @@ impl Builder<'_> {
                 if !matches!(place, context::Place::Directory(_)) {
                     self.may_make()?;
                 }
-                let opened =
-                    context::open(place, &self.build.scratch, &self.build.siblings).with_context(|| name.to_owned())?;
+                let keep_git_dir = self.build.wishes.builtin.keep_git_dir;
+                let opened = context::open(place, keep_git_dir, &self.build.scratch, &self.build.siblings)
+                    .with_context(|| name.to_owned())?;
                 let ignore = opened.ignore(None)?;
                 let root = Arc::new(opened.root.ignoring(ignore));
                 lock(&self.shared.trees).insert(name.to_owned(), Arc::clone(&root));

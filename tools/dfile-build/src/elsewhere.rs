@@ -8,9 +8,10 @@
 //! img-pull --pin KEY REPOSITORY@DIGEST                                           # for a step whose key is there
 //! ```
 
-use crate::cache::{COPIED, Key};
+use crate::cache::{COPIED, Key, Made};
+use crate::inline::Inline;
 use crate::siblings::{self, Siblings};
-use anyhow::Context;
+use anyhow::{Context, bail};
 use oci_layout::Layout;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,6 +37,8 @@ pub struct Place {
 enum Kind {
     Local(PathBuf),
     Registry(Reference),
+    /// In the image that is built.
+    Inline,
 }
 
 /// A cache that was looked at.
@@ -44,6 +47,8 @@ pub enum Source {
     Local(Layout),
     /// Its keys, and the manifests that they stand for.
     Registry(Reference, BTreeMap<String, Descriptor>),
+    /// An image that says of what steps it was made.
+    Inline(Box<Inline>),
 }
 
 impl FromStr for Place {
@@ -72,26 +77,43 @@ impl FromStr for Place {
             ("registry", _, Some(name)) => {
                 Kind::Registry(name.parse().map_err(|error: wire::ReferenceError| error.to_string())?)
             }
+            ("inline", None, None) => Kind::Inline,
             ("local", ..) => return Err("want type=local with src=DIR or dest=DIR".into()),
             ("registry", ..) => return Err("want type=registry,ref=REF".into()),
-            (other, ..) => return Err(format!("type={other} is not supported: want local or registry")),
+            (other, ..) => return Err(format!("type={other} is not supported: want local, registry or inline")),
         };
         Ok(Self { kind, only_result, ignore_error })
     }
 }
 
 impl Place {
+    pub fn is_inline(&self) -> bool {
+        self.kind == Kind::Inline
+    }
+
     /// What is there. That nothing is there yet is no error, and not even worth a word where it is a directory.
-    pub fn open(&self, siblings: &Siblings) -> anyhow::Result<Option<Source>> {
+    pub fn open(
+        &self,
+        layout: &Layout,
+        siblings: &Siblings,
+        platform: Option<&Platform>,
+    ) -> anyhow::Result<Option<Source>> {
         match &self.kind {
+            Kind::Inline => bail!("type=inline: name the image: type=registry,ref=REF"),
             Kind::Local(dir) => Ok(Layout::open(dir).ok().map(Source::Local)),
             Kind::Registry(name) => {
                 let mut pull = siblings.command("img-pull");
                 let output =
                     pull.args(["--quiet", "--raw", "--"]).arg(name.to_string()).output().context("img-pull")?;
                 siblings::check("img-pull", &output)?;
-                let keys = keys(&output.stdout).with_context(|| name.familiar())?;
-                Ok(Some(Source::Registry(name.clone(), keys)))
+                let keys = keys(&output.stdout)?;
+                if !keys.is_empty() {
+                    return Ok(Some(Source::Registry(name.clone(), keys)));
+                }
+                let image = inline(name, layout, siblings, platform)?;
+                Ok(Some(Source::Inline(Box::new(
+                    image.with_context(|| format!("{}: holds no build cache", name.familiar()))?,
+                ))))
             }
         }
     }
@@ -113,6 +135,8 @@ impl Place {
             }
         }
         let kept = match &self.kind {
+            // The image has it.
+            Kind::Inline => Ok(()),
             Kind::Local(dir) => keep_in(dir, layout, &steps).with_context(|| dir.display().to_string()),
             Kind::Registry(name) => push(name, layout, siblings, &steps),
         };
@@ -123,8 +147,20 @@ impl Place {
 impl Source {
     /// Brings the image of a key into our store and keeps it under `pin`. What does not hash to its digest is not
     /// taken.
-    pub fn bring(&self, layout: &Layout, siblings: &Siblings, key: &Key, pin: &str) -> anyhow::Result<Descriptor> {
+    pub fn bring(
+        &self,
+        layout: &Layout,
+        siblings: &Siblings,
+        key: &Key,
+        made: &Made<'_>,
+        pin: &str,
+    ) -> anyhow::Result<Descriptor> {
         match self {
+            Self::Inline(image) => {
+                let image = image.bring(layout, key, made)?;
+                layout.pin(pin, &image)?;
+                Ok(image)
+            }
             Self::Local(from) => {
                 let mut image = from.find(key.as_str())?;
                 take(from, layout, &image)?;
@@ -145,7 +181,28 @@ impl Source {
     }
 }
 
-/// Of an index that is a cache.
+/// An image with all its layers, which stays in our store as long as a step of it would.
+fn inline(
+    name: &Reference,
+    layout: &Layout,
+    siblings: &Siblings,
+    platform: Option<&Platform>,
+) -> anyhow::Result<Option<Inline>> {
+    let pin = Key::of(&json!(["cache-from", name.to_string(), platform]));
+    let mut pull = siblings.on_layout("img-pull");
+    if let Some(platform) = platform {
+        pull.arg("--platform").arg(platform.to_string());
+    }
+    siblings::transform(pull.args(["--quiet", "--pin", pin.as_str(), "--"]).arg(name.to_string()), None)?;
+    let image = layout.pinned(pin.as_str())?.context("the pin is gone")?;
+    let image = Inline::of(layout.open_image(&image, platform)?);
+    if image.is_none() {
+        layout.unpin(pin.as_str())?;
+    }
+    Ok(image)
+}
+
+/// Of an index that is a cache; none of what is something else.
 fn keys(index: &[u8]) -> anyhow::Result<BTreeMap<String, Descriptor>> {
     let index: Value = serde_json::from_slice(index)?;
     let manifests: Vec<Descriptor> = match index.get("manifests") {
@@ -153,8 +210,7 @@ fn keys(index: &[u8]) -> anyhow::Result<BTreeMap<String, Descriptor>> {
         None => Vec::new(),
     };
     let key = |image: Descriptor| Some((image.annotation(KEY)?.to_owned(), image));
-    let keys: BTreeMap<_, _> = manifests.into_iter().filter_map(key).collect();
-    if keys.is_empty() { Err(anyhow::anyhow!("holds no build cache")) } else { Ok(keys) }
+    Ok(manifests.into_iter().filter_map(key).collect())
 }
 
 /// Whether the layers of an image are the first ones of another.
@@ -222,18 +278,27 @@ mod tests {
             ("type=local,dest=d,mode=min,compression=zstd", local("d"), true),
             ("type=registry,ref=h:1/c:t,mode=max", registry("h:1/c:t"), false),
             ("h:1/c", registry("h:1/c"), false),
+            ("type=inline", Kind::Inline, false),
         ] {
             assert_eq!(text.parse(), Ok(Place { kind, only_result, ignore_error: false }), "{text}");
         }
-        for text in ["type=local", "type=registry", "type=gha", "type=local,src=d,x=y", "type=registry,ref=A B", ""] {
+        for text in [
+            "type=local",
+            "type=registry",
+            "type=gha",
+            "type=inline,src=d",
+            "type=local,src=d,x=y",
+            "type=registry,ref=A B",
+            "",
+        ] {
             assert!(text.parse::<Place>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn an_index_that_is_no_cache() {
-        assert!(keys(b"{}").is_err());
-        assert!(keys(br#"{"manifests":[]}"#).is_err());
+        assert!(keys(b"{}").unwrap().is_empty());
+        assert!(keys(br#"{"manifests":[]}"#).unwrap().is_empty());
         assert!(keys(b"<html>").is_err());
         let digest = format!("sha256:{}", "0".repeat(64));
         let entry = json!({"mediaType": media_type::MANIFEST, "digest": digest, "size": 2, "annotations": {KEY: "k"}});

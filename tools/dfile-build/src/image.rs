@@ -15,6 +15,9 @@ use wire::{Descriptor, Image, Record};
 /// What BuildKit writes into each line of a history; scanners know it by that.
 const HISTORY_COMMENT: &str = "buildkit.dockerfile.v0";
 
+/// The kernel takes no single argument of 128 KiB (execve(2), `MAX_ARG_STRLEN`).
+pub const LONGEST_CHANGE: usize = 100_000;
+
 impl Builder<'_> {
     /// `img-append` on the image so far, ready for the layer.
     pub fn append(&self, state: &State, entry: Option<&Value>, key: &Key) -> anyhow::Result<Command> {
@@ -35,9 +38,8 @@ impl Builder<'_> {
             command.arg("--platform").arg(platform.to_string());
         }
         let change = change.to_string();
-        // The kernel takes no single argument of 128 KiB (execve(2), MAX_ARG_STRLEN).
-        if change.len() > 100_000 {
-            bail!("the configuration of the image is longer than 100000 bytes");
+        if change.len() > LONGEST_CHANGE {
+            bail!("the configuration of the image is longer than {LONGEST_CHANGE} bytes");
         }
         command.args(["--change-json", &change, "--pin", key.as_str()]);
         Ok(command)

@@ -1,6 +1,6 @@
 //! What a build is made from, found and read: the Dockerfile, the context, and what `.dockerignore` leaves out of it.
 
-use crate::args::Args;
+use crate::args::{Args, Wishes};
 use crate::context::{self, Opened, Place};
 use crate::scratch::Scratch;
 use crate::siblings::Siblings;
@@ -9,7 +9,12 @@ use anyhow::{Context, bail};
 use dockerfile::{File, Ignore};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use toolkit::usage;
+use toolkit::{WithHint, usage};
+
+/// Of a line that an error is about.
+const LONGEST_SHOWN: usize = 200;
+/// An error that has so much of the beginning of a line has the line.
+const SAME: usize = 30;
 
 /// The Dockerfile and the context.
 #[derive(Debug)]
@@ -23,14 +28,16 @@ pub struct Input {
 }
 
 impl Input {
-    pub fn read(args: &Args, scratch: &Scratch, siblings: &Siblings) -> anyhow::Result<Self> {
+    pub fn read(wishes: &Wishes, scratch: &Scratch, siblings: &Siblings) -> anyhow::Result<Self> {
+        let args = &wishes.args;
         let place = Place::of(&args.context);
         if place == Place::Stdin && args.file.as_deref() == Some(Path::new("-")) {
             return Err(usage("can't use stdin for both build context and dockerfile"));
         }
-        let mut opened = context::open(&place, scratch, siblings)?;
+        let mut opened = context::open(&place, wishes.builtin.keep_git_dir, scratch, siblings)?;
         let (name, text) = read_dockerfile(args, &place, &mut opened)?;
-        let file = dockerfile::parse(&text, &name).or_else(|error| named(error, &name))?;
+        let file = dockerfile::parse(&text, &name).or_else(|error| named(error, &name));
+        let file = with_line(file, &name, &text)?;
         let ignore = match place {
             Place::Directory(_) => read_ignore(args)?,
             _ => opened.ignore(Some(&format!("{name}.dockerignore")))?,
@@ -66,6 +73,23 @@ fn read_dockerfile(args: &Args, place: &Place, opened: &mut Opened) -> anyhow::R
         bail!("{name}: longer than {limit} bytes");
     }
     Ok((name, text))
+}
+
+/// An error that is about a line shows it, where its words do not have it already.
+pub fn with_line<T>(result: anyhow::Result<T>, name: &str, text: &[u8]) -> anyhow::Result<T> {
+    let error = match result {
+        Ok(done) => return Ok(done),
+        Err(error) => error,
+    };
+    let message = format!("{error:#}");
+    let rest = message.strip_prefix(name).and_then(|rest| rest.strip_prefix(':')).unwrap_or_default();
+    let number: Option<usize> = rest.split(':').next().and_then(|number| number.parse().ok());
+    let text = String::from_utf8_lossy(text);
+    let line = number.and_then(|number| text.lines().nth(number.checked_sub(1)?));
+    let shown: String =
+        line.unwrap_or_default().trim().chars().filter(|c| !c.is_control()).take(LONGEST_SHOWN).collect();
+    let start: String = shown.trim_end_matches(['\\', '`', ' ']).chars().take(SAME).collect();
+    if rest.contains(&start) { Err(error) } else { Err(error).hint(|| format!("that line is: {shown}")) }
 }
 
 /// An error without a line still says which file.

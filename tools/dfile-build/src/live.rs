@@ -15,8 +15,9 @@ const INTERVAL: Duration = Duration::from_millis(200);
 pub struct Live {
     colours: bool,
     running: BTreeMap<usize, Running>,
-    /// How many lines of the terminal stand below the finished ones.
-    drawn: usize,
+    /// The columns of each line that stands below the finished ones.
+    drawn: Vec<usize>,
+    when: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -24,6 +25,8 @@ struct Running {
     title: String,
     started: Instant,
     last: VecDeque<String>,
+    /// The last line is not at its end: the next one takes its place.
+    open: bool,
 }
 
 /// Calls `draw` again and again until it says no.
@@ -37,25 +40,23 @@ pub fn tick(draw: impl Fn() -> bool + Send + 'static) {
 
 impl Live {
     pub fn new(colours: bool) -> Self {
-        Self { colours, running: BTreeMap::new(), drawn: 0 }
+        Self { colours, running: BTreeMap::new(), drawn: Vec::new(), when: None }
     }
 
     pub fn begin(&mut self, number: usize, title: &str) {
-        let running = Running { title: plain(title), started: Instant::now(), last: VecDeque::new() };
-        self.running.insert(number, running);
+        self.running.insert(number, Running::new(title));
         self.draw();
     }
 
+    /// A line, or with a carriage return at its end one that overwrites itself (a progress bar).
     pub fn output(&mut self, number: usize, line: &str) {
         if let Some(running) = self.running.get_mut(&number) {
-            // Of a line that overwrites itself the last part counts.
-            let line = line.trim_end().rsplit('\r').next().unwrap_or_default();
-            running.last.push_back(plain(line));
-            if running.last.len() > LINES {
-                running.last.pop_front();
-            }
+            running.output(line);
         }
-        self.draw();
+        // Who prints without end is not drawn without end.
+        if self.when.is_none_or(|when| when.elapsed() > INTERVAL / 4) {
+            self.draw();
+        }
     }
 
     pub fn end(&mut self, number: usize, word: &str) {
@@ -78,45 +79,114 @@ impl Live {
     }
 
     fn put(&mut self, text: &str) {
-        let block = format!("{}{text}\n", self.erase());
-        self.drawn = 0;
+        let block = format!("{}{text}\n", self.erase(size().0));
+        self.drawn.clear();
         print(block.as_bytes());
         self.draw();
     }
 
-    fn erase(&self) -> String {
-        if self.drawn == 0 { String::new() } else { format!("\x1b[{}A\r\x1b[J", self.drawn) }
+    /// A terminal that has become narrower has broken what was drawn into more lines.
+    fn erase(&self, width: usize) -> String {
+        let rows: usize = self.drawn.iter().map(|columns| columns.div_ceil(width).max(1)).sum();
+        if rows == 0 { String::new() } else { format!("\x1b[{rows}A\r\x1b[J") }
     }
 
     pub fn draw(&mut self) {
         let (width, height) = size();
         let lines = self.lines(width, height);
-        if lines.is_empty() && self.drawn == 0 {
+        if lines.is_empty() && self.drawn.is_empty() {
             return;
         }
-        let mut block = self.erase();
+        let mut block = self.erase(width);
         for line in &lines {
-            let _ = writeln!(block, "{line}");
+            let _ = if line.is_output {
+                writeln!(block, "{}", self.coloured("2", &line.text))
+            } else {
+                writeln!(block, "{}", line.text)
+            };
         }
-        self.drawn = lines.len();
+        self.drawn = lines.iter().map(|line| columns(&line.text)).collect();
+        self.when = Some(Instant::now());
         print(block.as_bytes());
     }
 
     /// No more than the terminal is high, and none longer than it is wide.
-    fn lines(&self, width: usize, height: usize) -> Vec<String> {
-        let cut = |text: String| text.chars().take(width.saturating_sub(1)).collect::<String>();
+    fn lines(&self, width: usize, height: usize) -> Vec<Line> {
+        let width = width.saturating_sub(1);
         let each = (height.saturating_sub(2) / self.running.len().max(1)).saturating_sub(1).min(LINES);
         let mut lines = Vec::new();
         for running in self.running.values() {
             let seconds = running.started.elapsed().as_secs_f64();
-            lines.push(cut(format!("=> {} {seconds:.1}s", running.title)));
+            let time = format!(" {seconds:.1}s");
+            let title = cut(&format!("=> {}", running.title), width.saturating_sub(time.len()));
+            lines.push(Line { text: cut(&(title + &time), width), is_output: false });
             let skipped = running.last.len().saturating_sub(each);
-            lines.extend(
-                running.last.iter().skip(skipped).map(|line| self.coloured("2", &cut(format!("=> => {line}")))),
-            );
+            let output = running.last.iter().skip(skipped).map(|line| cut(&format!("=> => {line}"), width));
+            lines.extend(output.map(|text| Line { text, is_output: true }));
         }
         lines.truncate(height.saturating_sub(1));
         lines
+    }
+}
+
+impl Running {
+    fn new(title: &str) -> Self {
+        Self { title: plain(title), started: Instant::now(), last: VecDeque::new(), open: false }
+    }
+
+    fn output(&mut self, line: &str) {
+        let text = plain(line);
+        let stays = self.open && text.is_empty();
+        if self.open && !stays {
+            self.last.pop_back();
+        }
+        if !stays {
+            self.last.push_back(text);
+        }
+        self.open = line.ends_with('\r');
+        if self.last.len() > LINES {
+            self.last.pop_front();
+        }
+    }
+}
+
+struct Line {
+    text: String,
+    is_output: bool,
+}
+
+/// As much as fits.
+fn cut(text: &str, width: usize) -> String {
+    let mut left = width;
+    let fits = |c: &char| {
+        let rest = left.checked_sub(columns_of(*c));
+        left = rest.unwrap_or(left);
+        rest.is_some()
+    };
+    text.chars().take_while(fits).collect()
+}
+
+fn columns(text: &str) -> usize {
+    text.chars().map(columns_of).sum()
+}
+
+/// Never less than a terminal takes (Unicode TR11, the wide blocks; combining marks count as if they stood alone).
+fn columns_of(c: char) -> usize {
+    match c {
+        '\u{1100}'..='\u{115f}'
+        | '\u{231a}'..='\u{23ff}'
+        | '\u{25fd}'..='\u{27bf}'
+        | '\u{2b00}'..='\u{2bff}'
+        | '\u{2e80}'..='\u{a4cf}'
+        | '\u{a960}'..='\u{a97f}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe10}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ffe6}'
+        | '\u{16fe0}'..='\u{18dff}'
+        | '\u{1b000}'..='\u{1b2ff}'
+        | '\u{1f000}'..='\u{3fffd}' => 2,
+        _ => 1,
     }
 }
 
@@ -140,18 +210,31 @@ mod tests {
     fn what_runs_fits_the_terminal() {
         let mut live = Live::new(false);
         for number in 0..3 {
-            let running = Running { title: "x".repeat(100), started: Instant::now(), last: VecDeque::new() };
-            live.running.insert(number, running);
+            live.running.insert(number, Running::new(&"x".repeat(100)));
         }
         for number in 0..9 {
-            live.running.get_mut(&1).unwrap().last.push_back(format!("line {number}"));
+            live.running.get_mut(&1).unwrap().output(&format!("line {number}\n"));
         }
+        live.running.get_mut(&2).unwrap().output(&"本".repeat(50));
         let lines = live.lines(40, 24);
-        assert_eq!(lines.len(), 3 + LINES, "{lines:?}");
-        assert!(lines.iter().all(|line| line.len() < 40));
-        assert_eq!(lines[2], "=> => line 5");
+        assert_eq!(lines.len(), 3 + LINES + 1);
+        assert!(lines.iter().all(|line| columns(&line.text) < 40));
+        assert!(lines[0].text.ends_with("x 0.0s"), "{}", lines[0].text);
+        assert_eq!(lines[2].text, "=> => line 5");
+        assert_eq!(lines[7].text, format!("=> => {}", "本".repeat(16)));
         assert_eq!(live.lines(40, 6).len(), 3);
         assert_eq!(live.lines(40, 3).len(), 2);
+        live.drawn = vec![39, 7];
+        assert_eq!((live.erase(40), live.erase(20)), ("\x1b[2A\r\x1b[J".into(), "\x1b[3A\r\x1b[J".into()));
+    }
+
+    #[test]
+    fn a_line_that_overwrites_itself_is_one_line() {
+        let mut running = Running::new("");
+        for line in ["a\n", "1%\r", "2%\r", "\n", "b\n", "c\r", "d\n"] {
+            running.output(line);
+        }
+        assert_eq!(running.last, ["a", "2%", "b", "d"]);
     }
 
     #[test]

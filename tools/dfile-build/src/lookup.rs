@@ -20,7 +20,7 @@ impl Builder<'_> {
             "epoch": self.latest(),
             "step": inputs,
         }));
-        lock(&self.shared.keys).insert(key.as_str().into());
+        lock(&self.shared.keys).push(key.as_str().into());
         key
     }
 

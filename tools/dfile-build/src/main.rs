@@ -21,6 +21,7 @@ mod below;
 mod board;
 mod build;
 mod builder;
+mod builtin;
 mod cache;
 mod caches;
 mod check;
@@ -33,6 +34,7 @@ mod delivery;
 mod elsewhere;
 mod git;
 mod image;
+mod inline;
 mod input;
 mod live;
 mod lookup;
@@ -75,17 +77,30 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
-    let (plan, check, quiet) = (args.plan, args.check, args.quiet);
     let wishes = Wishes::of(args)?;
     let root = toolkit::root_dir(wishes.args.root.as_deref());
-    if !plan && !check {
+    if !wishes.args.plan && !wishes.args.check {
         own_namespace(&root)?;
     }
     let scratch = Scratch::new(&root);
     let layout = wishes.layout(&root);
     let mut siblings = Siblings::new(root, layout, wishes.epoch)?;
-    let input = Input::read(&wishes.args, &scratch, &siblings)?;
+    let input = Input::read(&wishes, &scratch, &siblings)?;
     siblings.epoch = siblings.epoch.or(input.made);
+    let (name, text) = (input.file.name.clone(), input.text.clone());
+    input::with_line(make(wishes, siblings, scratch, input, out), &name, &text)
+}
+
+/// What the Dockerfile is read for: a list of findings, a plan, or an image.
+fn make(
+    wishes: Wishes,
+    mut siblings: Siblings,
+    scratch: Scratch,
+    mut input: Input,
+    out: &mut Out,
+) -> anyhow::Result<u8> {
+    let Args { plan, check, quiet, .. } = wishes.args;
+    input.file.check = wishes.builtin.check.clone().or(input.file.check);
     let variants = Variant::all(&input.file, &wishes)?;
     let graph = &variants[0].graph;
     let target = graph.target(wishes.args.target.as_deref())?;

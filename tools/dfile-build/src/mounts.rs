@@ -73,6 +73,9 @@ impl Builder<'_> {
             if mount.target == "/" {
                 bail!("--mount: invalid mount target \"/\"");
             }
+            if let (MountKind::Cache, Some(namespace)) = (mount.kind, &self.build.wishes.builtin.namespace) {
+                mount.id = format!("{}/{}", namespace.trim_end_matches('/'), mount.id.trim_start_matches('/'));
+            }
             let (source, key) = self.mount_source(&mount, stage)?;
             keys.push(mount_key(&mount, &key));
             mounts.push((mount, source));

@@ -8,7 +8,7 @@ use base64::Engine;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
@@ -30,7 +30,7 @@ pub enum Form {
 /// How much output of a step that nobody saw whole is kept for the case that it fails.
 const KEPT: usize = 256 * 1024;
 /// A line without an end is cut here.
-const LONGEST_LINE: u64 = 64 * 1024;
+const LONGEST_LINE: usize = 64 * 1024;
 
 /// One stage's view of what is said: the step that it is at.
 #[derive(Debug, Clone)]
@@ -40,6 +40,8 @@ pub struct Progress {
     title: String,
     started: Instant,
     since: SystemTime,
+    /// The step before it in its stage.
+    before: Option<String>,
 }
 
 /// What all stages share.
@@ -69,10 +71,18 @@ impl Progress {
                 move || screen.upgrade().map(|screen| lock(&screen).live.draw()).is_some()
             });
         }
-        Self { screen, number: 0, title: String::new(), started: Instant::now(), since: SystemTime::now() }
+        Self {
+            screen,
+            number: 0,
+            title: String::new(),
+            started: Instant::now(),
+            since: SystemTime::now(),
+            before: None,
+        }
     }
 
     pub fn begin(&mut self, title: &str) {
+        self.before = (self.number > 0).then(|| self.digest());
         let mut screen = lock(&self.screen);
         screen.steps += 1;
         self.number = screen.steps;
@@ -137,14 +147,15 @@ impl Progress {
         let mut from = BufReader::new(from);
         let mut kept = Vec::new();
         let mut bytes = Vec::new();
+        let form = lock(&self.screen).form;
+        let is_end = |byte: u8| byte == b'\n' || byte == b'\r' && form == Form::Tty;
         loop {
             bytes.clear();
-            match from.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes) {
-                Ok(0) | Err(_) => return kept,
-                Ok(_) => {}
+            match read_line(&mut from, is_end, &mut bytes) {
+                Ok(()) if !bytes.is_empty() => {}
+                _ => return kept,
             }
             let mut screen = lock(&self.screen);
-            let form = screen.form;
             if matches!(form, Form::Quiet | Form::Tty) {
                 kept.extend_from_slice(&bytes);
                 if kept.len() > 2 * KEPT {
@@ -182,6 +193,9 @@ impl Progress {
     /// BuildKit's `SolveStatus`.
     fn vertex(&self, members: Value) {
         let mut vertex = json!({"digest": self.digest(), "name": self.title, "started": time(self.since)});
+        if let Some(before) = &self.before {
+            vertex["inputs"] = json!([before]);
+        }
         if let (Some(vertex), Value::Object(members)) = (vertex.as_object_mut(), members) {
             vertex.extend(members);
         }
@@ -197,6 +211,24 @@ impl Progress {
     fn digest(&self) -> String {
         format!("sha256:{}", hex(&Sha256::digest(format!("{} {}", self.number, self.title).as_bytes())))
     }
+}
+
+/// A line with its end, or as much as is kept of a long one.
+fn read_line(from: &mut impl BufRead, is_end: impl Fn(u8) -> bool, to: &mut Vec<u8>) -> std::io::Result<()> {
+    while to.len() < LONGEST_LINE {
+        let there = match from.fill_buf() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            other => other?,
+        };
+        let end = there.iter().position(|byte| is_end(*byte)).map(|at| at + 1);
+        let taken = end.unwrap_or(there.len());
+        to.extend_from_slice(&there[..taken]);
+        from.consume(taken);
+        if end.is_some() || taken == 0 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn time(at: SystemTime) -> String {

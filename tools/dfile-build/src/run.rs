@@ -34,7 +34,11 @@ impl Builder<'_> {
         let (planned, mounts) = self.plan_mounts(state, run, stage)?;
         let insecure = run.security == Security::Insecure;
         let values = state.values.clone();
-        let inputs = |mounts: &[Value]| json!(["run", argv, run.script, args, values, mounts, insecure]);
+        let hostname = self.build.wishes.builtin.hostname.as_deref();
+        let inputs = |mounts: &[Value]| match hostname {
+            None => json!(["run", argv, run.script, args, values, mounts, insecure]),
+            Some(name) => json!(["run", argv, run.script, args, values, mounts, insecure, name]),
+        };
         let mut key = self.key(state, &inputs(&mounts));
         let turn = self.shared.board.turn(key.as_str());
         let _mine = lock(&turn);
@@ -91,7 +95,8 @@ impl Builder<'_> {
         made: &Made,
     ) -> anyhow::Result<Record> {
         let mut command = self.build.siblings.command("ctr-spec");
-        command.args(["--entrypoint", "", "--workdir", state.config.working_dir(), "--hostname", HOSTNAME]);
+        let hostname = self.build.wishes.builtin.hostname.as_deref().unwrap_or(HOSTNAME);
+        command.args(["--entrypoint", "", "--workdir", state.config.working_dir(), "--hostname", hostname]);
         self.build.wishes.running.specify(&mut command, run.network, run.security)?;
         made.specify(&mut command);
         for (name, value) in self.proxies().iter().chain(&state.environment()) {
