@@ -406,6 +406,10 @@ fn a_failed_run_keeps_its_state() {
     assert!(!room.sh("img-ls").stdout.contains("it:"));
     room.sh("dfile-build -q -t it ctx");
     assert_eq!(room.sh("ls root/cache/failed | wc -l").ok(), "1", "the new state replaces the old one");
+    // Where the shell does not find the tools, the line says where they are.
+    let bin = dock_tests::bin().canonicalize().unwrap();
+    let far = room.sh(&format!("PATH=/usr/bin:/bin {}/dfile-build -q ctx", bin.display()));
+    assert!(far.stderr.contains(&format!("enter it with: {}/ctr-spawn -t ", bin.display())), "{far:?}");
     room.sh("img-fsck").ok();
 }
 

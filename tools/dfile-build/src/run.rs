@@ -142,7 +142,8 @@ impl Builder<'_> {
             _ => "sh".into(),
         };
         let bundle = quoted(&workshop.bundle().to_string_lossy());
-        let enter = format!("the state is kept; enter it with: ctr-spawn -t {bundle} -- {shell}");
+        let spawn = quoted(&self.build.siblings.as_typed("ctr-spawn").to_string_lossy());
+        let enter = format!("the state is kept; enter it with: {spawn} -t {bundle} -- {shell}");
         Err(anyhow::anyhow!("{line}: exit code {code}")).hint(|| enter)
     }
 }

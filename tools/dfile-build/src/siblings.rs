@@ -62,6 +62,15 @@ impl Siblings {
         PASSED.iter().filter_map(|key| Some((OsString::from(key), std::env::var_os(key)?)))
     }
 
+    /// What somebody has to type to run a tool: its name alone where the shell finds it.
+    pub fn as_typed(&self, name: &str) -> PathBuf {
+        let own = self.directory.join(name);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
+        let same = |file: &PathBuf| file.canonicalize().ok() == own.canonicalize().ok();
+        if found.as_ref().is_some_and(same) { name.into() } else { own }
+    }
+
     /// A tool that is about to be run.
     pub fn command(&self, name: &str) -> Command {
         let mut command = Command::new(self.directory.join(name));
