@@ -97,11 +97,11 @@ fn what_has_ended_is_brought_back_as_its_policy_says() {
     yard.until("dock logs kept", "begun");
     assert_eq!(yard.sh("dock kill kept && dock wait kept").ok(), "kept\n137", "a person's kill is obeyed");
     for (words, message) in [
-        ("--restart sometimes", "invalid restart policy: unknown policy 'sometimes'"),
+        ("--restart sometimes", "invalid restart policy 'sometimes'"),
         ("--restart always --rm", "cannot specify both --restart and --rm"),
         ("--log-opt max-size=0", "invalid size: '0'"),
-        ("--log-driver syslog", "logger: no log driver named 'syslog' is registered"),
-        ("--stop-signal NONE", "invalid signal: NONE"),
+        ("--log-driver syslog", "error looking up logging plugin syslog: plugin \"syslog\" not found"),
+        ("--stop-signal NONE", "Invalid signal: NONE"),
     ] {
         yard.sh(&format!("dock run -d {words} busybox true")).fails(125, message);
     }

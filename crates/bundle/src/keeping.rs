@@ -102,7 +102,10 @@ impl LogConfig {
         let (mut size, mut files) = Self::USUAL;
         for (name, value) in &self.config {
             match name.as_str() {
-                "max-size" => size = parse_size(value).ok_or_else(|| format!("invalid size: '{value}'"))?,
+                "max-size" => {
+                    let wrong = || format!("failed to initialize logging driver: invalid size: '{value}'");
+                    size = parse_size(value).ok_or_else(wrong)?;
+                }
                 "max-file" => {
                     files = value.parse().map_err(|_| format!("invalid value for max-file: {value:?}"))?;
                     if files < 1 {

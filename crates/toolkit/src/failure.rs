@@ -53,10 +53,9 @@ pub fn code_of(error: &anyhow::Error) -> Option<u8> {
 }
 
 pub(crate) fn code(error: &anyhow::Error, failed: u8, usage: u8) -> u8 {
-    match code_of(error) {
-        Some(exit::USAGE) => usage,
-        Some(code) => code,
-        None => failed,
+    match code_of(error).unwrap_or(failed) {
+        exit::USAGE => usage,
+        code => code,
     }
 }
 
@@ -74,10 +73,16 @@ fn joined(error: &anyhow::Error) -> String {
     line
 }
 
-/// One line, whatever the causes contain; then the hint.
+/// One line, whatever the causes contain; then the hint. `dock` asks for docker's words by what it wants before them.
 pub(crate) fn print(tool: &str, error: &anyhow::Error) {
     let line = joined(error).replace(['\n', '\r'], " ");
-    eprint_line(&format!("{tool}: {line}"));
+    eprint_line(&match std::env::var("DOCK_ERROR_PREFIX") {
+        Err(_) => format!("{tool}: {line}"),
+        // What is wrong with an option docker's client finds, and the daemon has no part in it.
+        Ok(_) if line.starts_with("invalid argument ") => line,
+        Ok(prefix) if code_of(error) == Some(exit::USAGE) => prefix.replace("Error response from daemon: ", "") + &line,
+        Ok(prefix) => prefix + &line,
+    });
     if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_ref()) {
         eprint_line(&format!("hint: {hint}"));
     }

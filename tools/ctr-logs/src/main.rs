@@ -41,11 +41,11 @@ struct Args {
 
     /// Only from TIME on: 2026-01-02T03:04:05Z, seconds since 1970, or 10m for ten minutes ago
     #[arg(long, value_name = "TIME")]
-    since: Option<Moment>,
+    since: Option<String>,
 
     /// Only up to TIME
     #[arg(long, value_name = "TIME")]
-    until: Option<Moment>,
+    until: Option<String>,
 
     /// Print the time before each line
     #[arg(short, long)]
@@ -64,7 +64,8 @@ fn main() -> ExitCode {
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let run = toolkit::run_dir();
     let found = Containers::new(&toolkit::root_dir(args.root.as_deref()), &run).find(&args.container)?;
-    let shown = Shown { since: args.since, until: args.until, timestamps: args.timestamps };
+    let (since, until) = (moment("since", args.since.as_deref())?, moment("until", args.until.as_deref())?);
+    let shown = Shown { since, until, timestamps: args.timestamps };
     // Before the first byte is read, so that nothing happens between reading and watching.
     let watch = if args.follow { Some(follow::Watch::begin(&found)?) } else { None };
     let mut files = Files::open(&found.dir, lines(&args.tail)?)?;
@@ -84,6 +85,13 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
             return Ok(());
         }
     }
+}
+
+/// Docker's words; nothing is no limit.
+fn moment(option: &str, text: Option<&str>) -> anyhow::Result<Option<Moment>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
+    let wrong = || format!("invalid value for {option:?}: failed to parse value as time or duration: {text:?}");
+    text.parse().map(Some).map_err(|_| toolkit::usage(wrong()))
 }
 
 /// Docker's rule: what is no number, or negative, is all.

@@ -60,7 +60,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     go_inside(&containers, &root, &run, &operands, &args)?;
     for operand in operands {
         match remove(&containers, &root, &run, &operand, &args) {
-            Ok(()) => out.text(&format!("{operand}\n")).and_then(|()| out.finish())?,
+            Ok(true) => out.text(&format!("{operand}\n")).and_then(|()| out.finish())?,
+            Ok(false) => {}
             Err(error) => failed.push(error),
         }
     }
@@ -92,13 +93,15 @@ fn end(found: &Found, run: &Path) -> anyhow::Result<()> {
     kill::kill(found, run)
 }
 
-fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args: &Args) -> anyhow::Result<()> {
+/// Says whether there was something to remove.
+fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args: &Args) -> anyhow::Result<bool> {
     let found = match containers.find(operand) {
         Err(bundle::Error::NoContainer(_)) if bundle::names::is_id(operand) && unfinished(root, operand).exists() => {
             let path = unfinished(root, operand);
-            return bundle::remove_tree(&path).with_context(|| path.display().to_string());
+            bundle::remove_tree(&path).with_context(|| path.display().to_string())?;
+            return Ok(true);
         }
-        Err(bundle::Error::NoContainer(_)) if args.force => return Ok(()),
+        Err(bundle::Error::NoContainer(_)) if args.force => return Ok(false),
         found => found?,
     };
     let doing = match found.status {
@@ -120,7 +123,8 @@ fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args:
         bundle::Error::Busy(_) if args.force => kill::wait_for_lock(&found.dir),
         other => Err(other),
     })?;
-    Ok(containers.remove(&found, lock, args.volumes)?)
+    containers.remove(&found, lock, args.volumes)?;
+    Ok(true)
 }
 
 /// A container whose making was broken off has a directory and no name: its whole ID removes it.

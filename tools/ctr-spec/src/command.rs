@@ -4,6 +4,7 @@ use anyhow::{Context, bail};
 use bundle::config::{has_env, set_env};
 use clap::Args;
 use serde_json::{Map, Value, json};
+use std::io;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -122,7 +123,8 @@ pub fn set_environment(config: &mut Value, options: &Options) -> anyhow::Result<
         }
     }
     for assignment in &options.env {
-        bundle::env::assign(&mut env, assignment, outer)?;
+        bundle::env::assign(&mut env, assignment, outer)
+            .map_err(|why| crate::flag::refused("-e, --env", assignment, why))?;
     }
     config["process"]["env"] = env.into();
     Ok(())
@@ -130,7 +132,13 @@ pub fn set_environment(config: &mut Value, options: &Options) -> anyhow::Result<
 
 /// The lines of a file of `NAME=VALUE`.
 pub fn lines_of(path: &Path, outer: impl Fn(&str) -> Option<String>) -> anyhow::Result<Vec<String>> {
-    let bytes = std::fs::read(path).with_context(|| format!("open {}", path.display()))?;
+    // Docker's client opens it: its words, and those of Go.
+    let why = |cause: io::Error| match cause.kind() {
+        io::ErrorKind::NotFound => "no such file or directory".into(),
+        _ => cause.to_string(),
+    };
+    let bytes =
+        std::fs::read(path).map_err(|cause| toolkit::usage(format!("open {}: {}", path.display(), why(cause))))?;
     if let Some(bad) = bytes.split(|b| *b == b'\n').position(|line| std::str::from_utf8(line).is_err()) {
         bail!("env file {} contains invalid utf8 bytes at line {}", path.display(), bad + 1);
     }

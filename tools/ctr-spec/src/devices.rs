@@ -63,7 +63,7 @@ fn parse(text: &str) -> anyhow::Result<(&str, &str, &str)> {
         [from, access] if is_access(access) => (*from, *from, *access),
         [from, to] => (*from, *to, "rwm"),
         [from, to, access] if is_access(access) => (*from, *to, *access),
-        [_, _, access] => bail!("invalid device mode: {access}"),
+        [_, _, access] => return Err(toolkit::usage(format!("bad mode specified: {access}"))),
         _ => bail!("invalid device specification: {text}"),
     };
     if !from.starts_with('/') || !to.starts_with('/') || to.split('/').any(|name| name == "..") {

@@ -1,5 +1,6 @@
 //! How the container is kept while it lives: what whoever starts, stops or watches it reads in `container.json`.
 
+use crate::flag;
 use anyhow::{Context, bail};
 use bundle::{Healthcheck, Keeping, LogConfig, Restart};
 use clap::Args;
@@ -88,12 +89,12 @@ pub fn keeping(options: &Options, image: &Value, tty: bool, before: Option<Keepi
     }
     keeping.auto_remove |= options.rm;
     if keeping.auto_remove && keeping.restart.name != "no" {
-        bail!("conflicting options: cannot specify both --restart and --rm");
+        return Err(toolkit::usage("conflicting options: cannot specify both --restart and --rm"));
     }
     keeping.open_stdin |= options.interactive;
     keeping.tty = tty;
     if let Some(signal) = &options.stop_signal {
-        bundle::signals::number(signal).with_context(|| format!("invalid signal: {signal}"))?;
+        bundle::signals::number(signal).with_context(|| format!("Invalid signal: {signal}"))?;
         keeping.stop_signal = Some(signal.clone());
     }
     keeping.stop_timeout = options.stop_timeout.or(keeping.stop_timeout);
@@ -110,45 +111,49 @@ fn restart(policy: &str) -> anyhow::Result<Restart> {
     let maximum_retry_count = match (name, count) {
         (_, None) => 0,
         ("on-failure", Some(count)) => {
-            count.parse().ok().context("invalid restart policy format: maximum retry count must be an integer")?
+            let words = "invalid restart policy format: maximum retry count must be an integer";
+            count.parse().map_err(|_| toolkit::usage(words))?
         }
-        _ => bail!("invalid restart policy: maximum retry count can only be used with 'on-failure'"),
+        (name, _) => bail!("maximum retry count cannot be used with restart policy '{name}'"),
     };
     match name {
         "" => Ok(Restart::default()),
         "no" | "always" | "on-failure" | "unless-stopped" => Ok(Restart { name: name.into(), maximum_retry_count }),
-        other => bail!(
-            "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
-        ),
+        other => bail!("invalid restart policy '{other}'"),
     }
 }
 
 fn log_config(options: &Options) -> anyhow::Result<LogConfig> {
     let kind = options.log_driver.clone().filter(|driver| !driver.is_empty()).unwrap_or_else(|| "json-file".into());
     if !matches!(kind.as_str(), "json-file" | "none" | "local") {
-        bail!("logger: no log driver named '{kind}' is registered");
+        bail!("error looking up logging plugin {kind}: plugin {kind:?} not found");
     }
     let pair = |option: &String| match option.split_once('=') {
         Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => bail!("invalid logging opts format: '{option}'"),
+        None => Err(toolkit::usage(format!("invalid logging opts format: '{option}'"))),
     };
     let config = LogConfig { kind, config: options.log_opt.iter().map(pair).collect::<anyhow::Result<_>>()? };
     config.bounds().map_err(anyhow::Error::msg)?;
     Ok(config)
 }
 
+/// A duration of less than a millisecond, which is not a slip of the pen but no use.
+#[derive(Debug, thiserror::Error)]
+#[error("less than 1ms")]
+struct TooShort;
+
 fn set_health(keeping: &mut Keeping, options: &Options) -> anyhow::Result<()> {
     let times = [
-        ("health-interval", &options.health_interval),
-        ("health-timeout", &options.health_timeout),
-        ("health-start-period", &options.health_start_period),
-        ("health-start-interval", &options.health_start_interval),
+        ("health-interval", "Interval", &options.health_interval),
+        ("health-timeout", "Timeout", &options.health_timeout),
+        ("health-start-period", "StartPeriod", &options.health_start_period),
+        ("health-start-interval", "StartInterval", &options.health_start_interval),
     ];
     let asked =
-        options.health_cmd.is_some() || options.health_retries.is_some() || times.iter().any(|(_, t)| t.is_some());
+        options.health_cmd.is_some() || options.health_retries.is_some() || times.iter().any(|(.., t)| t.is_some());
     if options.no_healthcheck {
         if asked {
-            bail!("--no-healthcheck conflicts with --health-* options");
+            return Err(toolkit::usage("--no-healthcheck conflicts with --health-* options"));
         }
         keeping.healthcheck = Some(Healthcheck { test: vec!["NONE".into()], ..Healthcheck::default() });
         return Ok(());
@@ -161,9 +166,12 @@ fn set_health(keeping: &mut Keeping, options: &Options) -> anyhow::Result<()> {
         health.test = vec!["CMD-SHELL".into(), command.clone()];
     }
     let members = [&mut health.interval, &mut health.timeout, &mut health.start_period, &mut health.start_interval];
-    for (member, (name, text)) in members.into_iter().zip(times) {
+    for (member, (name, shown, text)) in members.into_iter().zip(times) {
         if let Some(text) = text {
-            *member = nanoseconds(text).with_context(|| format!("invalid argument {text:?} for --{name}"))?;
+            *member = nanoseconds(text).map_err(|why| match why.downcast_ref::<TooShort>() {
+                Some(_) => anyhow::anyhow!("{shown} in Healthcheck cannot be less than 1ms"),
+                None => flag::refused(&format!("--{name}"), text, why),
+            })?;
         }
     }
     health.retries = options.health_retries.unwrap_or(health.retries);
@@ -175,9 +183,9 @@ fn nanoseconds(text: &str) -> anyhow::Result<u64> {
     if text == "0" {
         return Ok(0);
     }
-    let duration: SignedDuration = text.parse().ok().context("want a duration like 1m30s")?;
+    let duration: SignedDuration = text.parse().ok().with_context(|| format!("time: invalid duration {text:?}"))?;
     if duration.is_negative() || !duration.is_zero() && duration < SignedDuration::from_millis(1) {
-        bail!("cannot be less than 1ms");
+        return Err(TooShort.into());
     }
     Ok(u64::try_from(duration.as_nanos())?)
 }

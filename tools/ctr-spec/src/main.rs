@@ -19,6 +19,7 @@
 mod command;
 mod devices;
 mod fill;
+mod flag;
 mod keeping;
 mod limits;
 mod mounts;

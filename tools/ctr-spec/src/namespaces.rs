@@ -1,5 +1,6 @@
 //! Which namespaces are the container's own, which are the host's, and which another container's.
 
+use crate::flag;
 use anyhow::{Context, bail};
 use bundle::Containers;
 use clap::Args;
@@ -142,7 +143,8 @@ fn set_ipc(
         }
         _ => {}
     }
-    let from = read(options.ipc.as_ref(), &["private", "container"], "--ipc: invalid IPC mode")?;
+    let invalid = |_| anyhow::anyhow!("Invalid IPC mode: {}", options.ipc.as_deref().unwrap_or_default());
+    let from = read(options.ipc.as_ref(), &["private", "container"], "").map_err(invalid)?;
     // The other container's, as its process sees it: ctr-spawn takes it out of that mount namespace.
     let source = match &from {
         From::Own => None,
@@ -198,9 +200,10 @@ fn set_parameters(config: &mut Value, host: &mut Map<String, Value>, options: &O
     let (own_network, own_ipc) = (own("network"), own("ipc"));
     let mut shown = Map::new();
     for setting in &options.sysctl {
-        let (name, value) = setting.split_once('=').with_context(|| format!("invalid sysctl '{setting}'"))?;
+        let not_allowed = || flag::refused("--sysctl", setting, format!("sysctl '{setting}' is not allowed"));
+        let (name, value) = setting.split_once('=').ok_or_else(not_allowed)?;
         if !is_namespaced(name, own_network, own_ipc) {
-            bail!("sysctl '{setting}' is not allowed");
+            return Err(not_allowed());
         }
         config["linux"]["sysctl"][name] = value.into();
         shown.insert(name.into(), value.into());

@@ -1,7 +1,8 @@
 //! What a container is called: its name and labels, and the files by which it knows itself and others.
 
+use crate::flag;
 use crate::resolv;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bundle::{Containers, Meta};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -76,7 +77,7 @@ pub fn labels(options: &Options, image: &Value, before: Option<&Meta>) -> anyhow
     }
     for label in &options.label {
         if label.is_empty() || label.starts_with('=') {
-            bail!("invalid label {label:?}: name is empty");
+            return Err(flag::refused("-l, --label", label, format!("invalid label '{label}': empty name")));
         }
         put(label);
     }
@@ -87,7 +88,7 @@ pub fn labels(options: &Options, image: &Value, before: Option<&Meta>) -> anyhow
 pub fn annotate(config: &mut Value, host: &mut Map<String, Value>, options: &Options) -> anyhow::Result<()> {
     for text in &options.annotation {
         let Some((name, value)) = text.split_once('=').filter(|(name, _)| !name.is_empty()) else {
-            bail!("invalid argument {text:?} for \"--annotation\" flag: want NAME=VALUE");
+            return Err(flag::refused("--annotation", text, "want NAME=VALUE"));
         };
         config["annotations"][name] = value.into();
         if !host.get("annotations").is_some_and(Value::is_object) {
@@ -205,16 +206,16 @@ fn hosts(own: Option<&str>, more: &[String]) -> anyhow::Result<String> {
         let _ = writeln!(text, "127.0.1.1\t{own}");
     }
     for line in more {
-        let (host, address) =
-            line.split_once([':', '=']).with_context(|| format!("bad format for add-host: {line:?}"))?;
-        if host.is_empty() || host.contains(char::is_whitespace) {
-            bail!("bad format for add-host: {line:?}");
-        }
+        let refused = |why: String| flag::refused("--add-host", line, why);
+        let parts = line.split_once([':', '=']);
+        let Some((host, address)) = parts.filter(|(host, _)| !host.is_empty() && !host.contains(char::is_whitespace))
+        else {
+            return Err(refused(format!("bad format for add-host: {line:?}")));
+        };
         let address: IpAddr = address
             .trim_matches(['[', ']'])
             .parse()
-            .ok()
-            .with_context(|| format!("invalid IP address in add-host: {address:?}"))?;
+            .map_err(|_| refused(format!("invalid IP address in add-host: {address:?}")))?;
         let _ = writeln!(text, "{address}\t{host}");
     }
     Ok(text)

@@ -129,8 +129,7 @@ fn set_security<'a>(config: &mut Value, option: &'a str, profile: &mut Option<&'
             }
         }
         ("label", Some(part)) if !part.is_empty() => set_label(config, part)?,
-        (_, None) => bail!("invalid --security-opt 1: {option:?}"),
-        _ => bail!("invalid --security-opt 2: {option:?}"),
+        _ => return Err(toolkit::usage(format!("Invalid --security-opt: {option:?}"))),
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! /etc/resolv.conf of a container: the host's, with what was asked for in its place, resolv.conf(5).
 
-use anyhow::bail;
+use crate::flag;
 use clap::Args;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -63,15 +63,15 @@ impl Options {
 
     fn check(&self) -> anyhow::Result<()> {
         if let Some(address) = self.dns.iter().find(|address| address.parse::<IpAddr>().is_err()) {
-            bail!("invalid argument {address:?} for \"--dns\" flag: {address} is not an ip address");
+            return Err(flag::refused("--dns", address, format!("{address} is not an ip address")));
         }
         let inside = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
         let domain = |name: &str| name == "." || !name.is_empty() && name.len() < 255 && name.bytes().all(inside);
         if let Some(name) = self.dns_search.iter().find(|name| !domain(name)) {
-            bail!("invalid argument {name:?} for \"--dns-search\" flag: {name} is not a valid domain");
+            return Err(flag::refused("--dns-search", name, format!("{name} is not a valid domain")));
         }
         if let Some(option) = self.dns_option.iter().find(|option| option.contains(char::is_whitespace)) {
-            bail!("invalid argument {option:?} for \"--dns-option\" flag: one word is wanted");
+            return Err(flag::refused("--dns-option", option, "one word is wanted"));
         }
         Ok(())
     }

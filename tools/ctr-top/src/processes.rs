@@ -24,17 +24,49 @@ fn select(listing: &str, wanted: impl Fn(i32) -> bool) -> anyhow::Result<String>
         heading.split_whitespace().position(|word| word == "PID").context("Couldn't find PID field in ps output")?;
     let pid = |line: &&str| line.split_whitespace().nth(column).and_then(|word| word.parse().ok());
     let lines = listing.lines().skip(1).filter(|line| pid(line).is_some_and(&wanted));
-    Ok(std::iter::once(heading).chain(lines).fold(String::new(), |text, line| text + line + "\n"))
+    let columns = heading.split_whitespace().count();
+    let rows: Vec<_> = std::iter::once(heading).chain(lines).map(|line| cells(line, columns)).collect();
+    Ok(aligned(&rows))
+}
+
+/// The words of a line; the last column takes all that are left.
+fn cells(line: &str, columns: usize) -> Vec<String> {
+    let mut words = line.split_whitespace().map(str::to_owned);
+    let mut cells: Vec<String> = words.by_ref().take(columns - 1).collect();
+    cells.push(words.collect::<Vec<_>>().join(" "));
+    cells
+}
+
+/// Docker's columns: as wide as the widest cell and three spaces, at least 20.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count() + 3).max().unwrap_or(0).max(20)
+    };
+    let last = rows.first().map_or(0, |row| row.len() - 1);
+    let widths: Vec<usize> = (0..last).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        for (cell, width) in row.iter().zip(&widths) {
+            text.extend([cell.as_str(), &" ".repeat(width.saturating_sub(cell.chars().count()))]);
+        }
+        text.extend(row.last().map(String::as_str).into_iter().chain(["\n"]));
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use super::select;
+    use super::{aligned, cells, select};
 
     #[test]
     fn lines_are_chosen_by_the_column_pid() {
         let listing = "UID  PID PPID CMD\nroot 10  1    sh 12\nroot 12  10   sleep 10\nroot x\n";
-        assert_eq!(select(listing, |pid| pid == 12).unwrap(), "UID  PID PPID CMD\nroot 12  10   sleep 10\n");
+        let row = |uid, pid, ppid| format!("{uid:20}{pid:20}{ppid:20}");
+        let want = format!("{}CMD\n{}sleep 10\n", row("UID", "PID", "PPID"), row("root", "12", "10"));
+        assert_eq!(select(listing, |pid| pid == 12).unwrap(), want);
+        let wide = aligned(&[cells("A B", 2), cells("eighteen-letters-x  b  c", 2)]);
+        assert_eq!(wide, format!("{:21}B\n{:21}b c\n", "A", "eighteen-letters-x"));
         assert!(select("UID CMD\n", |_| true).is_err());
     }
 }

@@ -2,13 +2,17 @@
 # How run and create make a container: an image, which is pulled when it has to be, and a bundle from it, by the
 # options that container.sh has sorted.
 
+# What docker's client says itself, and its exit code.
+own_words() { say "${DOCK_ERROR_PREFIX%Error*}$1"; exit "$failed"; }
+
 # Pulls when docker would.
 provide() {
     case ${1##*/} in *[:@]*) name=$1 ;; *) name=$1:latest ;; esac
     case $pull in
-        never) return 0 ;;
+        never) have_image "$1" || { say "${DOCK_ERROR_PREFIX}No such image: $name"; return 1; }; return 0 ;;
         missing)
             ! have_image "$1" || return 0
+            check_reference "$1"
             say "Unable to find image '$name' locally"
             ;;
     esac
@@ -17,25 +21,37 @@ provide() {
     go
 }
 
-# Makes the container of IMAGE [ARG...] and sets $id and $bundle. A failure leaves nothing and is 125.
+# Nobody is asked for what cannot be a name.
+check_reference() {
+    case $1 in '' | *[!A-Za-z0-9_./:@-]*) own_words 'invalid reference format' ;; esac
+    repository=${1%@*}
+    case ${repository##*/} in *:*) repository=${repository%:*} ;; esac
+    case ${repository##*/} in '' | *:*) own_words 'invalid reference format' ;; esac
+    case $repository in *[A-Z]*) own_words 'invalid reference format: repository name must be lowercase' ;; esac
+}
+
+# Makes the container of IMAGE [ARG...] and sets $id and $bundle. A failure leaves nothing and is $failed.
 make() {
     image=$1
     shift
     [ -z "$cidfile" ] || [ ! -e "$cidfile" ] ||
-        die "container ID file found, make sure the other container isn't running or delete $cidfile" 125
-    provide "$image" || exit 125
-    new_id
-    bundle=${DOCK_ROOT:-$(dock_root)}/containers/$id
+        own_words "container ID file found, make sure the other container isn't running or delete $cidfile"
+    bundle=''
     trap abandon EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
+    [ -z "$cidfile" ] || [ -n "$DOCK_DRY" ] || (: >"$cidfile") 2>/dev/null ||
+        own_words "failed to create the container ID file: open $cidfile: no such file or directory"
+    provide "$image" || exit "$failed"
+    new_id
+    bundle=${DOCK_ROOT:-$(dock_root)}/containers/$id
     stage img-unpack --overlay ${platform:+--platform "$platform"} "$image" "$bundle"
     stage ctr-spec
     append "${spec# }"
     [ $# -eq 0 ] || { quote "$@"; append "-- $quoted"; }
     append '>/dev/null'
-    go || exit 125
+    go || exit "$((failed == 1 && $? == 1 ? 1 : 125))"
     [ -z "$cidfile" ] || { stage printf %s "$id"; quote "$cidfile"; append "> $quoted"; go || exit 125; }
     trap - EXIT HUP INT TERM
 }
@@ -49,4 +65,8 @@ new_id() {
     while [ -n "$rest" ]; do id=$id${rest%%-*} rest=${rest#*-}; done
 }
 
-abandon() { [ -n "$DOCK_DRY" ] || [ ! -e "$bundle" ] || ctr-rm --force "$id" >/dev/null; }
+abandon() {
+    [ -z "$DOCK_DRY" ] || return 0
+    [ -z "$cidfile" ] || [ -s "$cidfile" ] || rm -f -- "$cidfile"
+    [ ! -e "$bundle" ] || ctr-rm --force "$id" >/dev/null
+}

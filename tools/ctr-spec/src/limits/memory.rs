@@ -1,7 +1,8 @@
 //! Memory and swap.
 
+use super::size::no_size;
 use super::{Options, merge, size};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use serde_json::{Map, Value};
 
 /// Docker refuses less: a container needs some to start.
@@ -9,11 +10,11 @@ const LEAST_MEMORY: i64 = 6 << 20;
 
 /// Docker's rules: swap counts memory and swap together, and is twice the memory when it is not given.
 pub(super) fn set_memory(config: &mut Value, options: &Options) -> anyhow::Result<()> {
-    let bytes = |text: &String| size(text).with_context(|| format!("invalid size: '{text}'"));
-    let memory = options.memory.as_ref().map(bytes).transpose()?;
+    let bytes = |flag, text: &str| size(text).ok_or_else(|| no_size(flag, text));
+    let memory = options.memory.as_deref().map(|text| bytes("-m, --memory", text)).transpose()?;
     let swap = match options.memory_swap.as_deref() {
         Some("-1") => Some(-1),
-        _ => options.memory_swap.as_ref().map(bytes).transpose()?,
+        text => text.map(|text| bytes("--memory-swap", text)).transpose()?,
     };
     let mut limits = Map::new();
     match (memory.filter(|memory| *memory > 0), swap.filter(|swap| *swap != 0)) {
@@ -30,7 +31,8 @@ pub(super) fn set_memory(config: &mut Value, options: &Options) -> anyhow::Resul
             limits.insert("swap".into(), swap.unwrap_or(memory.saturating_mul(2)).into());
         }
     }
-    if let Some(reservation) = options.memory_reservation.as_ref().map(bytes).transpose()? {
+    let reservation = options.memory_reservation.as_deref().map(|text| bytes("--memory-reservation", text));
+    if let Some(reservation) = reservation.transpose()? {
         if memory.is_some_and(|memory| memory > 0 && memory < reservation) {
             bail!("Minimum memory limit can not be less than memory reservation limit, see usage");
         }

@@ -9,7 +9,8 @@ mod ulimit;
 
 pub use size::size;
 
-use anyhow::{Context, bail};
+use crate::flag;
+use anyhow::bail;
 use block_io::set_block_io;
 use clap::Args;
 use memory::set_memory;
@@ -137,13 +138,13 @@ pub fn set(
         config["process"]["oomScoreAdj"] = score.into();
     }
     for wish in &options.ulimit {
-        set_ulimit(config, wish)?;
+        set_ulimit(config, wish).map_err(|why| flag::refused("--ulimit", wish, why))?;
     }
     if let Some(parent) = options.cgroup_parent.as_deref().filter(|parent| !parent.is_empty()) {
         set_parent(config, host, parent, id)?;
     }
     if let Some(text) = &options.shm_size {
-        let bytes = size(text).filter(|bytes| *bytes > 0).with_context(|| format!("invalid size: '{text}'"))?;
+        let bytes = size(text).filter(|bytes| *bytes > 0).ok_or_else(|| size::no_size("--shm-size", text))?;
         host.insert("shmSize".into(), bytes.into());
         let mounts = config["mounts"].as_array_mut().into_iter().flatten();
         for mount in mounts.filter(|mount| mount["destination"] == "/dev/shm") {

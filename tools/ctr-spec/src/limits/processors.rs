@@ -1,6 +1,7 @@
 //! Processor time, and which processors.
 
 use super::{Options, merge};
+use crate::flag;
 use anyhow::bail;
 use serde_json::{Map, Value};
 
@@ -56,7 +57,9 @@ pub(super) fn set_processors(
     let lists = [("cpus", &options.cpuset_cpus, "CPUs", "cpu"), ("mems", &options.cpuset_mems, "memory nodes", "node")];
     for (member, list, what, folder) in lists {
         let Some(list) = list.as_deref().filter(|list| !list.is_empty()) else { continue };
-        let Some(wanted) = numbers(list) else { bail!("Invalid value {list} for cpuset {member}") };
+        let Some(wanted) = numbers(list) else {
+            bail!("Invalid value {list} for cpuset {member}: invalid format: {list}")
+        };
         if let Some(there) = online(folder)
             && wanted.iter().any(|number| !there.contains(number))
         {
@@ -105,12 +108,12 @@ fn cpu_quota(text: &str) -> anyhow::Result<u64> {
         whole.checked_mul(CPU_PERIOD)?.checked_add(part)
     };
     if !digits(whole) || !digits(part) || text.len() < part.len() + usize::from(whole.is_empty()) || text == "." {
-        bail!("invalid argument {text:?} for --cpus: want a number of processors");
+        return Err(flag::refused("--cpus", text, format!("failed to parse {text} as a rational number")));
     }
     match quota() {
         // The kernel takes no quota below one millisecond, and docker no less than 0.01 processors.
         Some(quota) if quota == 0 || quota >= 1000 => Ok(quota),
-        _ => bail!("invalid argument {text:?} for --cpus: want 0.01 or more processors"),
+        _ => bail!("Range of CPUs is from 0.01: {text} is less"),
     }
 }
 

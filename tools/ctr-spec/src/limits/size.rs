@@ -1,5 +1,10 @@
 //! Sizes as docker's command line has them.
 
+/// What is none.
+pub fn no_size(flag: &str, text: &str) -> anyhow::Error {
+    crate::flag::refused(flag, text, format!("invalid size: '{text}'"))
+}
+
 /// Docker's sizes: `512`, `64k`, `1.5G`, `2gb`, `1 GiB`; the steps are 1024 always.
 pub fn size(text: &str) -> Option<i64> {
     let lower = text.to_ascii_lowercase();

@@ -33,7 +33,7 @@ pub(super) fn set_ulimit(config: &mut Value, wish: &str) -> anyhow::Result<()> {
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
     let (soft, hard) = (value(soft)?, value(hard)?);
     if soft > hard {
-        bail!("ulimit soft limit must be less than or equal to hard limit: {wish}");
+        bail!("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}");
     }
     let kind = format!("RLIMIT_{}", name.to_ascii_uppercase());
     let limits = &mut config["process"]["rlimits"];

@@ -2,6 +2,7 @@
 
 use super::csv::csv;
 use super::{Bind, Kind, Named, PROPAGATIONS, Wish, destination};
+use crate::flag;
 use crate::limits::size;
 use anyhow::bail;
 use bundle::{Volume, volumes};
@@ -10,7 +11,7 @@ use bundle::{Volume, volumes};
 pub fn from_mount(text: &str) -> anyhow::Result<Wish> {
     read_mount(text).map_err(|error| match error.downcast::<Daemon>() {
         Ok(Daemon(words)) => anyhow::anyhow!(words),
-        Err(error) => anyhow::anyhow!("invalid argument {text:?} for \"--mount\" flag: {error:#}"),
+        Err(error) => flag::refused("--mount", text, format!("{error:#}")),
     })
 }
 

@@ -1,12 +1,12 @@
 //! `--tmpfs PATH:OPTIONS`.
 
 use super::{Kind, Wish, destination};
-use anyhow::{Context, bail};
+use anyhow::bail;
 
 /// `/path[:options]` of `--tmpfs`.
 pub fn from_tmpfs(text: &str) -> anyhow::Result<Wish> {
     let (path, wishes) = text.split_once(':').unwrap_or((text, ""));
-    let target = destination(path).with_context(|| format!("invalid tmpfs specification: '{text}'"))?;
+    let target = destination(path)?;
     let mut options: Vec<String> = ["nosuid", "noexec", "nodev"].map(Into::into).to_vec();
     for wish in wishes.split(',').filter(|wish| !wish.is_empty()) {
         match wish {
@@ -19,7 +19,10 @@ pub fn from_tmpfs(text: &str) -> anyhow::Result<Wish> {
                 Some(("size" | "mode" | "uid" | "gid" | "nr_inodes" | "nr_blocks", value)) if !value.is_empty() => {
                     options.push(wish.into());
                 }
-                _ => bail!("invalid tmpfs option [{wish:?}]"),
+                _ => {
+                    let parts: Vec<_> = wish.split('=').map(|part| format!("{part:?}")).collect();
+                    bail!("invalid tmpfs option [{}]", parts.join(" "))
+                }
             },
         }
     }

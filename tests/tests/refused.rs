@@ -1,0 +1,144 @@
+//! Mistakes of a container's life, made beside a real docker: the same exit code and the same first line.
+
+use dock_tests::{Room, dockerd::Dockerd, needs, top};
+use std::process::{Command, Stdio};
+
+/// Command lines without the name of the program. A container `web` runs, `made` was only created.
+const MISTAKES: [&str; 84] = [
+    "attach nosuch",
+    "attach --no-stdin nosuch",
+    "start nosuch",
+    "start web nosuch",
+    "start -a nosuch",
+    "start -a web made",
+    "stop nosuch",
+    "stop made nosuch other",
+    "stop -t x web",
+    "restart nosuch",
+    "kill nosuch",
+    "kill nosuch other",
+    "kill made",
+    "kill -s BAD web",
+    "rm nosuch other",
+    "rm -x web",
+    "pause nosuch",
+    "pause made",
+    "unpause web",
+    "wait nosuch",
+    "wait -x",
+    "top nosuch",
+    "top made",
+    "logs nosuch",
+    "logs -x web",
+    "exec nosuch true",
+    "exec --env-file /nosuch web true",
+    "rename web web",
+    "rename web made",
+    "rename nosuch x",
+    "rename web ''",
+    "rename web 'a b'",
+    "update nosuch --memory 9m",
+    "update --memory 1k web",
+    "update web",
+    "commit nosuch x",
+    "commit web bad:name:x",
+    "diff nosuch",
+    "export nosuch",
+    "run -d --name web busybox true",
+    "run --name 'bad name' busybox true",
+    "run --pull never nosuch:1 true",
+    "run -m 1k busybox true",
+    "run -m xx busybox true",
+    "run -m 10m --memory-swap 5m busybox true",
+    "run --memory-swap 5m busybox true",
+    "run --cpus x busybox true",
+    "run --cpus 1000 busybox true",
+    "run --cpuset-cpus a busybox true",
+    "run --cpuset-cpus 99 busybox true",
+    "run --shm-size x busybox true",
+    "run --ulimit nofile busybox true",
+    "run --ulimit bad=1 busybox true",
+    "run --oom-score-adj 2000 busybox true",
+    "run --restart always:3 busybox true",
+    "run -v /a:/b:zz busybox true",
+    "run -v a/b:/x busybox true",
+    "run -v x:/y:ro,rw busybox true",
+    "run --mount type=bad,target=/x busybox true",
+    "run --mount type=bind,source=/nosuch,target=/x busybox true",
+    "run --mount type=volume,target=x busybox true",
+    "run --mount type=volume,source=v busybox true",
+    "run --mount foo busybox true",
+    "run --tmpfs x busybox true",
+    "run --tmpfs /x:bad=1 busybox true",
+    "run --volumes-from nosuch busybox true",
+    "run -e =x busybox true",
+    "run --env-file /nosuch busybox true",
+    "run -u nosuch busybox true",
+    "run -w rel busybox true",
+    "run --network nosuch busybox true",
+    "run --pid container:nosuch busybox true",
+    "run --pid bad busybox true",
+    "run --ipc bad busybox true",
+    "run --stop-signal BAD busybox true",
+    "run --log-driver bad busybox true",
+    "run --log-opt bad=1 busybox true",
+    "run --log-opt max-size=x busybox true",
+    "run --health-interval 1us busybox true",
+    "run --no-healthcheck --health-cmd x busybox true",
+    "run --add-host bad busybox true",
+    "run --cidfile /etc/passwd busybox true",
+    "run 'bad image' true",
+    "run a:b:c true",
+];
+
+/// Exit code and the first line of stderr. For run docker's client ends its line with a full stop, and its versions do
+/// not agree on who says that there is no such container.
+fn answer(program: &str, line: &str, room: &Room, host: &str) -> (i32, String) {
+    let output = Command::new("sh")
+        .args(["-c", &format!("{program} {line}")])
+        .current_dir(room.path(""))
+        .env("PATH", format!("{}:/usr/bin:/usr/sbin:/bin:/sbin", dock_tests::bin().display()))
+        .env("DOCKER_HOST", host)
+        .env("DOCKER_CONFIG", room.path("dockerd"))
+        .env("DOCK_ROOT", room.path("root"))
+        .env("DOCK_RUN", room.path("run"))
+        .stdin(Stdio::null())
+        .output()
+        .expect("shell");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let first = text.lines().next().unwrap_or_default().trim_end_matches('.');
+    let first = first.strip_prefix("docker: ").map_or_else(|| first.to_owned(), |words| format!("dock: {words}"));
+    let first = first.replace("Error: No such container", "Error response from daemon: No such container");
+    let is_id = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let words = first.split(' ').map(|word| if is_id(word.trim_matches(['"', '.'])) { "<ID>" } else { word });
+    (output.status.code().unwrap_or(255), words.collect::<Vec<_>>().join(" "))
+}
+
+#[test]
+fn mistakes_are_answered_as_docker_answers_them() {
+    needs!(root, "busybox", "dash", "dockerd", "docker");
+    let room = Room::new();
+    let Some(docker) = Dockerd::start(&room) else { return };
+    room.sh("mkdir -p t/bin t/etc && cp \"$(command -v busybox)\" t/bin/busybox && ln -s busybox t/bin/sh && ln -s busybox t/bin/sleep \
+        && echo root:x:0:0::/:/bin/sh >t/etc/passwd && echo root:x:0: >t/etc/group && tar -C t -cf t.tar . \
+        && img-append --base scratch --layer t.tar -c 'CMD [\"sh\"]' -t busybox && img-save -o all.tar busybox")
+        .ok();
+    let dock = format!("dash {}", top().join("tools/dock/dock").display());
+    let host = docker.host();
+    let both = |line: &str| {
+        std::thread::scope(|scope| {
+            let theirs = scope.spawn(|| answer("docker", line, &room, &host));
+            let ours = answer(&dock, line, &room, &host);
+            [theirs.join().expect("docker"), ours]
+        })
+    };
+    docker.docker(&["load", "-i", &room.path("all.tar").display().to_string()]).unwrap();
+    for line in ["run -d --name web --network none busybox sleep 600", "create --name made --network none busybox"] {
+        assert_eq!(both(line), [(0, String::new()), (0, String::new())], "{line}");
+    }
+    let differences: Vec<_> = MISTAKES.iter().map(|line| (line, both(line))).filter(|(_, [a, b])| a != b).collect();
+    let after = both("rm -f web made");
+    assert!(differences.is_empty(), "docker, then dock: {differences:#?}");
+    assert_eq!(after, [(0, String::new()), (0, String::new())], "nothing of it has changed what is there");
+    assert_eq!(room.sh("ls -A root/containers | grep -v lock | wc -l").ok(), "0", "what was refused leaves nothing");
+}
