@@ -76,6 +76,8 @@ fn what_has_ended_is_brought_back_as_its_policy_says() {
     let count = "sh -c 'echo -n x >>/lives; [ $(wc -c </lives) -ge 9 ] && exit 0; exit 3'";
     yard.sh(&format!("dock run -d --restart on-failure:2 --name twice busybox {count}")).ok();
     assert_eq!(yard.sh("dock wait twice").ok(), "3");
+    let ran = yard.sh("dock wait nobody twice").fails(1, "Error response from daemon: No such container: nobody");
+    assert_eq!(ran.stdout, "3\n", "one that is not there does not keep the others");
     let lives = |name: &str| fs::read_to_string(yard.member(name, "bundle") + "/upper/lives").unwrap();
     assert_eq!(lives("twice"), "xxx", "once, and two more times");
     let exit = fs::read_to_string(yard.member("twice", "bundle") + "/exit.json").unwrap();
@@ -275,5 +277,18 @@ fn prune_removes_those_that_do_not_run() {
     assert_eq!(yard.sh("echo n | dock container prune | grep -c WARNING; dock ps -aq | wc -l").ok(), "1\n3");
     let pruned = yard.sh("dock container prune -f").ok();
     assert!(pruned.starts_with("Deleted Containers:\n") && pruned.contains(&id), "{pruned}");
-    assert_eq!(yard.sh("dock ps -a --format '{{.Names}}'; dock container prune -f").ok(), "busy");
+    assert!(pruned.ends_with("\n\nTotal reclaimed space: 0B"), "{pruned}");
+    let again = yard.sh("dock ps -a --format '{{.Names}}'; dock container prune -f").ok();
+    assert_eq!(again, "busy\nTotal reclaimed space: 0B");
+    yard.sh(
+        "dock create --name kept --label keep busybox; dock run --name big busybox sh -c 'head -c 5000 /dev/zero >/f'",
+    )
+    .ok();
+    let filters = [("until=1h", "0B"), ("until=2020-01-01T00:00:00Z", "0B"), ("label=x", "0B"), ("label!=keep", "5kB")];
+    for (filter, freed) in filters {
+        let pruned = yard.sh(&format!("dock container prune -f --filter '{filter}'")).ok();
+        assert!(pruned.ends_with(&format!("Total reclaimed space: {freed}")), "{filter}: {pruned}");
+    }
+    assert_eq!(yard.sh("dock ps -a --format '{{.Names}}'").ok(), "kept\nbusy");
+    yard.sh("dock container prune -f --filter bad=1").fails(1, "Error response from daemon: Invalid filter 'bad'");
 }

@@ -145,7 +145,8 @@ fn one_store_has_one_mapping() {
     // Without them nobody gets at it; a flat tree is the user's own as ever.
     yard.room.write("etc/ranges", "");
     let ran = yard.sh("dock run --rm nine true");
-    assert!(ran.code == 125 && ran.stderr.starts_with("img-unpack: newuidmap: uid range "), "{ran:#?}");
+    let words = "dock: Error response from daemon: newuidmap: uid range ";
+    assert!(ran.code == 125 && ran.stderr.starts_with(words), "{ran:#?}");
     assert_eq!(
         yard.sh("img-unpack nine flat >/dev/null 2>&1; stat -c %u flat/rootfs/bin/busybox; rm -r flat").ok(),
         "4321"

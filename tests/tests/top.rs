@@ -49,5 +49,9 @@ fn stats_tell_who_works_and_who_sleeps() {
         yard.sh(&format!("dock stats {all} --no-stream --format '{{{{.Name}}}}' | sort | tr '\n' ' '")).ok()
     };
     assert_eq!((names(""), names("-a")), ("busy idle ".into(), "busy ended idle ".into()));
+    // Docker's columns of one that does not run; Container is what was asked for.
+    let script =
+        "dock stats --no-stream --format '{{.Container}} {{.CPUPerc}} {{.MemUsage}} {{.NetIO}} {{.PIDs}}' ended";
+    assert_eq!(yard.sh(script).ok(), "ended 0.00% 0B / 0B 0B / 0B 0");
     yard.sh("dock stats --no-stream none").fails(1, "No such container: none");
 }

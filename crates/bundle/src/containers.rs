@@ -250,6 +250,7 @@ impl Found {
         put("created", Some(self.meta.created.clone().into()));
         put("startedAt", self.started_at().map(Into::into));
         put("finishedAt", self.exit.as_ref().map(|exit| exit.finished_at.clone().into()));
+        put("usage", self.exit.as_ref().and_then(|exit| exit.rest.get("usage").cloned()));
         put("labels", Some(self.meta.labels.clone().into()));
         put("health", self.health().map(|health| health.status.clone().into()));
         rest.extend(self.meta.rest.clone());

@@ -8,6 +8,7 @@ use std::sync::Arc;
 /// Members that are a map in docker's types: any key may be asked for, and they print as `map[…]`.
 const MAPS: &[&str] = &[
     "Annotations",
+    "Attributes",
     "Data",
     "DriverOpts",
     "ExposedPorts",

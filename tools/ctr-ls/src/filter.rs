@@ -3,7 +3,7 @@
 
 use crate::{mounted, status};
 use bundle::{Containers, Found};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use regex_lite::Regex;
 use toolkit::{WithHint, usage};
 
@@ -22,7 +22,8 @@ enum Test {
     Health(String),
     /// What the start of an ID may be, or a pattern somewhere in it.
     Id(String, Option<Regex>),
-    Label(String, Option<String>),
+    /// It is there, or with `label!` it is not.
+    Label(String, Option<String>, bool),
     /// A pattern somewhere in the name, with or without its slash; none when it is no pattern.
     Name(Option<Regex>),
     Network(String),
@@ -60,20 +61,23 @@ impl Filter {
                 _ => return Err(usage(format!("Invalid filter 'is-task=[{value}]'"))),
             },
             "isolation" => Test::Always(true),
-            "label" => match value.split_once('=') {
-                Some((label, value)) => Test::Label(label.into(), Some(value.into())),
-                None => Test::Label(value.into(), None),
+            "label" | "label!" => match value.split_once('=') {
+                Some((label, value)) => Test::Label(label.into(), Some(value.into()), name == "label"),
+                None => Test::Label(value.into(), None, name == "label"),
             },
             "name" => Test::Name(Regex::new(value).ok()),
             "network" => Test::Network(value.into()),
             "since" => Test::Since(created()?),
             "status" if STATUSES.contains(&value) => Test::Status(value.into()),
             "status" => return Err(usage(format!("Invalid filter 'status={value}'"))),
+            "until" => {
+                Test::Before(Some(moment(value).ok_or_else(|| usage(format!("Invalid filter 'until=[{value}]'")))?))
+            }
             "volume" => Test::Volume(value.into()),
             _ => {
                 return Err::<Self, _>(usage(format!("Invalid filter '{name}'"))).hint(|| {
                     "filters are ancestor, before, exited, expose, health, id, is-task, isolation, label, name, network, \
-                     publish, since, status, volume"
+                     publish, since, status, until, volume"
                         .into()
                 });
             }
@@ -96,9 +100,10 @@ impl Filter {
             Test::Id(start, pattern) => {
                 found.meta.id.starts_with(start) || pattern.as_ref().is_some_and(|id| id.is_match(&found.meta.id))
             }
-            Test::Label(name, wanted) => {
+            Test::Label(name, wanted, holds) => {
                 let label = found.meta.labels.get(name);
-                label.is_some_and(|label| wanted.as_ref().is_none_or(|wanted| label == wanted.as_str()))
+                let is = label.is_some_and(|label| wanted.as_ref().is_none_or(|wanted| label == wanted.as_str()));
+                is == *holds
             }
             Test::Name(pattern) => pattern.as_ref().is_some_and(|pattern| {
                 pattern.is_match(&found.meta.name) || pattern.is_match(&format!("/{}", found.meta.name))
@@ -114,6 +119,13 @@ impl Filter {
             Test::Always(answer) => *answer,
         }
     }
+}
+
+/// A time, seconds since 1970, or how long ago.
+fn moment(text: &str) -> Option<Timestamp> {
+    let seconds = || Timestamp::from_second(text.parse().ok()?).ok();
+    let ago = || Timestamp::now().checked_sub(text.parse::<SignedDuration>().ok()?).ok();
+    text.parse().ok().or_else(seconds).or_else(ago)
 }
 
 /// The image by name, with or without `:latest`, or by ID.
@@ -133,6 +145,6 @@ fn ancestor(found: &Found, value: &str) -> bool {
 pub fn all_hold(filters: &[Filter], found: &Found) -> bool {
     filters.iter().all(|filter| {
         let mut same = filters.iter().filter(|other| other.name == filter.name);
-        filter.holds(found) || filter.name != "label" && same.any(|other| other.holds(found))
+        filter.holds(found) || !filter.name.starts_with("label") && same.any(|other| other.holds(found))
     })
 }

@@ -104,9 +104,10 @@ fn stats(args: &Args, containers: &Containers, out: &mut Out) -> anyhow::Result<
         let rows: Vec<_> = found
             .iter()
             .zip(&now)
-            .map(|(found, (id, sample))| {
+            .enumerate()
+            .map(|(at, (found, (id, sample)))| {
                 let earlier = before.iter().find(|(known, _)| known == id).map(|(_, sample)| sample);
-                show::row(found, sample, earlier, args.no_trunc)
+                show::row(found, args.containers.get(at).map(String::as_str), sample, earlier, args.no_trunc)
             })
             .collect();
         let text = show::render(&rows, &listing)?;

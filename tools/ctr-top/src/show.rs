@@ -19,24 +19,19 @@ const FIELDS: [(&str, &str); 8] = [
 ];
 
 /// One container's line.
-pub fn row(found: &Found, now: &Sample, before: Option<&Sample>, whole: bool) -> [String; 8] {
+pub struct Shown {
+    /// As it was named, else its ID.
+    container: String,
+    cells: [String; 8],
+}
+
+/// Of one that does not run everything is nothing.
+pub fn row(found: &Found, operand: Option<&str>, now: &Sample, before: Option<&Sample>, whole: bool) -> Shown {
     let id = if whole { found.meta.id.clone() } else { found.meta.id[..12].to_owned() };
     let name = found.meta.name.clone();
-    if now.at.is_none() {
-        let nothing = |text: &str| text.to_owned();
-        return [
-            id,
-            name,
-            nothing("--"),
-            nothing("-- / --"),
-            nothing("--"),
-            nothing("--"),
-            nothing("--"),
-            nothing("--"),
-        ];
-    }
     let pair = |(one, two): (u64, u64)| format!("{} / {}", table::size(one), table::size(two));
-    [
+    let container = operand.unwrap_or(&id).to_owned();
+    let cells = [
         id,
         name,
         percent(cpu(now, before)),
@@ -45,7 +40,8 @@ pub fn row(found: &Found, now: &Sample, before: Option<&Sample>, whole: bool) ->
         pair(now.network),
         pair(now.block),
         now.pids.to_string(),
-    ]
+    ];
+    Shown { container, cells }
 }
 
 /// Of one processor; two busy ones are 200.
@@ -93,10 +89,10 @@ pub fn parse(format: &str) -> anyhow::Result<Listing> {
 }
 
 /// As a table, as JSON objects, or by a template.
-pub fn render(rows: &[[String; 8]], listing: &Listing) -> anyhow::Result<String> {
-    let row = |cells: &[String; 8]| {
-        let mut fields = json!({ "Container": cells[0] });
-        for ((name, _), cell) in FIELDS.iter().zip(cells) {
+pub fn render(rows: &[Shown], listing: &Listing) -> anyhow::Result<String> {
+    let row = |shown: &Shown| {
+        let mut fields = json!({ "Container": shown.container });
+        for ((name, _), cell) in FIELDS.iter().zip(&shown.cells) {
             fields[*name] = cell.as_str().into();
         }
         Row { fields, ..Row::default() }

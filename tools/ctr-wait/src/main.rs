@@ -12,7 +12,7 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use bundle::life::{Exit, Waiting};
 use bundle::{Containers, Found};
 use clap::Parser;
@@ -55,13 +55,20 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let containers = Containers::new(&toolkit::root_dir(args.root.as_deref()), &toolkit::run_dir());
     let operands = toolkit::containers(&args.containers)?;
     // All are looked up before the first is waited for: it may be gone when its turn comes.
-    let watched =
-        operands.iter().map(|operand| watch(containers.find(operand)?)).collect::<anyhow::Result<Vec<_>>>()?;
-    for watched in watched {
-        let code = end_of(watched)?;
-        out.text(&format!("{code}\n")).and_then(|()| out.finish())?;
+    let watched: Vec<_> = operands.iter().map(|operand| watch(containers.find(operand)?)).collect();
+    let mut failed = Vec::new();
+    for end in watched.into_iter().map(|watched| end_of(watched?)) {
+        match end {
+            Ok(code) => out.text(&format!("{code}\n")).and_then(|()| out.finish())?,
+            Err(error) => failed.push(error),
+        }
     }
-    Ok(())
+    // As docker: one that is not there does not keep the others.
+    match failed.len() {
+        0 => Ok(()),
+        1 => Err(failed.remove(0)),
+        _ => bail!(failed.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ")),
+    }
 }
 
 fn watch(found: Found) -> anyhow::Result<Watched> {

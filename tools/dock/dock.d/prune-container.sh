@@ -13,8 +13,22 @@ while [ $# -gt 0 ]; do
     shift
 done
 confirm 'This will remove all stopped containers.'
-stopped=$(eval "ctr-ls --all --quiet --no-trunc --filter status=created --filter status=exited --filter status=dead $filters")
-[ -n "$stopped" ] || exit 0
-[ -n "$DOCK_DRY" ] || echo 'Deleted Containers:'
-# shellcheck disable=SC2086 # IDs
-run ctr-rm $stopped
+# shellcheck source=tools/dock/dock.d/sizes.sh
+. "$lib/sizes.sh"
+stopped=$(
+    # shellcheck disable=SC2030 # only the looking is done in earnest
+    DOCK_DRY=''
+    eval "stage ctr-ls --all --quiet --no-trunc --filter status=created --filter status=exited --filter status=dead $filters"
+    answer '/^hint: /d'
+) || exit 1
+# shellcheck disable=SC2031 # as it was
+dry=$DOCK_DRY freed=0
+if [ -n "$stopped" ]; then
+    [ -n "$dry" ] || echo 'Deleted Containers:'
+    # shellcheck disable=SC2086 # IDs
+    freed=$(ctr-ls --inspect --size --format '{{.SizeRw}}' $stopped | awk '{ sum += $1 } END { printf("%d", sum) }')
+    # shellcheck disable=SC2086 # IDs
+    run ctr-rm $stopped
+    [ -n "$dry" ] || echo
+fi
+[ -n "$dry" ] || printf 'Total reclaimed space: %s\n' "$(human "$freed")"
