@@ -63,6 +63,7 @@ fn start(plan: &Plan, scene: &mut Scene, signals: OwnedFd) -> Result<Running> {
         None => clone(flags, scene).call(|| clone_line(plan)),
         Some(path) => open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
             .call(|| format!("open({path:?})"))
+            .inspect(|_| scene.entrances.extend(scene.unless_born_in.take()))
             .and_then(|namespace| sys::clone3_inside(namespace.as_fd(), flags).call(|| clone_line(plan))),
     };
     let is_child = matches!(made, Ok(None));
@@ -90,15 +91,18 @@ fn start(plan: &Plan, scene: &mut Scene, signals: OwnedFd) -> Result<Running> {
     Ok(running)
 }
 
-/// An ordinary user may start in a cgroup that is not his as little as he may go there.
-fn clone(flags: u64, scene: &Scene) -> rustix::io::Result<Option<(rustix::process::Pid, OwnedFd)>> {
-    match sys::clone3(flags, scene.cgroup.as_ref().map(AsFd::as_fd)) {
-        Err(Errno::ACCESS | Errno::PERM) if scene.cgroup.is_some() && !rustix::process::geteuid().is_root() => {
+/// The process, born in the container's cgroup where that can be. The container's own one it enters by itself when the
+/// kernel is too old for that (before Linux 5.7) or does not let it; of one that it joins, an ordinary user is told.
+fn clone(flags: u64, scene: &mut Scene) -> rustix::io::Result<Option<(rustix::process::Pid, OwnedFd)>> {
+    let Some(cgroup) = scene.cgroup.take() else { return sys::clone3(flags, None) };
+    match sys::clone3(flags, Some(cgroup.as_fd())) {
+        Err(_) if scene.unless_born_in.is_some() => scene.entrances.extend(scene.unless_born_in.take()),
+        Err(Errno::ACCESS | Errno::PERM) if !rustix::process::geteuid().is_root() => {
             scene.note("this user may not enter the container's cgroup: its limits do not hold here");
-            sys::clone3(flags, None)
         }
-        other => other,
+        other => return other,
     }
+    sys::clone3(flags, None)
 }
 
 /// The steps that need the host's view of the process. It waits at each row of them, and may go on behind it.
@@ -110,7 +114,9 @@ fn beside(plan: &Plan, scene: &mut Scene, socket: &OwnedFd, running: &mut Runnin
         for step in row.iter().copied().flatten() {
             run(plan, step, scene)?;
         }
+        // The process has copies of these, and lets go of them when it is in its cgroups.
         scene.locks.clear();
+        scene.entrances.clear();
         if row.is_some_and(|row| !row.is_empty()) {
             write(socket, b"g").call(|| "write(<child>)".into())?;
         }

@@ -14,7 +14,7 @@ use rustix::thread::LinkNameSpaceType;
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// One thing that is done to make a container. Every variant is a mechanism of its own, in its own file.
 #[derive(Debug, Serialize)]
@@ -135,6 +135,10 @@ pub struct Scene {
     pub(crate) locks: Vec<OwnedFd>,
     /// The cgroup of version 2 in which the process is born.
     pub(crate) cgroup: Option<OwnedFd>,
+    /// The file by which it goes there when it was not.
+    pub(crate) unless_born_in: Option<(PathBuf, OwnedFd)>,
+    /// The files by which it goes into its other cgroups.
+    pub(crate) entrances: Vec<(PathBuf, OwnedFd)>,
     /// Takes an error to the parent; closed, it says that there is none.
     pub(crate) report: Option<OwnedFd>,
     /// The process does not end with its parent.
@@ -245,7 +249,7 @@ impl Step {
             | Self::FirstAffinity(_)
             | Self::EnterPid(_)
             | Self::Clone(_) => Place::Before,
-            Self::IdMap(_) | Self::JoinCgroups(_) | Self::OomScore(_) | Self::Listener(_) => Place::Beside,
+            Self::IdMap(_) | Self::OomScore(_) | Self::Listener(_) => Place::Beside,
             Self::Hooks(step) => step.moment.place(),
             Self::Join(step) => step.place(),
             _ => Place::Inside,

@@ -84,7 +84,7 @@ fn join_every_tree(steps: &mut Vec<Step>, config: &Config, id: &str) -> anyhow::
     let name = config.linux.cgroups_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(&default);
     if !matches!(steps.first(), Some(Step::Cgroups(_))) {
         steps.insert(0, Step::Cgroups(Cgroups { groups: Vec::new() }));
-        let at = steps.iter().position(|step| matches!(step, Step::Clone(_) | Step::IdMap(_))).map_or(1, |at| at + 1);
+        let at = steps.iter().position(|step| step.place() == Place::Inside).unwrap_or(steps.len());
         steps.insert(at, Step::JoinCgroups(JoinCgroups { paths: Vec::new() }));
     }
     let Some(Step::Cgroups(cgroups)) = steps.first_mut() else { return Ok(()) };

@@ -128,7 +128,7 @@ impl Cgroups {
             if !group.devices.is_empty() {
                 devices::attach(&dir, &group.devices)?;
             }
-            drop(dir);
+            join::open_for_the_process(&group.path, dir, scene)?;
             for (file, content) in &group.writes {
                 match group.write(file, content) {
                     // As docker: memory is limited, and that swap is not is said.

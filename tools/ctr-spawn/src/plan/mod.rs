@@ -50,8 +50,8 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     steps.extend(cgroups.map(Step::Cgroups));
     steps.extend(clone(bundle, &facts)?);
     steps.extend(id_map(&facts).map(Step::IdMap));
-    steps.extend(join.map(Step::JoinCgroups));
     steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
+    steps.extend(join.map(Step::JoinCgroups));
     if facts.joins(Namespace::User).is_some() || id_map(&facts).is_some_and(|map| !map.deny_setgroups) {
         steps.push(Step::NamespaceRoot(NamespaceRoot {}));
     }
