@@ -13,8 +13,9 @@ const LARGEST: u64 = 4 << 20;
 pub fn read(dir: &Path, name: &str) -> Result<Vec<u8>> {
     let path = dir.join(name);
     let io = |cause| Error::Io(path.clone(), cause);
-    // Most of them are smaller: one read, where an empty buffer would grow from 32 bytes by doubling.
-    let mut bytes = Vec::with_capacity(4096);
+    // Most of them are smaller, also a config.json with docker's filter: one read, where an empty buffer would grow from
+    // 32 bytes by doubling. Memory that is not written to costs nothing.
+    let mut bytes = Vec::with_capacity(32 * 1024);
     File::open(&path).map_err(io)?.take(LARGEST + 1).read_to_end(&mut bytes).map_err(io)?;
     if bytes.len() as u64 > LARGEST {
         return Err(Error::Large(path, LARGEST));

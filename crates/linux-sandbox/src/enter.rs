@@ -9,7 +9,7 @@ use crate::sys;
 use crate::walk::{self, Links};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, fcntl_setfl, fstat, makedev, open, stat};
+use rustix::fs::{FileType, Mode, OFlags, fcntl_setfl, fstat, makedev, open, readlinkat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{ThreadNameSpaceType, move_into_thread_name_spaces};
@@ -85,16 +85,23 @@ impl Target {
 
     /// Its namespaces that are not this process's own.
     pub fn namespaces(&self) -> std::result::Result<Vec<Namespace>, Error> {
+        let directory = |process: &str| {
+            let path = format!("/proc/{process}/ns");
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            open(&path, flags, Mode::empty()).call(|| format!("open({path:?})")).map(|fd| (path, fd))
+        };
+        let (ours, theirs) = (directory("self")?, directory(&self.pid.to_string())?);
+        // The text of such a link names the namespace. To follow it, the kernel would have to make a file of it.
+        let name = |(_, fd): &(String, OwnedFd), file| readlinkat(fd, file, Vec::with_capacity(64));
+        let line = |(path, _): &(String, OwnedFd), file| format!("readlink({:?})", format!("{path}/{file}"));
         let mut others = Vec::new();
         for (kind, file) in KINDS {
-            let path = format!("/proc/{}/ns/{file}", self.pid);
-            let ours = match stat(format!("/proc/self/ns/{file}")) {
+            let own = match name(&ours, file) {
                 // Linux 5.6 brought it.
                 Err(Errno::NOENT) if kind == Namespace::Time => continue,
-                other => other.call(|| format!("stat(\"/proc/self/ns/{file}\")"))?,
+                other => other.call(|| line(&ours, file))?,
             };
-            let theirs = stat(&path).call(|| format!("stat({path:?})"))?;
-            if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino) {
+            if own != name(&theirs, file).call(|| line(&theirs, file))? {
                 others.push(kind);
             }
         }

@@ -24,6 +24,10 @@ fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> Instruction {
     Instruction { code: u16::try_from(code).unwrap_or(0), jt, jf, k }
 }
 
+fn verdict(value: u32) -> Instruction {
+    instruction(BPF_RET | BPF_K, value, 0, 0)
+}
+
 impl Code {
     /// Loads a word of `seccomp_data`.
     pub(super) fn load(mut self, offset: u32) -> Self {
@@ -39,7 +43,7 @@ impl Code {
 
     /// The verdict.
     pub(super) fn verdict(mut self, value: u32) -> Self {
-        self.0.push(instruction(BPF_RET | BPF_K, value, 0, 0));
+        self.0.push(verdict(value));
         self
     }
 
@@ -90,6 +94,11 @@ impl FromItsEnd {
     /// Puts a stretch in front.
     pub(super) fn put(&mut self, code: &Code) {
         self.0.extend(code.0.iter().rev());
+    }
+
+    /// Puts a verdict in front.
+    pub(super) fn put_verdict(&mut self, value: u32) {
+        self.0.push(verdict(value));
     }
 
     /// Puts a jump over the first `length` instructions in front.

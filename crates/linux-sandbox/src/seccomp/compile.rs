@@ -4,7 +4,6 @@
 
 use super::bpf::{ARCH, Code, FromItsEnd, Instruction, NUMBER, Test, argument};
 use super::profile::{Action, Arch, Compare, Condition, Profile, Rule};
-use super::syscalls::Numbers;
 use crate::error::Error;
 use std::collections::BTreeMap;
 
@@ -22,9 +21,13 @@ pub(super) fn compile(profile: &Profile) -> Result<Vec<Instruction>, Error> {
         }
     }
     let foreign = Code::default().verdict(Action::KILL_PROCESS.0);
-    let calls = Calls::of(profile);
     let program = by_audit.iter().fold(foreign, |rest, (audit, archs)| {
-        let of_this = Code::default().load(NUMBER).then(&tree(&numbers(profile, &calls, archs)));
+        let is_32_bit = archs.iter().any(|arch| arch.is_32_bit());
+        let of_this = tree(&numbers(profile, archs), &|leaf, code| match leaf {
+            Leaf::Always(verdict) => code.put_verdict(*verdict),
+            Leaf::Depends(rules) => code.put(&conditional(rules, profile.default.0, is_32_bit)),
+        });
+        let of_this = Code::default().load(NUMBER).then(&of_this);
         Code::default().branch(Test::Equal, *audit, &of_this, &rest)
     });
     let program = Code::default().load(ARCH).then(&program).0;
@@ -46,31 +49,31 @@ pub(super) fn architectures(profile: &Profile) -> Vec<Arch> {
 }
 
 /// What becomes of a call, or of one argument.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 enum Leaf {
     Always(u32),
     Depends(Vec<(Vec<Condition>, u32)>),
 }
 
-/// The code of each range of numbers: its first number, and what is done up to the next.
-fn numbers(profile: &Profile, calls: &Calls, archs: &[Arch]) -> Vec<(u32, Code)> {
+/// The ranges of numbers: the first of each, and what is done up to the next.
+fn numbers(profile: &Profile, archs: &[Arch]) -> Vec<(u32, Leaf)> {
     let otherwise = profile.default.0;
     let mut ranges = Vec::new();
     for arch in archs {
         let first = if *arch == Arch::X32 { X32_BIT } else { 0 };
-        let leaves = leaves(calls, *arch);
+        let leaves = leaves(profile, *arch);
+        let is_empty = leaves.is_empty();
         let mut next = first;
-        for (number, leaf) in &leaves {
+        for (number, leaf) in leaves {
             if first + number > next {
                 ranges.push((next, Leaf::Always(otherwise)));
             }
-            ranges.push((first + number, leaf.clone()));
+            ranges.push((first + number, leaf));
             next = first + number + 1;
         }
         // A program that tries a call which is newer than the profile must hear "no such call": it then takes
         // the older one. EPERM would make it give up. So runc does, and so the C libraries expect it.
-        let newer =
-            if leaves.is_empty() || profile.default.lets_through() { otherwise } else { Action::NO_SUCH_CALL.0 };
+        let newer = if is_empty || profile.default.lets_through() { otherwise } else { Action::NO_SUCH_CALL.0 };
         ranges.push((next, Leaf::Always(newer)));
     }
     if archs == [Arch::X86_64] {
@@ -82,38 +85,34 @@ fn numbers(profile: &Profile, calls: &Calls, archs: &[Arch]) -> Vec<(u32, Code)>
     }
     ranges.sort_by_key(|(start, _)| *start);
     ranges.dedup_by(|later, earlier| later.1 == earlier.1);
-    let is_32_bit = archs.iter().any(|arch| arch.is_32_bit());
-    ranges.into_iter().map(|(start, leaf)| (start, leaf_code(&leaf, otherwise, is_32_bit))).collect()
+    ranges
 }
 
-/// The rules that say something else than what happens anyhow (runc leaves the others out, too), and the calls that
-/// each is about: a name is looked up once for all conventions.
-struct Calls<'a>(Vec<(&'a Rule, Vec<Numbers>)>);
-
-impl<'a> Calls<'a> {
-    fn of(profile: &'a Profile) -> Self {
-        let rules = profile.rules.iter().filter(|rule| rule.action != profile.default);
-        Self(rules.map(|rule| (rule, rule.names.iter().filter_map(|name| Numbers::of(name)).collect())).collect())
+/// What the rules say of each number that they are about, by number. Rules that say what happens anyhow are left out, as
+/// runc does.
+fn leaves(profile: &Profile, arch: Arch) -> Vec<(u32, Leaf)> {
+    let mut hits: Vec<(u32, usize)> = Vec::with_capacity(512);
+    for (index, rule) in profile.rules.iter().enumerate().filter(|(_, rule)| rule.action != profile.default) {
+        hits.extend(rule.calls.iter().filter_map(|call| call.on(arch)).map(|number| (number, index)));
     }
+    // Of one number, the rules stay in their order.
+    hits.sort_unstable();
+    let of_one = |hits: &[(u32, usize)]| (hits[0].0, leaf(hits.iter().map(|(_, index)| &profile.rules[*index])));
+    hits.chunk_by(|a, b| a.0 == b.0).map(of_one).collect()
 }
 
-/// What the rules say of each number that they are about.
-fn leaves(calls: &Calls, arch: Arch) -> BTreeMap<u32, Leaf> {
-    let mut leaves = BTreeMap::new();
-    for (rule, calls) in &calls.0 {
-        for number in calls.iter().filter_map(|call| call.on(arch)) {
-            let leaf = leaves.entry(number).or_insert_with(|| Leaf::Depends(Vec::new()));
-            match leaf {
-                Leaf::Always(_) => {}
-                leaf if rule.conditions.is_empty() => *leaf = Leaf::Always(rule.action.0),
-                Leaf::Depends(list) if same_argument_twice(&rule.conditions) => {
-                    list.extend(rule.conditions.iter().map(|one| (vec![*one], rule.action.0)));
-                }
-                Leaf::Depends(list) => list.push((rule.conditions.clone(), rule.action.0)),
-            }
+fn leaf<'a>(mut rules: impl Iterator<Item = &'a Rule> + Clone) -> Leaf {
+    if let Some(always) = rules.clone().find(|rule| rule.conditions.is_empty()) {
+        return Leaf::Always(always.action.0);
+    }
+    Leaf::Depends(rules.by_ref().fold(Vec::new(), |mut list, rule| {
+        if same_argument_twice(&rule.conditions) {
+            list.extend(rule.conditions.iter().map(|one| (vec![*one], rule.action.0)));
+        } else {
+            list.push((rule.conditions.clone(), rule.action.0));
         }
-    }
-    leaves
+        list
+    }))
 }
 
 fn same_argument_twice(conditions: &[Condition]) -> bool {
@@ -125,36 +124,33 @@ fn same_argument_twice(conditions: &[Condition]) -> bool {
     })
 }
 
-/// Half of the ranges on each side, down to one.
-fn tree(ranges: &[(u32, Code)]) -> Code {
-    fn grow(ranges: &[(u32, Code)], code: &mut FromItsEnd) {
+/// Half of the ranges on each side, down to one, whose code is put.
+fn tree<T>(ranges: &[(u32, T)], put: &impl Fn(&T, &mut FromItsEnd)) -> Code {
+    fn grow<T>(ranges: &[(u32, T)], put: &impl Fn(&T, &mut FromItsEnd), code: &mut FromItsEnd) {
         match ranges {
             [] => {}
-            [(_, only)] => code.put(only),
+            [(_, only)] => put(only, code),
             _ => {
                 let (below, from) = ranges.split_at(ranges.len() / 2);
-                grow(from, code);
+                grow(from, put, code);
                 let behind = code.len();
-                grow(below, code);
+                grow(below, put, code);
                 code.put_jump_over(code.len() - behind, Test::GreaterOrEqual, from[0].0);
             }
         }
     }
     let mut code = FromItsEnd::default();
-    grow(ranges, &mut code);
+    grow(ranges, put, &mut code);
     code.code()
 }
 
-fn leaf_code(leaf: &Leaf, otherwise: u32, is_32_bit: bool) -> Code {
-    match leaf {
-        Leaf::Always(verdict) => Code::default().verdict(*verdict),
-        Leaf::Depends(rules) => by_ranges(rules, otherwise, is_32_bit).unwrap_or_else(|| {
-            let list = rules.iter().fold(Code::default(), |code, (conditions, verdict)| {
-                code.then(&rule_code(conditions, *verdict, is_32_bit))
-            });
-            list.verdict(otherwise)
-        }),
-    }
+fn conditional(rules: &[(Vec<Condition>, u32)], otherwise: u32, is_32_bit: bool) -> Code {
+    by_ranges(rules, otherwise, is_32_bit).unwrap_or_else(|| {
+        let list = rules.iter().fold(Code::default(), |code, (conditions, verdict)| {
+            code.then(&rule_code(conditions, *verdict, is_32_bit))
+        });
+        list.verdict(otherwise)
+    })
 }
 
 /// The first value above all that fit into the low half of an argument.
@@ -180,10 +176,8 @@ fn by_ranges(rules: &[(Vec<Condition>, u32)], otherwise: u32, is_32_bit: bool) -
     let mut ranges: Vec<(u32, u32)> =
         starts.iter().filter_map(|start| Some((u32::try_from(*start).ok()?, verdict(*start)))).collect();
     ranges.dedup_by(|later, earlier| later.1 == earlier.1);
-    let ranges: Vec<(u32, Code)> =
-        ranges.into_iter().map(|(start, verdict)| (start, Code::default().verdict(verdict))).collect();
     let (low, high) = argument(first.index);
-    let low = Code::default().load(low).then(&tree(&ranges));
+    let low = Code::default().load(low).then(&tree(&ranges, &|verdict, code| code.put_verdict(*verdict)));
     if is_32_bit {
         return Some(low);
     }
@@ -283,6 +277,7 @@ fn condition_lines(condition: &Condition, is_32_bit: bool) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use super::super::bpf::interpret;
+    use super::super::syscalls::Numbers;
     use super::*;
 
     /// The same question, answered from the profile as it is written.
@@ -291,14 +286,13 @@ mod tests {
             .rules
             .iter()
             .filter(|rule| rule.action != profile.default)
-            .flat_map(|rule| rule.names.iter().filter_map(|name| Numbers::of(name)?.on(arch)))
+            .flat_map(|rule| rule.calls.iter().filter_map(|call| call.on(arch)))
             .collect();
         if known.iter().max().is_some_and(|last| number > *last) && !profile.default.lets_through() {
             return Action::NO_SUCH_CALL.0;
         }
         let about = |rule: &&Rule| {
-            rule.action != profile.default
-                && rule.names.iter().any(|name| Numbers::of(name).and_then(|call| call.on(arch)) == Some(number))
+            rule.action != profile.default && rule.calls.iter().any(|call| call.on(arch) == Some(number))
         };
         let holds = |one: &Condition| {
             let width = if arch == Arch::X86 { u64::from(u32::MAX) } else { u64::MAX };
@@ -364,7 +358,7 @@ mod tests {
                     second: dice.value(),
                 };
                 Rule {
-                    names: (0..=dice.roll(3)).map(|_| NAMES[dice.roll(NAMES.len())].into()).collect(),
+                    calls: (0..=dice.roll(3)).filter_map(|_| Numbers::of(NAMES[dice.roll(NAMES.len())])).collect(),
                     action: action(dice),
                     conditions: (0..dice.roll(4)).map(|_| condition(dice)).collect(),
                 }
@@ -440,7 +434,7 @@ mod tests {
         let condition = |value| Condition { index: 0, compare: Compare::MaskedEqual, value, second: value };
         let rules = (0..900)
             .map(|value| Rule {
-                names: vec!["read".into()],
+                calls: Numbers::of("read").into_iter().collect(),
                 action: Action::parse("SCMP_ACT_ALLOW", None).unwrap(),
                 conditions: vec![condition(value)],
             })

@@ -50,7 +50,8 @@ impl Seccomp {
         let mut notified = profile.rules.iter().filter(|rule| rule.action.notifies()).peekable();
         let listens = notified.peek().is_some();
         // The process says by write(2) that there is a listener: nobody could answer for that call yet.
-        if notified.any(|rule| rule.names.iter().any(|name| name == "write")) {
+        let write = syscalls::Numbers::of("write");
+        if notified.any(|rule| rule.calls.iter().any(|call| Some(*call) == write)) {
             return Err(Error::refused("seccomp: SCMP_ACT_NOTIFY cannot be used for write"));
         }
         let program = compile::compile(profile)?;

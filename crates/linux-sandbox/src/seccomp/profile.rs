@@ -1,6 +1,7 @@
 //! What a filter shall do, in the words of libseccomp that every runtime uses.
 
 use super::parse::Written;
+use super::syscalls::Numbers;
 use crate::error::Error;
 use serde::Deserialize;
 
@@ -27,8 +28,8 @@ pub struct Profile {
 /// What is done with some calls.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Of the calls. One that the machine does not have is left out, as every runtime does.
-    pub names: Vec<String>,
+    /// The calls. One that the machine does not have is left out, as every runtime does.
+    pub(super) calls: Vec<Numbers>,
     /// When it matches.
     pub action: Action,
     /// All must hold; two on the same argument are alternatives, as in runc.

@@ -13,7 +13,7 @@ struct Line {
 }
 
 /// The numbers of one system call.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Numbers([Option<u16>; 4]);
 
 /// Sorted by name, as the test below asserts. Read by the compiler: a container that starts has no time for it.
