@@ -1,17 +1,18 @@
 //! What changed between two trees, or in the upper directory of an overlay, in the order of a layer.
 
-use crate::node::{Kind, Meta, Xattrs, has_no_xattrs};
+use crate::glance::Glance;
+use crate::node::{Kind, Meta, Xattrs};
 use crate::stack::{Merged, Node, has_xattr, is_opaque};
 use crate::write::{Device, TarWriter};
 use crate::{Error, Result, Stack, WHITEOUT_PREFIX};
-use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::AtFlags;
+use rustix::fd::AsFd;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What happened to a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +133,9 @@ pub struct Compare {
 /// attributes are equal; a link when its target is equal too; a device when its number is.
 pub fn diff_trees(lower: Option<&Stack>, upper: &Stack, compare: &Compare, sink: &mut dyn Sink) -> Result<()> {
     let below = lower.map(Stack::root).transpose()?;
-    let mut walk = Walk { lower, upper, compare, sink, open: Vec::new(), root_time: true, content: compare.content };
+    let content = compare.content;
+    let glance = (lower.is_some() && !content).then(Glance::new);
+    let mut walk = Walk { lower, upper, compare, sink, open: Vec::new(), root_time: true, content, glance };
     walk.directory(Path::new(""), below.as_ref(), upper.root()?, false)
 }
 
@@ -140,7 +143,8 @@ pub fn diff_trees(lower: Option<&Stack>, upper: &Stack, compare: &Compare, sink:
 /// the lower layers are only asked about the names that the upper directory has.
 pub fn diff_overlay(lower: &Stack, upper: &Stack, compare: &Compare, sink: &mut dyn Sink) -> Result<()> {
     let below = lower.root()?;
-    let mut walk = Walk { lower: Some(lower), upper, compare, sink, open: Vec::new(), root_time: false, content: true };
+    let (root_time, content, glance) = (false, true, None);
+    let mut walk = Walk { lower: Some(lower), upper, compare, sink, open: Vec::new(), root_time, content, glance };
     walk.directory(Path::new(""), Some(&below), upper.root()?, true)
 }
 
@@ -157,6 +161,8 @@ struct Walk<'a> {
     /// Whether files that look equal are read. A file in an upper directory was written, and what wrote it may set
     /// its time: packages of many kinds do, to the same time in every version.
     content: bool,
+    /// When a look at the inodes is enough.
+    glance: Option<Glance>,
 }
 
 struct Open {
@@ -188,13 +194,13 @@ impl Walk<'_> {
         if let Some(merged) = merged {
             // What was below an opaque directory is not the lower side of anything in it; or it is compared as any tree is.
             let lower_dir = lower_dir.filter(|_| !empty);
-            self.children(path, lower_dir.as_deref(), &merged, overlay && (empty || !hidden))?;
+            self.children(path, lower_dir.as_ref(), &merged, overlay && (empty || !hidden))?;
         }
         self.open.pop();
         Ok(())
     }
 
-    fn children(&mut self, path: &Path, lower: Option<&Merged>, upper: &Merged, overlay: bool) -> Result<()> {
+    fn children(&mut self, path: &Path, lower: Option<&Arc<Merged>>, upper: &Arc<Merged>, overlay: bool) -> Result<()> {
         let names = if overlay {
             upper.names(path)?.into_iter().collect()
         } else {
@@ -204,23 +210,21 @@ impl Walk<'_> {
             }
             names
         };
+        let names = match (&self.glance, lower) {
+            (Some(glance), Some(lower)) if !overlay => glance.rest(lower, upper, names),
+            _ => names.into_iter().collect(),
+        };
         for name in names {
             let at = path.join(&name);
             if self.compare.exclude.contains(&at) {
                 continue;
             }
-            self.name(&name, at, lower, upper, overlay)?;
+            self.name(&name, at, lower.map(Arc::as_ref), upper, overlay)?;
         }
         Ok(())
     }
 
     fn name(&mut self, name: &OsStr, at: PathBuf, lower: Option<&Merged>, upper: &Merged, overlay: bool) -> Result<()> {
-        if let (false, false, Some(lower)) = (overlay, self.content, lower)
-            && let (Some(old), Some(new)) = (lower.only(), upper.only())
-            && same_at_a_glance(old, new, name)
-        {
-            return Ok(());
-        }
         let below = match (lower, self.lower) {
             (Some(dir), Some(stack)) => stack.child(dir, name, &at)?.filter(|node| node.kind() != Kind::Socket),
             _ => None,
@@ -316,21 +320,6 @@ impl Walk<'_> {
             _ => true,
         })
     }
-}
-
-/// Whether two names certainly are the same regular file, or two without attributes that look the same: most names of most
-/// trees, for whom nothing has to be opened.
-fn same_at_a_glance(old: BorrowedFd<'_>, new: BorrowedFd<'_>, name: &OsStr) -> bool {
-    if name.as_bytes().starts_with(WHITEOUT_PREFIX) {
-        return false;
-    }
-    let stat = |dir| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
-    let (Ok(a), Ok(b)) = (stat(old), stat(new)) else { return false };
-    let looks = Kind::of(&a) == Kind::File
-        && Kind::of(&b) == Kind::File
-        && (a.st_size, a.st_nlink) == (b.st_size, b.st_nlink)
-        && Meta::of(&a) == Meta::of(&b);
-    looks && ((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) || has_no_xattrs(old, name) && has_no_xattrs(new, name))
 }
 
 fn same_content(below: &Node, node: &Node, at: &Path) -> Result<bool> {

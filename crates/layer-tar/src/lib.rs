@@ -18,6 +18,7 @@ mod diff;
 mod error;
 mod finish;
 mod flatten;
+mod glance;
 mod node;
 mod read;
 mod root;

@@ -5,8 +5,6 @@ use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// A point in time as inodes have it.
@@ -117,13 +115,6 @@ pub(crate) fn read_xattrs(fd: BorrowedFd<'_>, shown: &Path) -> Result<Xattrs> {
         }
     }
     Ok(found)
-}
-
-/// Whether the name in the directory certainly has no extended attributes.
-pub(crate) fn has_no_xattrs(dir: BorrowedFd<'_>, name: &OsStr) -> bool {
-    let path = [proc_path(dir).as_bytes(), b"/", name.as_bytes()].concat();
-    // One byte is too short for any name; none at all would be a question for the length.
-    matches!(rustix::fs::llistxattr(&path[..], &mut [0u8; 1][..]), Ok(0) | Err(Errno::OPNOTSUPP))
 }
 
 /// Most are nothing or short; the kernel has no more than 64 KiB.
