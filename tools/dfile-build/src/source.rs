@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use digest::Digests;
 use dockerfile::Ignore;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read;
@@ -92,14 +92,19 @@ impl Root {
     /// The content of a file that was found. It is looked up again from the root, without links: whoever swaps a
     /// directory for a link meanwhile gets an error, not another file.
     pub fn read(&self, path: &Path) -> anyhow::Result<File> {
+        self.open_file(path).map(|(file, _)| file)
+    }
+
+    fn open_file(&self, path: &Path) -> anyhow::Result<(File, Stat)> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let how = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
         let fd = rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), how)
             .with_context(|| format!("openat2({}, {})", self.real.display(), path.display()))?;
-        if FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode) != FileType::RegularFile {
+        let stat = rustix::fs::fstat(&fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             bail!("{}: is not a regular file any more", path.display());
         }
-        Ok(fd.into())
+        Ok((fd.into(), stat))
     }
 }
 

@@ -22,6 +22,8 @@ impl Root {
     /// The digest of everything that a copy takes from a source. Times are not part of it, as in docker.
     pub fn digest(&self, source: &Source) -> anyhow::Result<String> {
         let mut hash = Sha256::new();
+        // One for all: to clear one for each would cost more than to hash a small file.
+        let mut buffer = vec![0; 64 * 1024];
         hash.update(source.name.as_bytes());
         for entry in &source.entries {
             let Meta { mode, uid, gid, xattrs, .. } = entry.meta();
@@ -35,24 +37,22 @@ impl Root {
             hash.update(line.as_bytes());
             hash.update(entry.target());
             if entry.kind == Kind::File {
-                hash.update(self.content_digest(entry)?);
+                hash.update(self.content_digest(entry, &mut buffer)?);
             }
             hash.update(b"\n");
         }
         Ok(hex(&hash.finalize()))
     }
 
-    fn content_digest(&self, entry: &Entry) -> anyhow::Result<[u8; 32]> {
-        let mut file = self.read(&entry.path)?;
-        let stat = rustix::fs::fstat(&file)?;
+    fn content_digest(&self, entry: &Entry, buffer: &mut [u8]) -> anyhow::Result<[u8; 32]> {
+        let (mut file, stat) = self.open_file(&entry.path)?;
         let inode = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_ctime, stat.st_ctime_nsec);
         if let Some(known) = lock(&self.digests).get(&inode) {
             return Ok(*known);
         }
         let mut hash = Sha256::new();
-        let mut buffer = vec![0; 256 * 1024];
         loop {
-            match file.read(&mut buffer) {
+            match file.read(buffer) {
                 Ok(0) => {
                     let digest = hash.finalize().into();
                     let mut digests = lock(&self.digests);

@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use layer_tar::write::Device;
 use layer_tar::{Kind, Meta, Time, Xattrs};
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags, Stat};
-use std::ffi::OsString;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -97,7 +97,7 @@ impl Root {
             bail!("{shown}: not found: .dockerignore excludes it");
         }
         let name = Path::new(path).file_name().unwrap_or_default().to_owned();
-        let mut entries = vec![self.entry(&fd, &real, &stat)?];
+        let mut entries = vec![self.entry(Some(&fd), &real, &stat)?];
         if is_directory {
             self.walk(&fd, Path::new(""), &real, &mut entries, within, 0)?;
         }
@@ -127,17 +127,14 @@ impl Root {
             if (ignored && !self.ignore.may_return_below()) || (out && !within.may_take_below(&below)) {
                 continue;
             }
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let fd = rustix::fs::openat(directory, &name, flags, Mode::empty())
-                .with_context(|| format!("{}: openat", path.display()))?;
-            let stat = rustix::fs::fstat(&fd)?;
+            let (fd, stat) = self.look(directory, &name).with_context(|| path.display().to_string())?;
             let kind = FileType::from_raw_mode(stat.st_mode);
             if kind == FileType::Socket || (out && kind != FileType::Directory) {
                 continue;
             }
             let at = entries.len();
-            entries.push(self.entry(&fd, &path, &stat)?);
-            if kind == FileType::Directory {
+            entries.push(self.entry(fd.as_ref(), &path, &stat)?);
+            if let (FileType::Directory, Some(fd)) = (kind, fd) {
                 self.walk(&fd, &below, &path, entries, within, depth + 1)?;
                 // A directory that is not wanted itself is there only for what is wanted below it.
                 if out && entries.len() == at + 1 {
@@ -148,7 +145,19 @@ impl Root {
         Ok(())
     }
 
-    fn entry(&self, fd: &OwnedFd, path: &Path, stat: &Stat) -> anyhow::Result<Entry> {
+    /// What a name in a directory is. Of most files that is all there is to ask now; the rest is held, too.
+    fn look(&self, directory: &OwnedFd, name: &OsStr) -> rustix::io::Result<(Option<OwnedFd>, Stat)> {
+        let stat = rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && !self.keep_owner {
+            return Ok((None, stat));
+        }
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+        let stat = rustix::fs::fstat(&fd)?;
+        Ok((Some(fd), stat))
+    }
+
+    fn entry(&self, fd: Option<&OwnedFd>, path: &Path, stat: &Stat) -> anyhow::Result<Entry> {
         let kind = match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory => Kind::Directory,
             FileType::Symlink => Kind::Symlink,
@@ -164,13 +173,16 @@ impl Root {
         let keep = self.keep_owner;
         let plain = More { xattrs: Xattrs::new(), target: Vec::new(), device: (0, 0), shared: None };
         let more = match kind {
-            Kind::Symlink => Some(More { target: rustix::fs::readlinkat(fd, "", Vec::new())?.into_bytes(), ..plain }),
+            Kind::Symlink => {
+                let target = fd.map(|fd| rustix::fs::readlinkat(fd, "", Vec::new())).transpose()?;
+                Some(More { target: target.unwrap_or_default().into_bytes(), ..plain })
+            }
             Kind::Char | Kind::Block => {
                 let device = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
                 Some(More { device, ..plain })
             }
             Kind::File => {
-                let xattrs = if keep { capability(fd) } else { Xattrs::new() };
+                let xattrs = fd.filter(|_| keep).map_or_else(Xattrs::new, capability);
                 let shared = (stat.st_nlink > 1).then_some((stat.st_dev, stat.st_ino));
                 (shared.is_some() || !xattrs.is_empty()).then_some(More { xattrs, shared, ..plain })
             }
