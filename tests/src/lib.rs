@@ -15,6 +15,7 @@ pub mod dockerd;
 pub mod liar;
 pub mod proxy;
 pub mod registry;
+pub mod swap;
 pub mod tokens;
 pub mod tree;
 

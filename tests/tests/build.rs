@@ -359,6 +359,10 @@ fn source_date_epoch_makes_builds_equal() {
     };
     assert_eq!(by_argument("1000000000"), first);
     assert_ne!(by_argument("1000000001"), first);
+    // The cache keeps them apart, too.
+    let cached = |value: u32| digest(&room.sh(&format!("SOURCE_DATE_EPOCH={value} dfile-build -q ctx")).ok());
+    assert_eq!(cached(1_000_000_000), first);
+    assert_ne!(cached(1_000_000_001), first);
     let ran = room.sh("SOURCE_DATE_EPOCH=7 dfile-build -q -t it --build-arg SOURCE_DATE_EPOCH= ctx && img-inspect --format '{{.Created}}' it");
     assert!(!ran.stdout.contains("1970-01-01T00:00:07Z"), "an empty one is none: {ran:?}");
     room.sh("dfile-build --build-arg SOURCE_DATE_EPOCH=soon ctx").fails(2, "invalid SOURCE_DATE_EPOCH");

@@ -58,6 +58,10 @@ fn a_hostile_context_stays_in_its_place() {
     room.sh("cd t && tar cPf ../evil.tar --transform 's,^d/f,../../outside,' Dockerfile d/f").ok();
     room.sh("dfile-build -q - <evil.tar").fails(1, "<stdin>: ");
     assert_eq!(room.sh("cat outside").ok(), "secret");
+    // A link, and then what is said to be behind it.
+    room.sh("mkdir -p victim a/l b && ln -s $PWD/victim b/l && echo evil >a/l/evil && tar -cf through.tar -C t Dockerfile -C ../b l -C ../a l/evil").ok();
+    let ran = room.sh("dfile-build -q - <through.tar; ls victim");
+    assert!(!ran.stdout.contains("evil"), "{ran:#?}");
     // A Dockerfile that is a link to a file of the machine is looked up inside the context.
     room.sh("cd t && rm Dockerfile && ln -s /etc/hostname Dockerfile && tar cf ../link.tar .").ok();
     room.sh("dfile-build -q - <link.tar").fails(1, "Dockerfile: not found in the context");
@@ -140,6 +144,12 @@ fn another_platform() {
         (&shown["Architecture"], &shown["Config"]["Labels"]["p"]),
         (&json!("arm64"), &json!("linux/arm64/linux"))
     );
+    // What is in the cache of one machine is not the other's.
+    room.write("same/Dockerfile", "FROM scratch\nCOPY Dockerfile /\n");
+    for platform in ["amd64", "arm64"] {
+        room.sh(&format!("dfile-build -q -t it --platform linux/{platform} same")).ok();
+        assert_eq!(room.sh("img-inspect --format '{{.Architecture}}' it").ok(), platform);
+    }
 }
 
 /// git's own server over a directory of bare repositories, for each connection one, as inetd(8) would start it:

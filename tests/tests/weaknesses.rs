@@ -4,6 +4,7 @@
 use dock_tests::background::Yard;
 use dock_tests::bundle::{config, configure, room};
 use dock_tests::needs;
+use dock_tests::swap::Swap;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -91,32 +92,25 @@ fn every_known_weakness_of_building_has_its_test() {
     }
 }
 
-/// A step beside this one makes the source of a cache mount a directory and a link to the host in turn: what is mounted
-/// is of the cache, or the step is refused.
+/// The source of a cache mount is a directory and a link to the host in turn, as a step beside this one could make it:
+/// what is mounted is of the cache, or the step is refused.
 #[test]
 fn cve_2024_23651_the_source_of_a_mount_that_changes_places() {
     needs!(root, "busybox");
     let yard = Yard::new();
     yard.room.write("outside/canary", "of the host");
-    let outside = yard.room.path("outside").display().to_string();
+    let cache = yard.room.path("root/cache/mounts/c");
+    yard.room.write("root/cache/mounts/c/sub/in", "of the cache");
+    symlink(yard.room.path("outside"), cache.join("link")).unwrap();
     yard.room.write(
-        "ctx/swap",
-        format!(
-            "FROM busybox\nRUN --mount=type=cache,id=c,target=/c cd /c && busybox mkdir -p sub && echo in >sub/in && busybox ln -s {outside} link \\\n\
-             && echo >ready && while [ ! -e stop ]; do busybox mv sub t; busybox mv link sub; busybox mv sub link; busybox mv t sub; done\n"
-        ),
-    );
-    yard.room.write(
-        "ctx/look",
+        "ctx/Dockerfile",
         "FROM busybox\nARG N\nRUN --mount=type=cache,id=c,source=sub,target=/x echo seen $N $(ls /x)\n",
     );
-    let script = "dfile-build -q -f ctx/swap ctx & swap=$!; cache=$DOCK_ROOT/cache/mounts/c
-        n=0; while [ ! -e $cache/ready ] && kill -0 $swap && [ $n -lt 600 ]; do sleep 0.1; n=$((n+1)); done
-        n=0; until [ $n -ge 8 ] && grep -q '^#2 .* seen' log || [ $n = 200 ]; do
-            dfile-build --progress plain -f ctx/look --build-arg N=$n ctx >>log 2>&1; n=$((n+1)); done
-        touch $cache/stop; wait $swap && cat log";
-    let ran = yard.sh(script);
-    assert_eq!(ran.code, 0, "{ran:?}");
+    let swap = Swap::start(cache.join("sub"), cache.join("link"));
+    let script = "n=0; until [ $(grep -c '^#2 .* seen' log) -ge 8 ] || [ $n = 200 ]; do
+            dfile-build --progress plain --build-arg N=$n ctx >>log 2>&1; n=$((n+1)); done; cat log";
+    let ran = yard.sh(&format!(": >log; {script}"));
+    drop(swap);
     assert!(ran.stdout.contains(" seen") && !ran.stdout.contains("canary"), "{ran:?}");
     assert_eq!(yard.sh("ls outside").ok(), "canary");
 }
@@ -130,7 +124,7 @@ fn cve_2024_9407_a_mount_does_not_choose_its_propagation() {
     }
 }
 
-/// A directory of a volume and a link to the host change places all the time, from another container; what is
+/// A directory of a volume and a link to the host change places all the time, as another container could do it; what is
 /// mounted on it lands in the container, or the start is refused: the place to mount on is never made on the host.
 #[test]
 fn cve_2021_30465_a_target_that_changes_places() {
@@ -141,12 +135,12 @@ fn cve_2021_30465_a_target_that_changes_places() {
     fs::create_dir_all(room.path("outside")).unwrap();
     symlink(room.path("outside"), room.path("shared/link")).unwrap();
     let bind = |destination: &str, source: &str| json!({"destination": destination, "type": "bind", "source": room.path(source), "options": ["rbind"]});
-    let mut config = config(&["cat", "/shared/dir/vol/file"]);
+    let mut config = config(&["cat", "/shared/dir/vol/file", "/shared/link/vol/file"]);
     config["mounts"].as_array_mut().unwrap().extend([bind("/shared", "shared"), bind("/shared/dir/vol", "data")]);
     configure(&room, &config);
-    let script = "cd shared; while [ ! -e ../over ]; do mv dir t; mv link dir; mv dir link; mv t dir; done & race=$!
-        cd ..; n=0; while [ $n -lt 40 ]; do ctr-spawn box; n=$((n+1)); done; touch over; wait $race";
-    let ran = room.sh_without_mounts_left(script);
+    let swap = Swap::start(room.path("shared/dir"), room.path("shared/link"));
+    let ran = room.sh_without_mounts_left("n=0; while [ $n -lt 40 ]; do ctr-spawn box; n=$((n+1)); done");
+    drop(swap);
     assert!(ran.stdout.contains("bound"), "now and then it works: {ran:#?}");
     assert_eq!(room.sh("find outside").ok(), "outside", "{ran:#?}");
 }

@@ -106,8 +106,9 @@ fn nothing_is_collected_while_somebody_writes() {
 fn kill_9_in_the_middle_leaves_a_sound_store() {
     let room = room();
     let before = index(&room);
-    room.sh("mkfifo pipe").ok();
     for _ in 0..3 {
+        // A pipe of its own: what the last feeder had left to say must not come first.
+        room.sh("rm -f pipe && mkfifo pipe").ok();
         let mut writer = Command::new(bin().join("img-append"))
             .args(["--base", "base:1", "--compress", "none", "-t", "never", "--layer"])
             .arg(room.path("pipe"))
@@ -117,7 +118,7 @@ fn kill_9_in_the_middle_leaves_a_sound_store() {
             .unwrap();
         // Half a megabyte of a tar, then silence: the kill comes in the middle of the blob.
         let mut feeder = Command::new("sh")
-            .args(["-c", "exec 3>pipe; { head -c 524288; } <big.tar >&3; sleep 60"])
+            .args(["-c", "exec 3>pipe; head -c 524288 <big.tar >&3; exec sleep 60"])
             .current_dir({
                 room.sh("test -e big.tar || { head -c 900000 /dev/urandom >tree/big; tar -C tree -cf big.tar big; }")
                     .ok();
