@@ -260,17 +260,24 @@ fn a_cache_elsewhere_that_was_tampered_with_is_not_used() {
     let text = "FROM base\nRUN date +%N >/1\nRUN date +%N >/2\n";
     room.build(text, &format!("--cache-to type=registry,ref={cache} --cache-to type=local,dest=kept"));
     let first = id(&room);
-    // A stranger: an image of another configuration, and one with other layers below it.
-    room.write("evil/Dockerfile", "FROM base\nENV PATH=/evil\nRUN echo evil >/1\n");
-    room.sh("dfile-build -q -t evil evil && img-save --format oci evil | img-load --layout kept").ok();
-    room.sh("jq -c '(.manifests[] | select(.annotations[\"org.opencontainers.image.ref.name\"] | test(\"evil\"))) as $evil
-        | .manifests |= map(if .annotations[\"org.opencontainers.image.ref.name\"] | startswith(\"build-\") then $evil + {annotations} else . end)' kept/index.json >i && mv i kept/index.json")
-    .ok();
-    another(&room);
-    let out = room.build(text, "--cache-from type=local,src=kept");
-    assert_eq!(out.matches("DONE").count(), 2, "{out}");
-    assert_ne!(id(&room), first);
-    assert_eq!(room.sh("ls root/images/.dock/pins | grep -c incoming").stdout, "0\n");
+    // Strangers: an image of another configuration, one that adds more than a layer, one that stands on another image.
+    room.sh("echo evil >1 && tar -cf evil.tar 1 && echo more >2 && tar -cf more.tar 2").ok();
+    let other = "cp -r base other && printf x >>other/busybox && dfile-build -q -t other other >/dev/null";
+    for (name, make) in [
+        ("config", "img-append --base base --layer evil.tar -c 'ENV PATH=/evil'".to_owned()),
+        ("layers", "img-append --base base --layer evil.tar --layer more.tar".to_owned()),
+        ("base", format!("{other} && img-append --base other --layer evil.tar")),
+    ] {
+        room.sh(&format!("rm -rf tampered && cp -a kept tampered && {make} -t evil-{name} >/dev/null && img-save --format oci evil-{name} | img-load --layout tampered")).ok();
+        room.sh("cd tampered && jq -c '(.manifests[] | select(.annotations[\"org.opencontainers.image.ref.name\"] | test(\"evil\"))) as $evil
+            | .manifests |= map(if .annotations[\"org.opencontainers.image.ref.name\"] | startswith(\"build-\") then $evil + {annotations} else . end)' index.json >i && mv i index.json")
+        .ok();
+        another(&room);
+        let out = room.build(text, "--cache-from type=local,src=tampered");
+        assert_eq!(out.matches("DONE").count(), 2, "{name}: {out}");
+        assert_ne!(id(&room), first);
+        assert_eq!(room.sh("ls root/images/.dock/pins | grep -c incoming").stdout, "0\n");
+    }
     // In the registry a blob changes, and nothing hashes to its digest any more.
     another(&room);
     registry.damage_layers();

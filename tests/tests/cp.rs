@@ -213,6 +213,8 @@ fn a_hostile_tar_stays_in_its_directory() {
     needs!(root, "busybox", "python3");
     let room = room();
     let _end = Runs(&room);
+    // A name that nobody else has: where it must not come to be, others write, too.
+    let name = format!("escape-{}", room.path("").file_name().unwrap().display());
     let script = "import tarfile, io\n\
         def tar(name, members):\n\
         \x20   with tarfile.open(name, 'w') as t:\n\
@@ -223,14 +225,14 @@ fn a_hostile_tar_stays_in_its_directory() {
         tar('abs.tar', [('/escape', tarfile.REGTYPE, '')])\n\
         tar('link.tar', [('l', tarfile.SYMTYPE, '/'), ('l/escape', tarfile.REGTYPE, '')])\n\
         tar('hard.tar', [('h', tarfile.LNKTYPE, '../../../etc/passwd')])\n";
-    room.write("make.py", script);
+    room.write("make.py", script.replace("escape", &name));
     room.sh("python3 make.py").ok();
     for name in ["ran", "runs"] {
         for tar in ["dots", "abs", "link", "hard"] {
             dock(&room, &format!("dock cp - {name}:/in/sub <{tar}.tar"));
         }
     }
-    assert_eq!(room.sh("ls -d /escape escape ../escape 2>/dev/null | wc -l").ok(), "0");
+    assert_eq!(room.sh(&format!("ls -d /{name} {name} ../{name} 2>/dev/null | wc -l")).ok(), "0");
     let ran = dock(&room, "dock cp - ran:/in/sub <src/file");
     assert_ne!(ran.code, 0, "no tar: {ran:#?}");
 }

@@ -6,7 +6,6 @@ use dock_tests::bundle::{busybox, config, configure, room, with};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
 
 #[test]
 fn it_sees_its_own_mounts_and_the_host_does_not() {
