@@ -61,3 +61,19 @@ fn replace(temporary: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(temporary, path)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_is_bounded() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |length| File::create(dir.path().join("x")).unwrap().set_len(length).unwrap();
+        of(LARGEST);
+        assert_eq!(read(dir.path(), "x").unwrap().len() as u64, LARGEST);
+        of(LARGEST + 1);
+        assert!(matches!(read_if_there(dir.path(), "x"), Err(Error::Large(..))));
+        assert!(read_if_there(dir.path(), "y").unwrap().is_none());
+    }
+}

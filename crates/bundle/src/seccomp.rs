@@ -214,6 +214,8 @@ mod tests {
         assert_eq!(got["architectures"].as_array().unwrap().len(), 2);
         assert_eq!(got["syscalls"][0], json!({"names": ["read"], "action": "SCMP_ACT_ALLOW"}));
         assert!(from_docker(&json!([]), &[], "6.1").is_err());
+        let both = json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"name": "a", "names": ["b"]}]});
+        assert!(from_docker(&both, &[], "6.1").is_err());
         assert_eq!(from_docker(&default(&[]), &[], "6.1").unwrap(), default(&[]), "a plain one stays");
     }
 

@@ -267,6 +267,7 @@ mod tests {
             ("", "no FROM"),
             ("FROM $none", "Dockerfile:1: FROM: the image name is empty"),
             ("FROM a\nCOPY --from=0 a b", "Dockerfile:2: --from=0: there is no earlier stage 0"),
+            ("FROM a\nCOPY --from=scratch a b", "Dockerfile:2: --from=scratch: there is nothing in it"),
             ("FROM a AS x\nCOPY --from=x a b", "copy from itself"),
             ("FROM a\nCOPY --from=x a b\nFROM b AS x", "comes later"),
         ] {

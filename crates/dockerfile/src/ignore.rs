@@ -305,6 +305,14 @@ mod tests {
     }
 
     #[test]
+    fn lines_and_their_number_are_bounded() {
+        assert!(Ignore::parse(&"a".repeat(LONGEST_PATTERN)).is_ok());
+        assert!(Ignore::parse(&"a".repeat(LONGEST_PATTERN + 1)).is_err());
+        assert!(Ignore::parse(&"a\n".repeat(MOST_PATTERNS)).is_ok());
+        assert!(Ignore::parse(&"a\n".repeat(MOST_PATTERNS + 1)).is_err());
+    }
+
+    #[test]
     fn no_pattern_is_slow() {
         let pattern = Pattern::new(&"*a".repeat(500), true).unwrap();
         assert!(!pattern.matches(&"a".repeat(450)));

@@ -3,11 +3,12 @@
 use crate::error::{At, Error, Result};
 use crate::image::{member, parse_document};
 use crate::layout::Layout;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, major, minor};
 use serde_json::Value;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use wire::{Algorithm, Descriptor, Digest};
 
 /// While one is alive, nobody's [`Layout::collect`] removes blobs. A writer takes it before its first blob and
@@ -57,6 +58,23 @@ impl Layout {
                 self.remove_unreached().map(Some)
             }
         }
+    }
+
+    /// Who keeps the sweep out, each as `NAME (PID)`, as far as the kernel tells (`/proc/locks`, proc_locks(5)). Empty
+    /// where it does not, and when who held it has just ended.
+    pub fn writers(&self) -> Vec<String> {
+        let Ok(found) = fs::metadata(self.private("blobs.lock")) else { return Vec::new() };
+        let (device, inode) = (found.dev(), found.ino());
+        let place = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
+        let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
+        // 1: FLOCK ADVISORY READ PID MAJOR:MINOR:INODE 0 EOF; one that waits has an arrow behind the number.
+        let holder = |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
+            [_, "FLOCK", _, _, pid, held, ..] if held == place => pid.parse().ok(),
+            _ => None,
+        };
+        let pids: BTreeSet<u32> = locks.lines().filter_map(holder).collect();
+        let name = |pid: u32| Some(format!("{} ({pid})", fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim()));
+        pids.into_iter().filter_map(name).collect()
     }
 
     fn remove_unreached(&self) -> Result<Vec<(Digest, u64)>> {

@@ -93,7 +93,8 @@ fn nothing_is_collected_while_somebody_writes() {
     }
     let ran = room.sh("img-rm base:1");
     assert_eq!(ran.code, 0, "{ran:?}");
-    assert!(ran.stderr.contains("images are being written"), "{ran:?}");
+    let who = format!("images are being written by img-append ({}): ", writer.id());
+    assert!(ran.stderr.contains(&who), "{ran:?}");
     assert_eq!(blobs(&room).len(), 4, "nothing was swept");
     room.sh("cat tree.tar >pipe").ok();
     assert!(writer.wait().unwrap().success());

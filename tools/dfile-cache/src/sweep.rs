@@ -81,7 +81,8 @@ fn collect(root: &Path, layout: &Layout) -> anyhow::Result<u64> {
         removed = layout.try_collect().context("collect")?;
     }
     let Some(removed) = removed else {
-        eprintln!("dfile-cache: images are being written: their layout will be swept by the next img-rm");
+        let writers = layout.writers().join(", ");
+        eprintln!("dfile-cache: images are being written ({writers}): their layout will be swept by the next img-rm");
         return Ok(0);
     };
     let blobs: u64 = removed.iter().map(|(_, size)| size).sum();

@@ -234,12 +234,25 @@ fn chain_ids(layout: &Layout) -> anyhow::Result<HashSet<Digest>> {
     Ok(entries.filter_map(|entry| layout.open_image(&entry, None).ok()).flat_map(|image| image.chain_ids()).collect())
 }
 
+/// So often it is asked again, 20 ms apart, when nobody is seen who writes.
+const PATIENCE: u32 = 100;
+
 /// Waiting for a pull to end would take as long as the pull; the next img-rm collects what is left now.
 fn collect(layout: &Layout) -> anyhow::Result<u64> {
-    if let Some(removed) = layout.try_collect().context("collect")? {
-        return Ok(removed.iter().map(|(_, size)| size).sum());
+    let mut writers = Vec::new();
+    for _ in 0..PATIENCE {
+        if let Some(removed) = layout.try_collect().context("collect")? {
+            return Ok(removed.iter().map(|(_, size)| size).sum());
+        }
+        writers = layout.writers();
+        if !writers.is_empty() {
+            break;
+        }
+        // Nobody who lives has it: the kernel is about to let go.
+        std::thread::sleep(std::time::Duration::from_millis(20));
     }
-    eprint(&anyhow::anyhow!("images are being written: their layout will be swept by the next img-rm"));
+    let who = if writers.is_empty() { String::new() } else { format!(" by {}", writers.join(", ")) };
+    eprint(&anyhow::anyhow!("images are being written{who}: their layout will be swept by the next img-rm"));
     Ok(0)
 }
 
