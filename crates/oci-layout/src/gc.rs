@@ -60,7 +60,7 @@ impl Layout {
         }
     }
 
-    /// Who keeps the sweep out, each as `NAME (PID)`, as far as the kernel tells (`/proc/locks`, proc_locks(5)). Empty
+    /// Who keeps the sweep out, each as `NAME (PID)`, as far as the kernel tells (`/proc/locks`, `proc_locks(5)`). Empty
     /// where it does not, and when who held it has just ended.
     pub fn writers(&self) -> Vec<String> {
         let Ok(found) = fs::metadata(self.private("blobs.lock")) else { return Vec::new() };
