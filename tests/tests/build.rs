@@ -164,6 +164,23 @@ fn mistakes_name_file_line_and_cause() {
         room.write("ctx/Dockerfile", dockerfile);
         room.sh("dfile-build -q -t never ctx").fails(1, part);
     }
+    for (make, part) in [
+        ("mkdir Dockerfile", "Dockerfile: read: Is a directory"),
+        ("mkfifo Dockerfile", "Dockerfile: open: not a regular file"),
+        (": >Dockerfile", "Dockerfile: no FROM"),
+        ("head -c 3000 /dev/zero | tr '\\0' '\\377' >Dockerfile", "Dockerfile: not UTF-8 text"),
+        ("head -c 17000000 /dev/zero >Dockerfile", "Dockerfile: longer than 16777216 bytes"),
+        ("echo FROM scratch >Dockerfile; mkfifo .dockerignore", ".dockerignore: read: not a regular file"),
+        (
+            "echo FROM scratch >Dockerfile; printf '\\377' >.dockerignore",
+            ".dockerignore: read: stream did not contain valid UTF-8",
+        ),
+        ("echo FROM scratch >Dockerfile; mkdir .dockerignore", ".dockerignore: read: Is a directory"),
+        ("true", "Dockerfile: open: No such file"),
+    ] {
+        room.sh(&format!("cd ctx && rm -rf Dockerfile .dockerignore && {make}")).ok();
+        room.sh("timeout 60 dfile-build -q -t never ctx").fails(1, part);
+    }
     room.write("ctx/Dockerfile", "FROM scratch AS only\n");
     room.sh("dfile-build -q --target nope ctx").fails(1, "--target nope: no such stage; the file has: only");
     room.sh("dfile-build ctx -t Bad").fails(2, "not an image reference");
@@ -685,4 +702,9 @@ fn dock_build_prints_what_docker_build_does() {
     assert_eq!(room.sh("dock build -t web c").ok(), "");
     let id = room.sh("dock build -q c").ok();
     assert_eq!(id, room.sh("dock images -q --no-trunc web").ok());
+    for wrong in ["--nope c", "--build-arg =x c", "-t Bad c", "", "c c"] {
+        assert_eq!(room.sh(&format!("dock build {wrong}")).code, 125, "{wrong}");
+    }
+    room.write("c/Dockerfile", "FOO\n");
+    assert_eq!(room.sh("dock build c").code, 1);
 }

@@ -97,7 +97,7 @@ fn named_contexts() {
 
 #[test]
 fn outputs() {
-    needs!(root, "tar", "skopeo");
+    needs!(root, "tar", "skopeo", "umoci", "podman", "runc");
     let room = Room::new();
     room.write("ctx/f", "f");
     room.write("ctx/Dockerfile", "FROM scratch\nCOPY --chown=7:8 --chmod=4750 f /d/\nLABEL a=1\n");
@@ -117,6 +117,14 @@ fn outputs() {
     assert_eq!(labels("oci-archive:o.tar"), "{\"a\":\"1\"}");
     assert_eq!(labels("docker-archive:d.tar:docker.io/library/one:latest"), "{\"a\":\"1\"}");
     assert_eq!(labels("oci:lay:docker.io/library/one:latest"), "{\"a\":\"1\"}");
+    room.sh("umoci unpack --image lay:docker.io/library/one:latest unpacked").ok();
+    assert_eq!(room.sh("stat -c '%u %g %a' unpacked/rootfs/d/f").ok(), "7 8 4750");
+    let podman = room.podman();
+    for archive in ["o.tar", "d.tar"] {
+        room.sh(&format!("{podman} load -q -i {archive}")).ok();
+        let labels = format!("{podman} image inspect -f '{{{{.Labels}}}}' one && {podman} rmi -f one >/dev/null");
+        assert_eq!(room.sh(&labels).ok(), "map[a:1]", "{archive}");
+    }
     let record = room
         .sh("dfile-build -q -t x:1 -t y --label b=2 --label a=0 --iidfile id --metadata-file meta -o type=image,name=z ctx")
         .ok();

@@ -7,6 +7,7 @@ use crate::siblings::Siblings;
 use crate::source::Root;
 use anyhow::{Context, bail};
 use dockerfile::{File, Ignore};
+use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use toolkit::{WithHint, usage};
@@ -59,7 +60,9 @@ fn read_dockerfile(args: &Args, place: &Place, opened: &mut Opened) -> anyhow::R
         (given, Place::Directory(_), _) => {
             let path = given.clone().unwrap_or_else(|| args.context.join("Dockerfile"));
             let shown = given.as_ref().map_or_else(|| "Dockerfile".into(), |path| path.display().to_string());
-            let file = std::fs::File::open(&path).with_context(|| format!("{}: open", path.display()))?;
+            // A FIFO that somebody names has somebody who writes.
+            let open = if given.is_some() { fs::File::open(&path) } else { open_file(&path) };
+            let file = open.with_context(|| format!("{}: open", path.display()))?;
             file.take(limit).read_to_end(&mut text).with_context(|| format!("{}: read", path.display()))?;
             shown
         }
@@ -92,6 +95,16 @@ pub fn with_line<T>(result: anyhow::Result<T>, name: &str, text: &[u8]) -> anyho
     if rest.contains(&start) { Err(error) } else { Err(error).hint(|| format!("that line is: {shown}")) }
 }
 
+/// A file of the context, or a directory, which cannot be read: a FIFO there would keep the build waiting for ever.
+fn open_file(path: &Path) -> std::io::Result<fs::File> {
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_file() || kind.is_dir() {
+        fs::File::open(path)
+    } else {
+        Err(std::io::Error::other("not a regular file"))
+    }
+}
+
 /// An error without a line still says which file.
 fn named<T>(error: anyhow::Error, name: &str) -> anyhow::Result<T> {
     if error.to_string().starts_with(name) { Err(error) } else { Err(error.context(name.to_owned())) }
@@ -103,7 +116,7 @@ fn read_ignore(args: &Args) -> anyhow::Result<Ignore> {
     let mut own = file.into_os_string();
     own.push(".dockerignore");
     for path in [PathBuf::from(own), args.context.join(".dockerignore")] {
-        match std::fs::read_to_string(&path) {
+        match open_file(&path).and_then(std::io::read_to_string) {
             Ok(text) => return Ignore::parse(&text).with_context(|| path.display().to_string()),
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error).with_context(|| format!("{}: read", path.display())),
