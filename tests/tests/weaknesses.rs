@@ -54,9 +54,15 @@ fn every_known_weakness_of_starting_has_its_test() {
         ("CVE-2022-31030, CVE-2022-23471", "weaknesses", "cve_2022_31030_attaching_leaves_nothing_behind"),
         ("CVE-2025-64329", "weaknesses", "cve_2022_31030_attaching_leaves_nothing_behind"),
     ] {
-        let text = fs::read_to_string(dock_tests::top().join(format!("tests/tests/{file}.rs"))).unwrap();
-        assert!(text.contains(&format!("#[test]\nfn {test}()")), "{weakness}: no test {test} in {file}.rs");
+        assert!(source(file).contains(&format!("#[test]\nfn {test}()")), "{weakness}: no test {test} in {file}");
     }
+}
+
+/// The tests of one name: a file, or the files of a folder.
+fn source(name: &str) -> String {
+    let at = dock_tests::top().join("tests/tests").join(name);
+    let Ok(entries) = fs::read_dir(&at) else { return fs::read_to_string(at.with_extension("rs")).unwrap() };
+    entries.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap()).collect()
 }
 
 /// Each of the builder's too.
@@ -87,7 +93,7 @@ fn every_known_weakness_of_building_has_its_test() {
         ("CVE-2018-15664, COPY", "build", "cve_2018_15664_a_destination_link_stays_in_the_image"),
         ("secrets in layers", "build_run", "a_secret_is_seen_by_its_command_and_by_nobody_after_it"),
     ] {
-        let text = fs::read_to_string(dock_tests::top().join(format!("tests/tests/{file}.rs"))).unwrap();
+        let text = source(file);
         assert!(text.contains(&format!("#[test]\nfn {test}()")), "{weakness}: no test {test} in {file}.rs");
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{mounted, status};
 use bundle::{Containers, Found};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{Timestamp, Zoned};
 use regex_lite::Regex;
 use toolkit::{WithHint, usage};
 
@@ -70,9 +70,10 @@ impl Filter {
             "since" => Test::Since(created()?),
             "status" if STATUSES.contains(&value) => Test::Status(value.into()),
             "status" => return Err(usage(format!("Invalid filter 'status={value}'"))),
-            "until" => {
-                Test::Before(Some(moment(value).ok_or_else(|| usage(format!("Invalid filter 'until=[{value}]'")))?))
-            }
+            "until" => Test::Before(Some(
+                moment::parse(value, &Zoned::now())
+                    .ok_or_else(|| usage(format!("Invalid filter 'until=[{value}]'")))?,
+            )),
             "volume" => Test::Volume(value.into()),
             _ => {
                 return Err::<Self, _>(usage(format!("Invalid filter '{name}'"))).hint(|| {
@@ -119,13 +120,6 @@ impl Filter {
             Test::Always(answer) => *answer,
         }
     }
-}
-
-/// A time, seconds since 1970, or how long ago.
-fn moment(text: &str) -> Option<Timestamp> {
-    let seconds = || Timestamp::from_second(text.parse().ok()?).ok();
-    let ago = || Timestamp::now().checked_sub(text.parse::<SignedDuration>().ok()?).ok();
-    text.parse().ok().or_else(seconds).or_else(ago)
 }
 
 /// The image by name, with or without `:latest`, or by ID.
