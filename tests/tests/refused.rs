@@ -106,7 +106,9 @@ fn answer(program: &str, line: &str, room: &Room, host: &str) -> (i32, String) {
         .output()
         .expect("shell");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    let first = text.lines().next().unwrap_or_default().trim_end_matches('.');
+    // Of a container that ends before it has begun docker's client says, now and then, that it has stopped waiting.
+    let first = text.lines().find(|line| !line.starts_with("time=\""));
+    let first = first.unwrap_or_default().trim_end_matches('.');
     let first = first.strip_prefix("docker: ").map_or_else(|| first.to_owned(), |words| format!("dock: {words}"));
     let first = first.replace("Error: No such container", "Error response from daemon: No such container");
     let is_id = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
