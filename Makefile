@@ -2,7 +2,7 @@
 #
 #   make demo     build, then show the main job: Dockerfile -> image -> archive -> other store -> process
 #   make test     install what the tests need, run all of them, print a summary
-#   make test-vm  cgroup v2, AppArmor and SELinux for real, under qemu; part of make test
+#   make test-vm  cgroup v2, AppArmor, SELinux and systemd for real, under qemu; part of make test
 #   make bench    side by side with the Debian peers: a table of ratios
 #   make lint     fmt, clippy, shellcheck, mandoc
 #   make fuzz     a minute of libFuzzer for each parser of foreign bytes
@@ -17,7 +17,7 @@ PAGES  := $(wildcard man/*.[1-8])
 BUILT   = target/$(TARGET)/release
 
 # The scripts of the virtual machine.
-VM = run init inside lib cgroups background delegated apparmor selinux
+VM = run init inside lib cgroups background delegated apparmor selinux systemd systemd.root
 
 .PHONY: all build compiler demo test test-vm bench fuzz lint install deps clean
 

@@ -286,9 +286,18 @@ fn a_name_or_a_cgroup_that_leads_elsewhere_is_refused() {
         oci.sh("$oci create -b box $id").fails(1, "not a path below the root of a tree");
     }
     oci.configure(&["true"], |config| config["linux"]["cgroupsPath"] = "system.slice:x:y".into());
-    oci.sh("$oci --systemd-cgroup create -b box $id").fails(1, "choose cgroupfs");
+    oci.sh("$oci --systemd-cgroup create -b box $id").fails(1, "systemd");
     oci.sh("$oci checkpoint $id").fails(1, "cannot be saved");
     assert_eq!(oci.sh("ls state 2>/dev/null; true").ok(), "");
+}
+
+#[test]
+fn a_cgroup_in_use_is_left_alone() {
+    needs!(root, "busybox", "runc");
+    let oci = Oci::new();
+    oci.sh("$oci run -d -b box $id </dev/null >/dev/null 2>&1").ok();
+    oci.sh("$oci run -d -b box $id-2").fails(1, "busy");
+    assert!(oci.sh("$oci state $id").ok().contains("running"), "the first one goes on");
 }
 
 #[test]

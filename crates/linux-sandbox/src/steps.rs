@@ -6,7 +6,7 @@ use crate::{
     EnterCgroups, Error, Exec, Filesystem, FirstStderr, Hooks, Hostname, IdMap, IdmappedSources, IoPriority, Join,
     JoinCgroups, Label, Listener, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio,
     OomScore, Outlive, OverlayRoot, Personality, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits,
-    Scheduler, Seccomp, SignalsToDefault, Sysctls, TimeNamespace, TreeRoot, UnshareCgroup, User, WorkDir,
+    Scheduler, Scope, Seccomp, SignalsToDefault, Sysctls, TimeNamespace, TreeRoot, UnshareCgroup, User, WorkDir,
 };
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
@@ -28,6 +28,7 @@ pub enum Step {
     EnterPid(Enter),
     Clone(crate::Clone),
     IdMap(IdMap),
+    Scope(Scope),
     JoinCgroups(JoinCgroups),
     OomScore(OomScore),
     EnterCgroups(EnterCgroups),
@@ -181,6 +182,7 @@ impl Step {
             Self::NullStdio(step) => step,
             Self::Clone(step) => step,
             Self::IdMap(step) => step,
+            Self::Scope(step) => step,
             Self::JoinCgroups(step) => step,
             Self::OomScore(step) => step,
             Self::NamespaceRoot(step) => step,
@@ -225,6 +227,15 @@ impl Step {
         }
     }
 
+    /// The cgroups that it makes.
+    pub fn cgroups(&self) -> Option<&Cgroups> {
+        match self {
+            Self::Cgroups(cgroups) => Some(cgroups),
+            Self::Scope(scope) => Some(&scope.cgroups),
+            _ => None,
+        }
+    }
+
     /// The shell line that does the same.
     pub fn shell(&self) -> String {
         self.mechanism().shell()
@@ -249,7 +260,7 @@ impl Step {
             | Self::FirstAffinity(_)
             | Self::EnterPid(_)
             | Self::Clone(_) => Place::Before,
-            Self::IdMap(_) | Self::OomScore(_) | Self::Listener(_) => Place::Beside,
+            Self::IdMap(_) | Self::Scope(_) | Self::OomScore(_) | Self::Listener(_) => Place::Beside,
             Self::Hooks(step) => step.moment.place(),
             Self::Join(step) => step.place(),
             _ => Place::Inside,
@@ -260,6 +271,7 @@ impl Step {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Cgroups(_)
+            | Self::Scope(_)
             | Self::JoinCgroups(_)
             | Self::EnterCgroups(_)
             | Self::BornIn(_)

@@ -21,7 +21,7 @@
 use anyhow::{Context, bail};
 use bundle::{Containers, Found};
 use clap::Parser;
-use linux_sandbox::{Cgroups, Hierarchies, Limit};
+use linux_sandbox::{Cgroups, Hierarchies, Limit, where_systemd_would};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,7 +62,12 @@ fn cgroups(found: &Found) -> anyhow::Result<Cgroups> {
     let default = format!("dock/{}", found.meta.id);
     let name = config["linux"]["cgroupsPath"].as_str().filter(|path| !path.is_empty()).unwrap_or(&default);
     let below_own = !rustix::process::geteuid().is_root();
-    Ok(Cgroups::new(&Hierarchies::of_this_host()?, name, &limits(&config["linux"]["resources"]), below_own)?)
+    Ok(Cgroups::new(
+        &Hierarchies::of_this_host()?,
+        &where_systemd_would(name),
+        &limits(&config["linux"]["resources"]),
+        below_own,
+    )?)
 }
 
 fn limits(resources: &Value) -> Vec<Limit> {

@@ -71,12 +71,8 @@ pub fn make(
     if making.no_pivot {
         bail!("--no-pivot: a container that keeps its way to the old root is no container");
     }
-    let path = config["linux"]["cgroupsPath"].as_str().unwrap_or_default();
-    if store.systemd && path.contains(':') {
-        bail!("cgroupsPath {path}: systemd is not asked for cgroups here: choose cgroupfs as the caller's manager");
-    }
     let dir = store.make(id)?;
-    let made = spawn(&dir, log, id, making, console, config);
+    let made = spawn(store, &dir, log, id, making, console, config);
     if made.is_err() {
         let _ = fs::remove_dir_all(&dir);
     }
@@ -84,6 +80,7 @@ pub fn make(
 }
 
 fn spawn(
+    store: &Store,
     dir: &Path,
     log: &Log,
     id: &str,
@@ -100,6 +97,7 @@ fn spawn(
             command.arg(option).arg(value);
         }
     }
+    command.args(store.systemd.then_some("--systemd-cgroup"));
     command.args(["--preserve-fds", &preserved(making.preserve_fds).to_string()]).arg(&making.bundle);
     log.debug(&sibling::shown(&command));
     let status = command.status().context("ctr-spawn")?;

@@ -63,6 +63,9 @@ pub fn remove(container: &Container, log: &Log) -> anyhow::Result<()> {
     for group in container.cgroups() {
         linux_sandbox::remove_cgroup(&group)?;
     }
+    if let Some(scope) = container.scope() {
+        scope.stop();
+    }
     log.warnings(&hooks::tell(container, Moment::Poststop, None)?);
     let dir = &container.dir;
     fs::remove_dir_all(dir).with_context(|| dir.display().to_string())

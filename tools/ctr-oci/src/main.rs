@@ -66,7 +66,7 @@ struct Args {
     #[arg(long)]
     debug: bool,
 
-    /// Refused with a cgroupsPath of systemd's form: cgroups are made as directories here
+    /// Have systemd make the cgroups
     #[arg(long)]
     systemd_cgroup: bool,
 

@@ -10,7 +10,7 @@
 use crate::cgroups;
 use anyhow::{Context, bail};
 use bundle::life::Started;
-use linux_sandbox::Target;
+use linux_sandbox::{Target, Unit};
 use serde_json::Value;
 use std::fs;
 use std::io::ErrorKind;
@@ -132,6 +132,12 @@ impl Container {
     pub fn cgroups(&self) -> Vec<PathBuf> {
         let list = self.state.rest.get("cgroups").and_then(Value::as_array);
         list.into_iter().flatten().filter_map(Value::as_str).map(Into::into).collect()
+    }
+
+    /// The scope of systemd's that it is in, when systemd made one.
+    pub fn scope(&self) -> Option<Unit> {
+        let scope = self.state.rest.get("systemd")?;
+        Some(Unit { name: scope["unit"].as_str()?.to_owned(), user: scope["user"] == true })
     }
 
     /// Its process, when it lives: a descriptor first, then the question whether it is the right one.

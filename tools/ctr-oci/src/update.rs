@@ -2,7 +2,7 @@
 
 use crate::store::Store;
 use anyhow::{Context, bail};
-use linux_sandbox::{Cgroups, Hierarchies, Limit};
+use linux_sandbox::{Cgroups, Hierarchies, Limit, where_systemd_would};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::PathBuf;
@@ -64,7 +64,18 @@ pub fn verb(store: &Store, options: &Options) -> anyhow::Result<()> {
     let default = format!("dock/{}", container.state.id);
     let name = config["linux"]["cgroupsPath"].as_str().filter(|path| !path.is_empty()).unwrap_or(&default);
     let root = rustix::process::geteuid().is_root();
-    let cgroups = Cgroups::new(&Hierarchies::of_this_host()?, name, &limits, !root)?;
+    let trees = Hierarchies::of_this_host()?;
+    let cgroups = match container.scope() {
+        None => Cgroups::new(&trees, &where_systemd_would(name), &limits, !root)?,
+        Some(scope) => {
+            scope.update(&limits)?;
+            let mut cgroups = Cgroups::new(&trees, "x", &limits, false)?;
+            for (group, path) in cgroups.groups.iter_mut().zip(container.cgroups()) {
+                group.path = path;
+            }
+            cgroups
+        }
+    };
     Ok(cgroups.rewrite()?)
 }
 

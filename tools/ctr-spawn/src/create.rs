@@ -5,7 +5,9 @@ use crate::config::Config;
 use anyhow::Context;
 use bundle::life::Started;
 use clap::Args;
-use linux_sandbox::{AwaitStart, Cgroups, FirstStderr, Hierarchies, JoinCgroups, Moment, Outlive, Place, Plan, Step};
+use linux_sandbox::{
+    AwaitStart, Cgroups, FirstStderr, Hierarchies, JoinCgroups, Moment, Outlive, Place, Plan, Step, where_systemd_would,
+};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use wire::Bundle;
@@ -59,7 +61,7 @@ pub fn prepare(
             _ => {}
         }
     }
-    if rustix::process::geteuid().is_root() {
+    if rustix::process::geteuid().is_root() && !steps.iter().any(|step| matches!(step, Step::Scope(_))) {
         join_every_tree(steps, config, id)?;
     }
     let first_inside = steps.iter().position(|step| step.place() == Place::Inside).unwrap_or(steps.len());
@@ -88,7 +90,7 @@ fn join_every_tree(steps: &mut Vec<Step>, config: &Config, id: &str) -> anyhow::
         steps.insert(at, Step::JoinCgroups(JoinCgroups { paths: Vec::new() }));
     }
     let Some(Step::Cgroups(cgroups)) = steps.first_mut() else { return Ok(()) };
-    cgroups.in_every_tree(&Hierarchies::of_this_host()?, name)?;
+    cgroups.in_every_tree(&Hierarchies::of_this_host()?, &where_systemd_would(name))?;
     let groups: Vec<_> = cgroups.groups.iter().map(|group| (name_of(&group.controllers), group.path.clone())).collect();
     for step in steps {
         match step {
@@ -137,6 +139,11 @@ fn tell(
         _ => None,
     });
     state.rest.insert("cgroups".into(), cgroups.unwrap_or_else(|| Value::Array(Vec::new())));
+    if let Some(scope) =
+        plan.steps.iter().find_map(|step| if let Step::Scope(scope) = step { Some(scope) } else { None })
+    {
+        state.rest.insert("systemd".into(), serde_json::to_value(&scope.unit)?);
+    }
     bundle::write_file(dir, "state.json", &serde_json::to_vec(&state)?)?;
     if let Some(file) = &options.pid_file {
         std::fs::write(file, running.pid().to_string()).with_context(|| file.display().to_string())?;

@@ -124,10 +124,8 @@ pub struct Last {
 
 impl Last {
     pub fn words(plan: &Plan, kept: Option<&Kept>) -> Self {
-        let cgroups = plan.steps.iter().find_map(|step| match step {
-            Step::Cgroups(cgroups) => Some(cgroups.groups.iter().map(|group| group.path.clone())),
-            _ => None,
-        });
+        let cgroups = plan.steps.iter().find_map(Step::cgroups);
+        let cgroups = cgroups.map(|cgroups| cgroups.groups.iter().map(|group| group.path.clone()));
         let later = kept.and_then(|kept| keeper::later_cgroups(&kept.run, &kept.id).ok());
         let all: Vec<PathBuf> = cgroups.into_iter().flatten().chain(later.into_iter().flatten()).collect();
         Self { oom_killed: linux_sandbox::oom_killed(&all), peaks: linux_sandbox::peaks(&all) }

@@ -76,6 +76,10 @@ struct Args {
     #[arg(long)]
     id: Option<String>,
 
+    /// Have systemd make the cgroup, as a scope with the limits as its properties
+    #[arg(long)]
+    systemd_cgroup: bool,
+
     /// End with the process PID, which starts this one, however that ends
     #[arg(long, value_name = "PID")]
     die_with_parent: Option<i32>,
@@ -232,6 +236,7 @@ fn make_steps(
         terminal_size: terminal.and_then(Terminal::size),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
+        systemd: args.systemd_cgroup,
     };
     plan::steps(bundle, config, &around)
 }

@@ -35,6 +35,7 @@ pub fn freeze<E: From<Error>>(
         writes: Vec::new(),
         devices: Vec::new(),
         above: std::cell::RefCell::default(),
+        made: std::cell::Cell::new(true),
     };
     let _made = group.make()?;
     note(&group.path)?;

@@ -1,13 +1,14 @@
 //! One cgroup, that is one directory: made under a lock, written to, and removed with what is left in it.
 
-use super::v1;
+use super::{devices, v1};
 use crate::error::{Call, Error, Result};
-use crate::walk::{self};
+use crate::steps::Scene;
+use crate::walk;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, mkdirat, open, openat};
 use rustix::io::Errno;
 use serde::Serialize;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -29,6 +30,9 @@ pub struct Group {
     /// The directories above that were not there before: they go with it, the deepest first.
     #[serde(skip)]
     pub(crate) above: RefCell<Vec<PathBuf>>,
+    /// It is ours: who finds the place taken leaves alone what stands there.
+    #[serde(skip)]
+    pub(crate) made: Cell<bool>,
 }
 
 impl Group {
@@ -57,6 +61,7 @@ impl Group {
                 }
                 other => other.call(line)?,
             }
+            self.made.set(true);
             let dir = openat(&above, name, flags, Mode::empty()).call(line)?;
             return Ok((above, dir));
         }
@@ -75,6 +80,37 @@ impl Group {
         Ok(())
     }
 
+    /// The directory that is there.
+    pub(super) fn open(&self) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        open(&self.path, flags, Mode::empty()).call(|| format!("open({:?})", self.path))
+    }
+
+    /// Version 2: whether all that it limits is switched on for it.
+    pub(super) fn has_controllers(&self) -> bool {
+        let there = fs::read_to_string(self.path.join("cgroup.controllers")).unwrap_or_default();
+        self.controllers.iter().all(|wanted| there.split_whitespace().any(|name| name == wanted))
+    }
+
+    /// Its devices and its limits.
+    pub(super) fn limit(&self, dir: &OwnedFd, scene: &Scene) -> Result<()> {
+        if !self.devices.is_empty() {
+            devices::attach(dir, &self.devices)?;
+        }
+        for (file, content) in &self.writes {
+            match self.write(file, content) {
+                // As docker: memory is limited, and that swap is not is said.
+                Err(Error::Call { errno: libc::ENOENT, .. })
+                    if file.starts_with("memory.memsw.") || file.starts_with("memory.swap.") =>
+                {
+                    scene.note(&format!("{file}: this kernel does not count swap; memory alone is limited"));
+                }
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
     /// A name may offer others for kernels that do not have it (`|`), or be one that need not be there (`?`).
     pub(super) fn write(&self, file: &str, content: &str) -> Result<()> {
         let mut result = Ok(());
@@ -89,6 +125,9 @@ impl Group {
 
     /// Removes it, and those beside it that nobody uses any more.
     pub(super) fn remove(&self) {
+        if !self.made.get() {
+            return;
+        }
         for wait in 0..40 {
             match fs::remove_dir(&self.path) {
                 // The kernel is still taking the last processes apart.
@@ -144,6 +183,7 @@ pub fn remove_cgroup(path: &Path) -> std::result::Result<(), Error> {
         writes: Vec::new(),
         devices: Vec::new(),
         above: RefCell::default(),
+        made: Cell::new(true),
     };
     group.remove();
     if path.exists() { Err(Errno::BUSY).call(|| format!("rmdir({path:?})")) } else { Ok(()) }

@@ -12,6 +12,7 @@ mod more;
 mod mount;
 mod oom;
 mod peaks;
+mod systemd;
 mod v1;
 mod v2;
 
@@ -26,11 +27,12 @@ pub use more::{Files, Throttle};
 pub use mount::CgroupMounts;
 pub use oom::{OomScore, oom_killed};
 pub use peaks::{Peaks, peaks};
+pub use systemd::{Scope, Unit, where_systemd_would};
 
 use crate::error::{Error, Result};
 use crate::steps::{Mechanism, Scene, all, quote};
 use serde::Serialize;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,6 +70,7 @@ impl Cgroups {
                 writes: Vec::new(),
                 devices: Vec::new(),
                 above: RefCell::default(),
+                made: Cell::default(),
             });
             if let (Limit::Devices(rules), true) = (limit, tree.unified) {
                 group.devices.clone_from(rules);
@@ -108,6 +111,7 @@ impl Cgroups {
                 writes: Vec::new(),
                 devices: Vec::new(),
                 above: RefCell::default(),
+                made: Cell::default(),
             });
         }
         Ok(())
@@ -125,22 +129,21 @@ impl Cgroups {
         for group in &self.groups {
             let (lock, dir) = group.make()?;
             group.switch_on()?;
-            if !group.devices.is_empty() {
-                devices::attach(&dir, &group.devices)?;
-            }
+            group.limit(&dir, scene)?;
             join::open_for_the_process(&group.path, dir, scene)?;
-            for (file, content) in &group.writes {
-                match group.write(file, content) {
-                    // As docker: memory is limited, and that swap is not is said.
-                    Err(Error::Call { errno: libc::ENOENT, .. })
-                        if file.starts_with("memory.memsw.") || file.starts_with("memory.swap.") =>
-                    {
-                        scene.note(&format!("{file}: this kernel does not count swap; memory alone is limited"));
-                    }
-                    other => other?,
-                }
-            }
             scene.locks.push(lock);
+        }
+        Ok(())
+    }
+
+    /// Writes the limits into cgroups that somebody else made for us.
+    fn fill(&self, scene: &Scene) -> Result<()> {
+        for group in &self.groups {
+            let dir = group.open()?;
+            if !group.writes.is_empty() && !group.has_controllers() {
+                group.switch_on()?;
+            }
+            group.limit(&dir, scene)?;
         }
         Ok(())
     }
@@ -170,13 +173,14 @@ fn swap_alone(both: i64, limits: &[Limit]) -> i64 {
     if both < 0 { both } else { (both - memory.unwrap_or(0)).max(0) }
 }
 
-impl Mechanism for Cgroups {
-    fn shell(&self) -> String {
+impl Cgroups {
+    /// The lines that make them when nobody has, and those that write the limits.
+    fn lines(&self, make: bool) -> String {
         all(self.groups.iter().flat_map(|group| {
             let path = quote(&group.path.to_string_lossy());
             let words: Vec<String> = group.controllers.iter().map(|name| format!("+{name}")).collect();
             let words = words.join(" ");
-            let enable = group.enable.iter().filter(|_| !group.controllers.is_empty()).map(move |dir| {
+            let enable = group.enable.iter().filter(move |_| make && !group.controllers.is_empty()).map(move |dir| {
                 format!("echo '{words}' >{}", quote(&dir.join("cgroup.subtree_control").to_string_lossy()))
             });
             let write = {
@@ -196,8 +200,14 @@ impl Mechanism for Cgroups {
             let devices = (!group.devices.is_empty()).then(|| {
                 format!(": bpftool cgroup attach {path} cgroup_device PROGRAM {}", quote(&rules(&group.devices)))
             });
-            std::iter::once(format!("mkdir -p {path}")).chain(enable).chain(devices).chain(write)
+            make.then(|| format!("mkdir -p {path}")).into_iter().chain(enable).chain(devices).chain(write)
         }))
+    }
+}
+
+impl Mechanism for Cgroups {
+    fn shell(&self) -> String {
+        self.lines(true)
     }
 
     fn run(&self, scene: &mut Scene) -> Result<()> {

@@ -32,6 +32,6 @@ pub(super) fn files(limit: &Limit) -> Result<Vec<(String, String)>> {
 }
 
 /// 2..=262144 of version 1 onto 1..=10000 of version 2, as every runtime maps it.
-fn weight(shares: u64) -> u64 {
+pub(super) fn weight(shares: u64) -> u64 {
     1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }

@@ -3,44 +3,34 @@
 use super::devices::device_limit;
 use super::facts::Facts;
 use crate::config::Resources;
-use linux_sandbox::{Cgroups, Hierarchies, Limit, Limits, Throttle};
+use linux_sandbox::{Cgroups, Hierarchies, Limit, Limits, Scope, Throttle, where_systemd_would};
 
 /// Only trees in which something is limited get a cgroup: making one costs as much as a mount.
 pub(super) fn cgroups(facts: &Facts) -> anyhow::Result<Option<Cgroups>> {
-    let Some(resources) = &facts.config.linux.resources else { return Ok(None) };
-    let mut limits = limits(resources);
-    limits.extend(device_limit(facts, resources));
+    let limits = wanted(facts);
     if limits.is_empty() {
         return Ok(None);
     }
-    let default = format!("dock/{}", facts.around.id);
-    let name = facts.config.linux.cgroups_path.as_deref().filter(|path| !path.is_empty()).unwrap_or(&default);
-    Ok(Some(Cgroups::new(&Hierarchies::of_this_host()?, &where_systemd_would(name), &limits, facts.rootless)?))
+    let name = name(facts, format!("dock/{}", facts.around.id));
+    Ok(Some(Cgroups::new(&Hierarchies::of_this_host()?, &where_systemd_would(&name), &limits, facts.rootless)?))
 }
 
-/// `SLICE:PREFIX:NAME` is how those who use systemd name a cgroup. It is made by hand where systemd would make it:
-/// `a-b.slice` stands in `a.slice`.
-fn where_systemd_would(path: &str) -> String {
-    let [slice, prefix, name] = path.split(':').collect::<Vec<_>>()[..] else { return path.into() };
-    if path.contains('/') {
-        return path.into();
-    }
-    let slice = match slice {
-        "" => "system.slice",
-        "-.slice" => "",
-        slice => slice,
-    };
-    let mut parts = Vec::new();
-    let stem = slice.trim_end_matches(".slice");
-    for (at, _) in stem.match_indices('-') {
-        parts.push(format!("{}.slice", &stem[..at]));
-    }
-    parts.extend((!slice.is_empty()).then(|| slice.to_owned()));
-    parts.push(match (name.strip_suffix(".slice"), prefix) {
-        (Some(_), _) | (_, "") => name.into(),
-        _ => format!("{prefix}-{name}.scope"),
-    });
-    parts.join("/")
+/// The same by systemd. Without root it is the user's own manager that is asked.
+pub(super) fn scope(facts: &Facts) -> anyhow::Result<Scope> {
+    let name = name(facts, format!(":dock:{}", facts.around.id));
+    let uid = facts.around.uid;
+    Ok(Scope::new(&Hierarchies::of_this_host()?, &name, &wanted(facts), (uid != 0).then_some(uid))?)
+}
+
+fn wanted(facts: &Facts) -> Limits {
+    let Some(resources) = &facts.config.linux.resources else { return Limits::new() };
+    let mut limits = limits(resources);
+    limits.extend(device_limit(facts, resources));
+    limits
+}
+
+fn name(facts: &Facts, default: String) -> String {
+    facts.config.linux.cgroups_path.clone().filter(|path| !path.is_empty()).unwrap_or(default)
 }
 
 pub(super) fn limits(resources: &Resources) -> Limits {
@@ -102,24 +92,4 @@ fn more_limits(resources: &Resources, limits: &mut Limits) {
 pub(super) fn cgroup_trees(cgroups: &Cgroups) -> Vec<(String, std::path::PathBuf)> {
     let name = |group: &linux_sandbox::Group| group.controllers.join(",");
     cgroups.groups.iter().map(|group| (name(group), group.path.clone())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::where_systemd_would;
-
-    #[test]
-    fn cgroups_stand_where_systemd_would_make_them() {
-        for (path, want) in [
-            ("dock/x", "dock/x"),
-            ("system.slice:docker:abc", "system.slice/docker-abc.scope"),
-            (":cri:abc", "system.slice/cri-abc.scope"),
-            ("user-1000-x.slice:p:n", "user.slice/user-1000.slice/user-1000-x.slice/p-n.scope"),
-            ("-.slice:p:n", "p-n.scope"),
-            ("a:b:c:d", "a:b:c:d"),
-            ("x/a:b:c", "x/a:b:c"),
-        ] {
-            assert_eq!(where_systemd_would(path), want);
-        }
-    }
 }

@@ -11,7 +11,7 @@ mod scheduling;
 
 use crate::config::Config;
 use anyhow::{Context, bail};
-use cgroups::{cgroup_trees, cgroups};
+use cgroups::{cgroup_trees, cgroups, scope};
 use devices::devices;
 use facts::Facts;
 use linux_sandbox::{
@@ -35,6 +35,8 @@ pub struct Around<'a> {
     pub terminal_size: Option<(u16, u16)>,
     pub uid: u32,
     pub gid: u32,
+    /// systemd makes the cgroup.
+    pub systemd: bool,
 }
 
 /// The list, in the order in which it runs.
@@ -42,14 +44,17 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     let process = config.process.as_ref().context("config.json: process: missing")?;
     refuse_what_is_not_built(config)?;
     let facts = Facts::of(config, process, around)?;
-    let cgroups = cgroups(&facts)?;
+    let scope = if around.systemd { Some(scope(&facts)?) } else { None };
+    let cgroups = if around.systemd { None } else { cgroups(&facts)? };
     let mut steps = Vec::new();
-    let join = cgroups.as_ref().map(|made| JoinCgroups { paths: made.groups.iter().map(|g| g.path.clone()).collect() });
+    let made = cgroups.as_ref().or(scope.as_ref().map(|scope| &scope.cgroups));
+    let join = made.map(|made| JoinCgroups { paths: made.groups.iter().map(|g| g.path.clone()).collect() });
     let trees = cgroups.as_ref().map(cgroup_trees).unwrap_or_default();
 
     steps.extend(cgroups.map(Step::Cgroups));
     steps.extend(clone(bundle, &facts)?);
     steps.extend(id_map(&facts).map(Step::IdMap));
+    steps.extend(scope.map(Step::Scope));
     steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
     steps.extend(join.map(Step::JoinCgroups));
     if facts.joins(Namespace::User).is_some() || id_map(&facts).is_some_and(|map| !map.deny_setgroups) {
