@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(restart("").unwrap().name, "no");
         for (bad, words) in [
             ("sometimes", "invalid restart policy 'sometimes'"),
-            ("always:3", "maximum retry count can only be used with 'on-failure'"),
+            ("always:3", "maximum retry count cannot be used with restart policy 'always'"),
             ("on-failure:x", "maximum retry count must be an integer"),
         ] {
             assert!(restart(bad).unwrap_err().to_string().contains(words), "{bad}");
