@@ -3,12 +3,10 @@
 
 use crate::elsewhere::{Place, Source};
 use crate::siblings::Siblings;
-use crate::source::hex;
 use anyhow::bail;
 use clap::Args;
 use oci_layout::Layout;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 use std::fs::{self, File, FileTimes, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::time::SystemTime;
@@ -56,7 +54,7 @@ pub struct Key(String);
 impl Key {
     pub fn of(inputs: &Value) -> Self {
         let text = serde_json::json!([VERSION, env!("CARGO_PKG_VERSION"), inputs]).to_string();
-        Self(format!("build-{}", hex(&Sha256::digest(text.as_bytes()))))
+        Self(format!("build-{}", oci_layout::digest_of(text.as_bytes()).hex()))
     }
 
     pub fn as_str(&self) -> &str {
@@ -71,7 +69,7 @@ impl Key {
 
 /// The pin of a base image for another machine.
 pub fn base(what: &str) -> String {
-    format!("build-base-{}", hex(&Sha256::digest(what.as_bytes())))
+    format!("build-base-{}", oci_layout::digest_of(what.as_bytes()).hex())
 }
 
 /// A step that was taken from the cache turns out not to be there whole.

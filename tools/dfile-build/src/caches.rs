@@ -3,12 +3,10 @@
 
 use crate::run::private_dir;
 use crate::shelf::chown;
-use crate::source::hex;
 use anyhow::{Context, bail};
 use dockerfile::{Mount, Sharing};
 use rustix::fs::{FlockOperation, Timespec, Timestamps};
 use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -104,7 +102,7 @@ fn file_name(id: &str) -> String {
         }
     }
     if name.len() > LONGEST_NAME {
-        return format!("{}%{}", &name[..LONGEST_NAME - 65], hex(&Sha256::digest(id.as_bytes())));
+        return format!("{}%{}", &name[..LONGEST_NAME - 65], oci_layout::digest_of(id.as_bytes()).hex());
     }
     name
 }

@@ -5,11 +5,9 @@
 use crate::cache::{self, Key, Made};
 use crate::image::LONGEST_CHANGE;
 use crate::siblings::{self, Siblings};
-use crate::source::hex;
 use anyhow::{Context, bail};
-use oci_layout::{Layout, OpenImage};
+use oci_layout::{Layout, OpenImage, digest_of};
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, HashSet};
 use wire::{Descriptor, Record, media_type};
 
@@ -86,7 +84,7 @@ impl Inline {
                 "layers": below,
             })
             .to_string();
-            if *digest == format!("sha256:{}", hex(&Sha256::digest(manifest.as_bytes()))) {
+            if *digest == digest_of(manifest.as_bytes()).to_string() {
                 let mut image = layout.put(media_type::MANIFEST, manifest.as_bytes())?;
                 image.platform.clone_from(&self.image.descriptor.platform);
                 return Ok(image);

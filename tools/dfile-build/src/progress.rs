@@ -3,11 +3,9 @@
 
 use crate::board::lock;
 use crate::live::Live;
-use crate::source::hex;
 use base64::Engine;
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Read, Write};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
@@ -209,7 +207,7 @@ impl Progress {
     }
 
     fn digest(&self) -> String {
-        format!("sha256:{}", hex(&Sha256::digest(format!("{} {}", self.number, self.title).as_bytes())))
+        oci_layout::digest_of(format!("{} {}", self.number, self.title).as_bytes()).to_string()
     }
 }
 

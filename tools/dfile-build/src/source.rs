@@ -5,7 +5,6 @@ mod digest;
 mod find;
 mod walk;
 
-pub use digest::hex;
 pub use find::Wanted;
 pub use walk::{Entry, Source};
 

@@ -8,13 +8,12 @@
 use crate::builder::Builder;
 use crate::copy::Taken;
 use crate::run::private_dir;
-use crate::source::{Root, Wanted, hex};
+use crate::source::{Root, Wanted};
 use crate::{context, siblings};
 use anyhow::Context;
 use dockerfile::{Copy, Ignore};
 use rustix::fs::FlockOperation;
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use std::fs::{self, FileTimes};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -45,7 +44,7 @@ impl Builder<'_> {
             return Ok(Page { url, name, digest, file: None });
         }
         let urls = self.build.siblings.root().join("cache/urls");
-        let known = urls.join(hex(&Sha256::digest(url.as_bytes())));
+        let known = urls.join(oci_layout::digest_of(url.as_bytes()).hex());
         let file = self.build.scratch.path()?;
         let mut get = self.build.siblings.command("url-get");
         if !self.no_cache {
