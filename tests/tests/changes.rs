@@ -218,7 +218,9 @@ fn system_df_and_prune() {
     assert_eq!(dock(&room, "dock images -q | wc -l").ok(), "1");
     room.sh("mkdir ctx && head -c 300000 /dev/urandom >ctx/f && printf 'FROM scratch\\nCOPY f /\\nLABEL a=b\\n' >ctx/Dockerfile").ok();
     dock(&room, "dock build -q ctx && dock create --name gone -v /v img && dock rm -f gone").ok();
-    let pruned = dock(&room, "dock system prune -af").ok();
+    let shown = dock(&room, "dock -n system prune -af --volumes | grep prune").ok();
+    assert_eq!(shown, "ctr-vol --prune\nimg-rm --prune --all\ndfile-cache --prune --all", "one by one");
+    let pruned = dock(&room, "dock system prune -af 2>&1").ok();
     assert!(
         pruned.contains("Deleted Images:\ndeleted: sha256:")
             && pruned.contains("\n\nDeleted build cache objects:\nbuild-"),

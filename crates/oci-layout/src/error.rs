@@ -94,9 +94,16 @@ pub enum Error {
         /// What there is.
         offered: Vec<String>,
     },
+    /// Nothing was collected, because of these, `NAME (PID)`. Empty where nobody can be named.
+    #[error("images are being written{}: their layout will be swept by the next img-rm", by(.0))]
+    Busy(Vec<String>),
     /// A pin key that is no plain file name.
     #[error("{0:?} is not a pin key: want 1 to 200 letters, digits, . _ -, not starting with a dot")]
     PinKey(String),
+}
+
+fn by(writers: &[String]) -> String {
+    if writers.is_empty() { String::new() } else { format!(" by {}", writers.join(", ")) }
 }
 
 /// The crate's result.

@@ -9,6 +9,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::thread;
+use std::time::Duration;
 use wire::{Algorithm, Descriptor, Digest};
 
 /// While one is alive, nobody's [`Layout::collect`] removes blobs. A writer takes it before its first blob and
@@ -60,9 +62,26 @@ impl Layout {
         }
     }
 
+    /// [`collect`](Self::collect) for who has something else to do: [`Error::Busy`] as soon as somebody is seen who
+    /// writes, for to wait for a pull takes as long as the pull. Where nobody lives who has the lock, the kernel is about
+    /// to let go of it, and is asked again for up to two seconds.
+    pub fn collect_unless_busy(&self) -> Result<Vec<(Digest, u64)>> {
+        for _ in 0..100 {
+            if let Some(removed) = self.try_collect()? {
+                return Ok(removed);
+            }
+            let writers = self.writers();
+            if !writers.is_empty() {
+                return Err(Error::Busy(writers));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Err(Error::Busy(Vec::new()))
+    }
+
     /// Who keeps the sweep out, each as `NAME (PID)`, as far as the kernel tells (`/proc/locks`, `proc_locks(5)`). Empty
     /// where it does not, and when who held it has just ended.
-    pub fn writers(&self) -> Vec<String> {
+    fn writers(&self) -> Vec<String> {
         let Ok(found) = fs::metadata(self.private("blobs.lock")) else { return Vec::new() };
         let (device, inode) = (found.dev(), found.ino());
         let place = format!("{:02x}:{:02x}:{inode}", major(device), minor(device));
@@ -136,8 +155,7 @@ impl Layout {
     pub fn reached(&self) -> Result<HashSet<Digest>> {
         let leased = self.leased()?;
         let mut reached = HashSet::new();
-        let mut todo = self.index()?;
-        todo.extend(self.pins()?.into_iter().map(|(_, pinned)| pinned));
+        let mut todo = self.roots()?;
         while let Some(descriptor) = todo.pop() {
             if reached.insert(descriptor.digest.clone()) && (descriptor.is_index() || descriptor.is_manifest()) {
                 let mut below = children(&descriptor, &self.document(&descriptor)?)?;
@@ -149,6 +167,19 @@ impl Layout {
         }
         reached.extend(leased);
         Ok(reached)
+    }
+
+    /// The chain ID of every layer of every image that can be read, pinned ones included: what unpacked layers are kept
+    /// for.
+    pub fn chain_ids(&self) -> Result<HashSet<Digest>> {
+        let images = self.roots()?.into_iter().filter_map(|root| self.open_image(&root, None).ok());
+        Ok(images.flat_map(|image| image.chain_ids()).collect())
+    }
+
+    fn roots(&self) -> Result<Vec<Descriptor>> {
+        let mut roots = self.index()?;
+        roots.extend(self.pins()?.into_iter().map(|(_, pinned)| pinned));
+        Ok(roots)
     }
 }
 

@@ -4,15 +4,9 @@ use crate::entry::{Entry, Kind, lock};
 use anyhow::Context;
 use bundle::Layers;
 use oci_layout::Layout;
-use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::Duration;
 use toolkit::Out;
-
-/// Who is just ending may end, for a second or two; a build is not waited for.
-const PATIENCE: u32 = 100;
 
 /// Removes them and says so in docker's words.
 pub fn prune(root: &Path, layout: Option<&Layout>, doomed: &[Entry], out: &mut Out) -> anyhow::Result<()> {
@@ -72,22 +66,13 @@ fn remove(path: &Path) -> anyhow::Result<u64> {
 
 /// Blobs that nothing reaches any more, and the layers that were unpacked of them.
 fn collect(root: &Path, layout: &Layout) -> anyhow::Result<u64> {
-    let mut removed = layout.try_collect().context("collect")?;
-    for _ in 0..PATIENCE {
-        if removed.is_some() {
-            break;
+    let removed = match layout.collect_unless_busy() {
+        Err(busy @ oci_layout::Error::Busy(_)) => {
+            eprintln!("dfile-cache: {busy}");
+            return Ok(0);
         }
-        thread::sleep(Duration::from_millis(20));
-        removed = layout.try_collect().context("collect")?;
-    }
-    let Some(removed) = removed else {
-        let writers = layout.writers().join(", ");
-        eprintln!("dfile-cache: images are being written ({writers}): their layout will be swept by the next img-rm");
-        return Ok(0);
+        removed => removed.context("collect")?,
     };
     let blobs: u64 = removed.iter().map(|(_, size)| size).sum();
-    let images = layout.index()?.into_iter().chain(layout.pins()?.into_iter().map(|(_, pinned)| pinned));
-    let chains: HashSet<_> =
-        images.filter_map(|image| layout.open_image(&image, None).ok()).flat_map(|image| image.chain_ids()).collect();
-    Ok(blobs + Layers::new(root).collect(&chains).context("unpacked layers")?.bytes)
+    Ok(blobs + Layers::new(root).collect(&layout.chain_ids()?).context("unpacked layers")?.bytes)
 }

@@ -21,7 +21,6 @@ use bundle::Layers;
 use clap::Parser;
 use oci_layout::{Class, Finding, Layout, Severity, Summary};
 use repair::Source;
-use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -85,11 +84,8 @@ fn checked(layout: &Layout, out: &mut Out) -> anyhow::Result<Summary> {
 /// Unpacked layers beside our own images that no image and no bundle has. They are nobody's damage: img-rm takes
 /// them with it.
 fn unpacked(layout: &Layout, out: &mut Out) -> anyhow::Result<usize> {
-    let mut wanted = HashSet::new();
-    let pinned = layout.pins().unwrap_or_default().into_iter().map(|(_, pinned)| pinned);
-    for entry in layout.index().unwrap_or_default().into_iter().chain(pinned) {
-        wanted.extend(layout.open_image(&entry, None).map(|image| image.chain_ids()).unwrap_or_default());
-    }
+    // A layout that cannot be read does not say whose they are.
+    let Ok(wanted) = layout.chain_ids() else { return Ok(0) };
     let unused = Layers::new(&toolkit::root_dir(None)).unused(&wanted)?;
     for chain_id in &unused {
         let message = "an unpacked layer that no image and no bundle has";
@@ -130,7 +126,7 @@ fn repaired(layout: &Layout, args: &Args, sources: &[Source], out: &mut Out) -> 
                 print(&finding, Some(&args.from[at]), out)?;
             }
             any |= !mended.is_empty();
-            wanted = wanted.difference(&mended).cloned().collect::<HashSet<_>>();
+            wanted = wanted.difference(&mended).cloned().collect();
         }
         if !any {
             findings.iter().try_for_each(|finding| print(finding, None, out))?;

@@ -23,7 +23,6 @@ use clap::Parser;
 use containers::Users;
 use filter::Filter;
 use oci_layout::{Layout, OpenImage};
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toolkit::{Failure, Out};
@@ -222,38 +221,21 @@ fn delete(layout: &Layout, entry: &Descriptor, id: &Digest, image: Option<&OpenI
         }
     }
     let mut lines = vec![format!("Deleted: {id}")];
-    let kept = chain_ids(layout)?;
+    let kept = layout.chain_ids()?;
     let chain = image.map(OpenImage::chain_ids).unwrap_or_default();
     lines.extend(chain.iter().rev().filter(|id| !kept.contains(id)).map(|id| format!("Deleted: {id}")));
     Ok(lines)
 }
 
-/// Every layer of every image, those of the build cache included.
-fn chain_ids(layout: &Layout) -> anyhow::Result<HashSet<Digest>> {
-    let entries = layout.index()?.into_iter().chain(layout.pins()?.into_iter().map(|(_, pinned)| pinned));
-    Ok(entries.filter_map(|entry| layout.open_image(&entry, None).ok()).flat_map(|image| image.chain_ids()).collect())
-}
-
-/// So often it is asked again, 20 ms apart, when nobody is seen who writes.
-const PATIENCE: u32 = 100;
-
-/// Waiting for a pull to end would take as long as the pull; the next img-rm collects what is left now.
+/// What somebody writes is left to the next img-rm.
 fn collect(layout: &Layout) -> anyhow::Result<u64> {
-    let mut writers = Vec::new();
-    for _ in 0..PATIENCE {
-        if let Some(removed) = layout.try_collect().context("collect")? {
-            return Ok(removed.iter().map(|(_, size)| size).sum());
+    match layout.collect_unless_busy() {
+        Err(busy @ oci_layout::Error::Busy(_)) => {
+            eprint(&busy.into());
+            Ok(0)
         }
-        writers = layout.writers();
-        if !writers.is_empty() {
-            break;
-        }
-        // Nobody who lives has it: the kernel is about to let go.
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        removed => Ok(removed.context("collect")?.iter().map(|(_, size)| size).sum()),
     }
-    let who = if writers.is_empty() { String::new() } else { format!(" by {}", writers.join(", ")) };
-    eprint(&anyhow::anyhow!("images are being written{who}: their layout will be swept by the next img-rm"));
-    Ok(0)
 }
 
 /// Layers were unpacked for containers; without an image or a bundle that has them, nobody finds them again.
@@ -262,7 +244,7 @@ fn collect_layers(layout: &Layout, root: &Path) -> anyhow::Result<u64> {
     if !root.join("images").canonicalize().is_ok_and(|images| layout.path().canonicalize().is_ok_and(|l| l == images)) {
         return Ok(0);
     }
-    Ok(Layers::new(root).collect(&chain_ids(layout)?).context("unpacked layers")?.bytes)
+    Ok(Layers::new(root).collect(&layout.chain_ids()?).context("unpacked layers")?.bytes)
 }
 
 fn eprint(error: &anyhow::Error) {
