@@ -366,7 +366,7 @@ fn cve_2019_5736_who_may_trace_finds_a_sealed_copy() {
             while [ $n -lt 30 ]; do { echo evil >>/proc/self/fd/9; } 2>/dev/null && echo written; n=$((n+1)); sleep 0.05; done; echo over ) >>/tmp/seen";
         let spy = format!(
             "keep() {{ {keep}; exit; }}; echo >/tmp/ready; while :; do for dir in /proc/[0-9]*; do
-            read -r name <$dir/comm || continue; case $name in ctr-exec) keep $dir;; esac; done; done 2>/dev/null"
+            read -r name <$dir/comm || continue; case $name in ctr-exec) keep $dir;; esac; done; done 2>/tmp/err"
         );
         web.room.write("spy", spy);
         web.sh(&format!("ctr-exec {given} -d web -- sh -c \"$(cat spy)\"")).ok();
@@ -378,11 +378,67 @@ fn cve_2019_5736_who_may_trace_finds_a_sealed_copy() {
         web.eventually(|| web.sh("ctr-exec web -- cat /tmp/seen").stdout.contains("over"));
         assert_eq!(web.sh("ctr-exec web -- cat /tmp/seen").ok(), "/memfd:ctr-exec (deleted)\nover", "{options}{given}");
         web.sh("cmp own/ctr-exec before").ok();
+        // Its last child leads a session that has the terminal.
+        web.room.write("in", "own/ctr-exec -t web -- sh -c 'busybox cut -d\\  -f1,5,6 /proc/$$/stat; echo $$; echo here >/dev/tty; exit 3'");
+        let ran = web.sh("script -qec 'sh in' /dev/null </dev/null");
+        let words: Vec<&str> = ran.stdout.trim_end_matches("^@").split_whitespace().collect();
+        assert_eq!((&words[..4], words[4], ran.code), (&[words[0]; 4][..], "here", 3), "{ran:#?}");
+        web.sh("own/ctr-exec -u nobody-there web -- true").fails(125, "nobody-there");
         // The copy is as good as the original: records and logs, too.
         assert_eq!(web.sh("ctr-ls web | { own/ctr-exec -i -- cat; }; echo x | own/ctr-exec -i web -- cat").ok(), "x");
         assert_eq!(web.sh("ctr-ls web | own/ctr-exec --log said -- nosuch").code, 127);
         let said = fs::read_to_string(web.room.path("said")).unwrap();
         assert!(said.starts_with("ctr-exec: ") && said.contains("nosuch: not found"), "{said}");
+    }
+}
+
+/// Who may trace stops whatever of ours he sees and looks at all that it has. He sees it only when that is the command's.
+#[test]
+fn cve_2016_9962_who_may_trace_finds_nothing_of_the_host() {
+    needs!(root, "busybox");
+    let web = Web::start("--cap-add SYS_PTRACE");
+    let rights = "grep -E '^(Cap|Uid|Gid|Groups|Seccomp:)'";
+    let names = |dir: &str| format!("for kind in mnt pid net uts ipc cgroup; do readlink {dir}/ns/$kind; done");
+    web.room.write("marker", "");
+    let marker = web.room.path("marker").display().to_string();
+    let spy = format!(
+        "look() {{
+            {}; {rights} $1/status; cat $1/environ
+            [ ! -e $1/root{marker} ] || echo the root of the host; [ ! -e $1/cwd{marker} ] || echo a directory of the host
+            for fd in $1/fd/*; do echo fd $(readlink $fd); done
+        }}
+        while :; do for dir in /proc/[0-9]*; do
+            read -r name <$dir/comm || continue
+            case $name in ctr-exec)
+                kill -STOP ${{dir#/proc/}}; look $dir >/tmp/found; mv /tmp/found /tmp/seen$((n += 1)); kill -CONT ${{dir#/proc/}}
+                while read -r name <$dir/comm; do :; done;;
+            esac
+        done; done 2>/dev/null",
+        names("$1")
+    );
+    web.room.write("spy", spy);
+    web.room.write("itself", format!("{}; {rights} /proc/self/status", names("/proc/self")));
+    let itself = web.sh("ctr-exec web -- sh -c \"$(cat itself)\"").ok();
+    web.sh("ctr-exec -d web -- sh -c \"$(cat spy)\"").ok();
+    // A long search keeps it where it can be met.
+    let path = format!("PATH={}/bin", "n:".repeat(40_000));
+    let seen = web.room.path("root/containers").join(&web.id).join("upper/tmp");
+    for number in 1..=5 {
+        let mut found = String::new();
+        web.eventually(|| {
+            let caller = "exec 7</etc/passwd 9</; export SECRET=canary; ctr-exec";
+            assert_eq!(web.sh(&format!("{caller} -e {path} web -- sh -c 'echo it ran; exit 7'")).code, 7);
+            found = fs::read_to_string(seen.join(format!("seen{number}"))).unwrap_or_default().replace('\0', "");
+            !found.is_empty()
+        });
+        let (descriptors, rest): (Vec<&str>, Vec<&str>) = found.lines().partition(|line| line.starts_with("fd "));
+        assert!(itself.contains("mnt:[") && itself.contains("CapPrm"), "{itself}");
+        assert_eq!(rest.join("\n"), itself);
+        let right = |line: &&str| line.starts_with("fd pipe:[") || *line == "fd /dev/null";
+        assert!(
+            descriptors.len() == 4 && descriptors.iter().all(right),
+            "its own three and the report: {descriptors:?}"
+        );
     }
 }
 

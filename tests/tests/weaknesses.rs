@@ -22,6 +22,7 @@ fn every_known_weakness_of_starting_has_its_test() {
         ("CVE-2016-9962, at the start", "spawn", "descriptors_signals_and_privileges_start_clean"),
         ("CVE-2016-9962, entering", "exec", "cve_2016_9962_no_descriptor_and_no_ignored_signal_comes_along"),
         ("CVE-2016-9962, ptrace", "exec", "cve_2016_9962_nobody_looks_into_a_process_that_enters"),
+        ("CVE-2016-9962, CAP_SYS_PTRACE", "exec", "cve_2016_9962_who_may_trace_finds_nothing_of_the_host"),
         ("CVE-2024-21626, at the start", "spawn", "cve_2024_21626_no_descriptor_of_ours_is_a_working_directory"),
         ("CVE-2024-21626, entering", "exec", "cve_2024_21626_no_descriptor_of_ours_is_a_working_directory"),
         ("CVE-2019-16884, CVE-2019-19921, CVE-2023-27561", "spawn", "cve_2019_16884_no_volume_on_proc"),

@@ -1,5 +1,6 @@
 //! The last steps: where the process stands, and the exec that replaces us.
 
+use crate::born_last;
 use crate::error::{Call, Error, Result, cause};
 use crate::steps::{Mechanism, Scene, in_rootfs, quote};
 use crate::sys;
@@ -65,6 +66,9 @@ pub struct Exec {
     /// Descriptors from 3 on that the command keeps.
     #[serde(skip_serializing_if = "is_zero")]
     pub keep: u32,
+    /// The process that executes it is born for that alone ([`crate::born_last`]).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub born_last: bool,
     #[serde(skip)]
     ready: Ready,
 }
@@ -135,13 +139,20 @@ impl Exec {
             path.split(':').map(|dir| format!("{}/{command}", if dir.is_empty() { "." } else { dir })).collect()
         };
         let ready = Ready { candidates: strings(&candidates)?, args: strings(&args)?, env: strings(&env)? };
-        Ok(Self { args, env, keep: 0, ready })
+        Ok(Self { args, env, keep: 0, born_last: false, ready })
     }
 
     /// The command keeps `count` descriptors from 3 on, as systemd and podman hand sockets on.
     #[must_use]
     pub fn keeping(mut self, count: u32) -> Self {
         self.keep = count;
+        self
+    }
+
+    /// The process that executes it is born for that alone, in the PID namespace that was entered for its children.
+    #[must_use]
+    pub fn born_last(mut self, yes: bool) -> Self {
+        self.born_last = yes;
         self
     }
 
@@ -217,13 +228,19 @@ pub(crate) fn look_up(command: &str, candidates: &[CString]) -> Result<()> {
 impl Mechanism for Exec {
     fn shell(&self) -> String {
         let words = self.env.iter().chain(&self.args).map(|word| quote(word)).collect::<Vec<_>>();
-        format!("exec env -i {}", words.join(" "))
+        let line = format!("exec env -i {}", words.join(" "));
+        if self.born_last { format!("( {line} )") } else { line }
     }
 
     /// Returns only when it fails.
     fn run(&self, scene: &mut Scene) -> Result<()> {
         if !scene.looked {
             Look::take(&self.ready.candidates, self.keep, scene)?;
+        }
+        if self.born_last {
+            born_last::go_on_as_child(scene, self.keep.saturating_add(3))?;
+            // Before, the container's procfs did not know this process.
+            self.ready.candidates.iter().try_for_each(|path| refuse_ourselves(scene, &path.to_string_lossy()))?;
         }
         Err(self.try_all())
     }

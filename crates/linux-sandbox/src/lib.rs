@@ -10,6 +10,7 @@
 
 mod await_start;
 mod background;
+mod born_last;
 mod borrowed;
 mod capabilities;
 mod cgroups;

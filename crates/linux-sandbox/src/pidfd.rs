@@ -10,6 +10,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::{Errno, read, write};
 use rustix::net::{SocketFlags, accept_with};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
 use std::path::Path;
 
 /// How a process ended.
@@ -70,6 +71,19 @@ impl Running {
         };
         let pidfd = process.pidfd.try_clone().call(|| "dup(<pidfd>)".into())?;
         Ok(Self { pid: process.pid, pidfd, signals, master })
+    }
+
+    /// Goes over to the process that this one has left to us at its end, our child as well. Who traces that one may have
+    /// put another number into its mouth: the kernel is asked whose child it is.
+    pub(crate) fn go_over_to(&mut self, pid: i32) -> Result<()> {
+        self.reap()?;
+        let line = || format!("pidfd_open({pid})");
+        let number = Pid::from_raw(pid).ok_or(Errno::INVAL).call(line)?;
+        let pidfd = pidfd_open(number, PidfdFlags::empty()).call(line)?;
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        waitid(WaitId::PidFd(pidfd.as_fd()), look).call(|| format!("waitid(<pidfd of {pid}>)"))?;
+        (self.pid, self.pidfd) = (pid, pidfd);
+        Ok(())
     }
 
     /// Ends it and waits for its end.

@@ -1,6 +1,7 @@
 //! Running a plan: what comes before the process, the one clone, what is done to it while it waits, what it
 //! does itself, and the way back of an error.
 
+use crate::born_last;
 use crate::error::{Call, Error, Result};
 use crate::exec::own_file;
 use crate::pidfd::{Running, undo};
@@ -38,6 +39,7 @@ pub fn spawn(plan: &Plan) -> std::result::Result<Running, Error> {
 pub fn spawn_with(plan: &Plan, stdio: Option<crate::Stdio>) -> std::result::Result<Running, Error> {
     let signals = sys::signal_fd().call(|| "signalfd()".into())?;
     let mut scene = Scene { program: plan.program.clone(), own_file: own_file(), stdio, ..Scene::default() };
+    scene.born_last = born_last::is_wanted(&plan.steps);
     scene.notes = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).ok();
     let started = start(plan, &mut scene, signals);
     if started.is_err() {
@@ -84,7 +86,9 @@ fn start(plan: &Plan, scene: &mut Scene, signals: OwnedFd) -> Result<Running> {
         let _ = sys::pidfd_send_signal(&running.pidfd, libc::SIGKILL);
         let _ = running.reap();
     }
-    met?;
+    if let Some(child) = met? {
+        running.go_over_to(child)?;
+    }
     for step in plan.steps.iter().filter(|step| step.place() == Place::After) {
         run(plan, step, scene)?;
     }
@@ -203,8 +207,9 @@ fn clone_line(plan: &Plan) -> String {
     line + ")"
 }
 
-/// The pipe closes by itself at the exec; bytes before that are the code and the line of an error.
-fn came_to_exec(errors: &OwnedFd) -> Result<()> {
+/// The pipe closes by itself at the exec; bytes before that are the code and the line of an error, and the number of the
+/// process when it was [`born_last`].
+fn came_to_exec(errors: &OwnedFd) -> Result<Option<i32>> {
     let mut text = Vec::new();
     let mut buffer = [0; 1024];
     loop {
@@ -215,8 +220,9 @@ fn came_to_exec(errors: &OwnedFd) -> Result<()> {
             Err(errno) => return Err(errno).call(|| "read(<child>)".into()),
         }
     }
+    let born = born_last::take_pid(&mut text);
     match text.split_first() {
-        None => Ok(()),
+        None => Ok(born),
         Some((code, message)) => {
             Err(Error::Child { code: *code, message: String::from_utf8_lossy(message).into_owned() })
         }

@@ -144,6 +144,10 @@ pub struct Scene {
     pub(crate) report: Option<OwnedFd>,
     /// The process does not end with its parent.
     pub(crate) outlives: bool,
+    /// The command is executed by a child that is born for it: a session and its terminal are for that one to take.
+    pub(crate) born_last: bool,
+    /// There is a terminal on 0, 1 and 2.
+    pub(crate) has_terminal: bool,
     /// The name for notes.
     pub(crate) program: String,
     /// The last look at descriptors and command was taken.

@@ -399,14 +399,40 @@ pub(crate) fn clone3_inside(namespace: BorrowedFd<'_>, flags: u64) -> Result<Opt
     }
 }
 
-/// A process with the same parent as this one.
-fn clone_beside(flags: u64) -> Result<Option<i32>> {
-    // SAFETY: clone_args is plain integers; zero is "absent" for each of them, and the exit signal is the helper's.
-    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = flags | u64::from(libc::CLONE_PARENT.cast_unsigned());
-    // SAFETY: without CLONE_VM the child runs on a copy of this stack; args outlives the call.
-    let pid = check(unsafe {
-        libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), std::mem::size_of::<libc::clone_args>())
-    })?;
+/// A process with the same parent as this one, which hears of its end as of ours; `None` in the new one. By clone(2):
+/// filters of system calls often answer that there is no clone3(2).
+pub(crate) fn clone_beside(flags: u64) -> Result<Option<i32>> {
+    let flags = flags | u64::from(libc::CLONE_PARENT.cast_unsigned());
+    // SAFETY: without CLONE_VM the child runs on a copy of this stack, and no pointer is given.
+    let pid = check(unsafe { libc::syscall(libc::SYS_clone, flags, 0_u64, 0_u64, 0_u64, 0_u64) })?;
     Ok(i32::try_from(pid).ok().filter(|pid| *pid > 0))
+}
+
+/// Closes every descriptor from `first` on but one. Only on the way to an exec or to [`exit_now`]: what Rust thinks it
+/// owns is gone.
+pub(crate) fn close_all_but(first: u32, kept: impl AsFd) -> Result<()> {
+    let kept = kept.as_fd().as_raw_fd().cast_unsigned();
+    for (first, last) in [(first, kept.saturating_sub(1)), (first.max(kept + 1), u32::MAX)] {
+        if first <= last {
+            // SAFETY: takes integers only; the caller uses none of these any more.
+            check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+        }
+    }
+    Ok(())
+}
+
+/// Overwrites the environment that this program was started with, which no exec has replaced yet.
+pub(crate) fn forget_environment() {
+    unsafe extern "C" {
+        static mut environ: *mut *mut libc::c_char;
+    }
+    // SAFETY: a list of strings that ends with a null pointer, in memory of ours that may be written to; there is no other
+    // thread that could read it.
+    unsafe {
+        let mut next = environ;
+        while !next.is_null() && !(*next).is_null() {
+            libc::memset((*next).cast(), 0, libc::strlen(*next));
+            next = next.add(1);
+        }
+    }
 }

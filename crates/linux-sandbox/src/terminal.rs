@@ -63,7 +63,10 @@ impl Mechanism for Console {
         if let Some(socket) = &scene.socket {
             send(socket, b"t", &master).call(|| "sendmsg(<ctr-spawn>, <ptmx>)".into())?;
         }
-        rustix::process::ioctl_tiocsctty(&slave).call(|| "ioctl(<terminal>, TIOCSCTTY)".into())?;
+        scene.has_terminal = true;
+        if !scene.born_last {
+            rustix::process::ioctl_tiocsctty(&slave).call(|| "ioctl(<terminal>, TIOCSCTTY)".into())?;
+        }
         rustix::stdio::dup2_stdin(&slave).call(|| "dup2(<terminal>, 0)".into())?;
         rustix::stdio::dup2_stdout(&slave).call(|| "dup2(<terminal>, 1)".into())?;
         rustix::stdio::dup2_stderr(&slave).call(|| "dup2(<terminal>, 2)".into())

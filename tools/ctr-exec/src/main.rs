@@ -153,12 +153,13 @@ fn main() -> ExitCode {
 fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
     let stderr = args.log.as_deref().map(FirstStderr::log_to).transpose()?;
     let container = find(args)?;
-    if !args.plan && container.may_trace_us()? {
+    let watched = container.may_trace_us()?;
+    if watched && !args.plan {
         run_sealed(args, stderr.as_ref(), &container)?;
     }
     let process = process::wanted(args, &container)?;
     let terminal = open_terminal(args, &process);
-    let around = around(args, terminal.as_ref());
+    let around = around(args, watched, terminal.as_ref());
     let mut steps = plan::steps(&container, &process, &around)?;
     let inside = steps.iter().position(|step| step.place() == Place::Inside).unwrap_or(steps.len());
     steps.splice(inside..inside, stderr.map(Step::FirstStderr));
@@ -198,7 +199,7 @@ fn passes_stdin(args: &Args) -> bool {
     args.state.is_some() || args.interactive && !args.detach
 }
 
-fn around(args: &Args, terminal: Option<&Terminal>) -> Around {
+fn around(args: &Args, watched: bool, terminal: Option<&Terminal>) -> Around {
     let null = match args {
         Args { state: Some(_), .. } => Vec::new(),
         Args { detach: true, .. } => vec![0, 1, 2],
@@ -207,6 +208,7 @@ fn around(args: &Args, terminal: Option<&Terminal>) -> Around {
     };
     Around {
         detach: args.detach,
+        watched,
         null,
         preserve_fds: args.preserve_fds,
         cgroups: args.cgroup.clone(),

@@ -14,6 +14,8 @@ use linux_sandbox::{
 pub struct Around {
     /// It lives on when ctr-exec ends.
     pub detach: bool,
+    /// Somebody in the container may trace a process of ours that he sees.
+    pub watched: bool,
     /// Standard descriptors that are the container's `/dev/null`.
     pub null: Vec<u8>,
     /// Descriptors from 3 on that are passed on.
@@ -31,10 +33,12 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
     let first = &container.first;
     let namespaces = first.namespaces()?;
     let (parent, inside) = first.enter(&namespaces, around.root);
+    let born_last = around.watched && namespaces.contains(&Namespace::Pid);
+    let (parent, late) = if born_last { (None, Some(parent)) } else { (Some(parent), None) };
     let (unified, trees) = cgroups::of(&first.cgroups()?, &around.cgroups)?;
     let affinity = |list: Option<&String>| list.filter(|list| !list.is_empty()).map(|list| Affinity::new(list));
     let affinities = process.exec_cpu_affinity.as_ref();
-    let mut steps = vec![Step::EnterPid(parent)];
+    let mut steps: Vec<Step> = parent.into_iter().map(Step::EnterPid).collect();
     let initial = affinity(affinities.and_then(|both| both.initial.as_ref())).transpose()?;
     steps.extend(initial.map(Step::FirstAffinity));
     steps.extend(unified.map(|path| Step::BornIn(BornIn { path })));
@@ -69,9 +73,10 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
     steps.extend(label(Module::AppArmor, &process.apparmor_profile)?.map(Step::Label));
     steps.extend(label(Module::SeLinux, &process.selinux_label)?.map(Step::Label));
     steps.push(Step::WorkDir(WorkDir { path: process.cwd.clone() }));
+    steps.extend(late.map(Step::Enter));
     steps.push(user(process, sets_groups)?);
     steps.push(Step::Signals(SignalsToDefault {}));
-    let exec = Exec::new(process.args.clone(), process.env.clone())?.keeping(around.preserve_fds);
+    let exec = Exec::new(process.args.clone(), process.env.clone())?.keeping(around.preserve_fds).born_last(born_last);
     steps.push(Step::Look(exec.look()));
     steps.extend(rights(container, process)?);
     steps.push(Step::Exec(exec));
