@@ -1,13 +1,14 @@
 //! The Dockerfile language, from bytes to a graph of stages: what is asked for, and nothing of how it is done.
 //!
 //! [`parse()`] makes statements of lines, [`Instruction::of`] gives them a meaning, [`words`] puts variables in, and
-//! [`Graph`] joins the stages. [`Ignore`] reads `.dockerignore`, and [`lint()`] says what is no good
+//! [`Graph`] joins the stages. [`Config`] is what the instructions without files change. [`Ignore`] reads `.dockerignore`, and [`lint()`] says what is no good
 //! idea. The crate opens no file and runs nothing.
 //!
 //! The source of every rule is Docker's Dockerfile reference, and BuildKit's behaviour where that is silent.
 
 #![forbid(unsafe_code)]
 
+mod config;
 mod graph;
 pub mod ignore;
 mod instruction;
@@ -17,6 +18,7 @@ mod mount;
 mod parse;
 pub mod words;
 
+pub use config::{Config, absolute};
 pub use graph::{Base, Graph, Stage, Step};
 pub use ignore::{Ignore, Pattern};
 pub use instruction::{Command, Copy, Healthcheck, Instruction, Network, Run, Security, duration};

@@ -3,12 +3,11 @@
 use crate::board::lock;
 use crate::builder::Builder;
 use crate::cache;
-use crate::config::Config;
 use crate::copying::Found;
 use crate::siblings;
 use crate::state::State;
 use anyhow::bail;
-use dockerfile::{Base, Instruction, Step, parse};
+use dockerfile::{Base, Config, Instruction, Step, parse};
 use oci_layout::OpenImage;
 use wire::{Platform, Record};
 

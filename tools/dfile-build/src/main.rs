@@ -25,7 +25,6 @@ mod builtin;
 mod cache;
 mod caches;
 mod check;
-mod config;
 mod context;
 mod copies;
 mod copy;

@@ -3,7 +3,6 @@
 
 use crate::builder::Builder;
 use crate::caches::{self, Claimed};
-use crate::config::absolute;
 use crate::copying::Tree;
 use crate::run::Workshop;
 use crate::shelf::{Owner, Shelf};
@@ -12,7 +11,7 @@ use crate::state::State;
 use crate::take::take;
 use anyhow::{Context, bail};
 use bundle::Stub;
-use dockerfile::{Ignore, Mount, MountKind, Run};
+use dockerfile::{Ignore, Mount, MountKind, Run, absolute};
 use rustix::fd::{AsRawFd, OwnedFd};
 use serde_json::{Value, json};
 use std::ffi::OsString;

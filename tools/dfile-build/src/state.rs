@@ -1,7 +1,7 @@
 //! Where a stage stands between two of its instructions.
 
-use crate::config::Config;
 use anyhow::bail;
+use dockerfile::Config;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use wire::{Descriptor, Platform, Record};

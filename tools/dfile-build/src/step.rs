@@ -34,6 +34,10 @@ impl Builder<'_> {
             }
             other => {
                 let line = state.config.apply(other)?;
+                if let Instruction::Cmd(_) = other {
+                    // As BuildKit does; it means something on Windows only.
+                    state.config.members.insert("ArgsEscaped".into(), true.into());
+                }
                 if let Instruction::Env(list) = other {
                     state.values.retain(|name, _| !list.iter().any(|(own, _)| own == name));
                 }

@@ -16,7 +16,6 @@
 mod change;
 mod document;
 mod layer;
-mod words;
 
 use anyhow::{Context, bail};
 use clap::Parser;

@@ -1,18 +1,25 @@
 //! What the instructions without files change: the image configuration, member by member as docker has it, and
 //! the line in the history as BuildKit words it.
 
+mod healthcheck;
+mod port;
+mod signal;
+
+use crate::{Command, Instruction, ignore};
 use anyhow::bail;
-use dockerfile::{Command, Healthcheck, Instruction};
+use port::ports;
 use serde_json::{Map, Value, json};
+use signal::is_signal;
 
 /// What docker gives an image that does not say it.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// The `config` member of an image configuration, and what is known of the stage beside it.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
     /// As stored, members that nobody here knows included.
     pub members: Map<String, Value>,
+    /// Whom MAINTAINER names: no part of the members.
     pub author: Option<String>,
     /// CMD of this stage survives an ENTRYPOINT of this stage.
     cmd_is_set: bool,
@@ -27,16 +34,22 @@ impl Config {
         config
     }
 
+    /// Just what an image has.
+    pub fn of_members(members: Map<String, Value>) -> Self {
+        Self { members, ..Self::default() }
+    }
+
     /// A stage from an image: its whole configuration document.
     pub fn of_image(document: &Value) -> Self {
         let members = document.get("config").and_then(Value::as_object).cloned().unwrap_or_default();
-        let mut config = Self { members, ..Self::default() };
+        let mut config = Self::of_members(members);
         if !config.env().iter().any(|(name, _)| name == "PATH") {
             config.set_env("PATH", DEFAULT_PATH);
         }
         config
     }
 
+    /// The environment in its order; an entry without `=` has an empty value.
     pub fn env(&self) -> Vec<(String, String)> {
         let split = |entry: &String| {
             let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
@@ -45,6 +58,7 @@ impl Config {
         self.strings("Env").iter().map(split).collect()
     }
 
+    /// Where RUN, CMD and ENTRYPOINT start, `/` unless somebody said so.
     pub fn working_dir(&self) -> &str {
         match self.text("WorkingDir") {
             "" => "/",
@@ -52,10 +66,12 @@ impl Config {
         }
     }
 
+    /// Who runs them, as written; empty for root.
     pub fn user(&self) -> &str {
         self.text("User")
     }
 
+    /// What a command in its shell form is given to.
     pub fn shell(&self) -> Vec<String> {
         match self.strings("Shell") {
             own if own.is_empty() => vec!["/bin/sh".into(), "-c".into()],
@@ -84,6 +100,9 @@ impl Config {
     }
 
     /// Applies an expanded instruction; the answer is its line in the history.
+    ///
+    /// # Errors
+    /// When it has files or a stage to do with, or a value that docker refuses.
     pub fn apply(&mut self, instruction: &Instruction) -> anyhow::Result<String> {
         Ok(match instruction {
             Instruction::Env(list) => {
@@ -99,7 +118,7 @@ impl Config {
                 format!("LABEL {}", joined(list))
             }
             Instruction::Expose(list) => {
-                let mut ports = list.iter().map(|word| port(word)).collect::<anyhow::Result<Vec<_>>>()?.concat();
+                let mut ports = list.iter().map(|word| ports(word)).collect::<anyhow::Result<Vec<_>>>()?.concat();
                 ports.sort();
                 ports.dedup();
                 for port in &ports {
@@ -147,8 +166,6 @@ impl Config {
                 self.cmd_is_set = true;
                 let line = format!("CMD {}", quoted(&argv));
                 self.members.insert("Cmd".into(), argv.into());
-                // BuildKit sets it with every CMD; it means something on Windows only.
-                self.members.insert("ArgsEscaped".into(), true.into());
                 line
             }
             Instruction::Entrypoint(command) => {
@@ -165,8 +182,8 @@ impl Config {
                 format!("SHELL [{}]", words.join(" "))
             }
             Instruction::Healthcheck(check) => {
-                self.members.insert("Healthcheck".into(), healthcheck(check));
-                format!("HEALTHCHECK {}", healthcheck_line(check))
+                self.members.insert("Healthcheck".into(), healthcheck::member(check));
+                format!("HEALTHCHECK {}", healthcheck::line(check))
             }
             Instruction::Onbuild(line) => {
                 match self.members.get_mut("OnBuild").and_then(Value::as_array_mut) {
@@ -217,7 +234,7 @@ impl Config {
 /// A path against the working directory, cleaned: `..` does not leave the root.
 pub fn absolute(working_dir: &str, path: &str) -> String {
     let joined = if path.starts_with('/') { path.to_owned() } else { format!("{working_dir}/{path}") };
-    match dockerfile::ignore::clean(&joined).as_str() {
+    match ignore::clean(&joined).as_str() {
         "." => "/".into(),
         clean => format!("/{clean}"),
     }
@@ -233,105 +250,10 @@ fn quoted(words: &[String]) -> String {
     format!("[{}]", words.join(" "))
 }
 
-/// `80`, `80/udp`, `8000-8002/tcp`. What stands before a colon is for run and not for images: of `IP:HOST:CONTAINER`
-/// the last part counts, as in BuildKit.
-fn port(word: &str) -> anyhow::Result<Vec<String>> {
-    let (range, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
-    let protocol = if protocol.is_empty() { "tcp".into() } else { protocol.to_ascii_lowercase() };
-    if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-        bail!("EXPOSE {word}: the protocol is tcp, udp or sctp");
-    }
-    let ports = |range: &str| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let number = |text: &str| text.parse::<u16>().ok().filter(|_| !text.starts_with('+'));
-        Some((number(first)?, number(last)?)).filter(|(first, last)| first <= last)
-    };
-    let mut parts = range.rsplitn(3, ':');
-    let container = parts.next().and_then(ports);
-    let host = parts.next().is_none_or(|host| host.is_empty() || ports(host).is_some());
-    let address = parts.next().is_none_or(|ip| ip.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok());
-    match container {
-        Some((first, last)) if host && address => Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect()),
-        _ => bail!("EXPOSE {word}: want PORT or FIRST-LAST, 0 to 65535, and perhaps /udp"),
-    }
-}
-
-/// A number, or a name with or without SIG.
-fn is_signal(text: &str) -> bool {
-    const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
-        "WINCH", "IO", "PWR", "SYS",
-    ];
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    // Go's names of the real-time signals, 34 to 64: half of them counted from each end.
-    let distance = |end: &str, sign: char, most: u8| match name.strip_prefix(end) {
-        Some("") => true,
-        Some(rest) => {
-            rest.strip_prefix(sign).and_then(|n| n.parse::<u8>().ok()).is_some_and(|n| (1..=most).contains(&n))
-        }
-        None => false,
-    };
-    NAMES.contains(&name)
-        || distance("RTMIN", '+', 15)
-        || distance("RTMAX", '-', 14)
-        || text.parse::<u8>().is_ok_and(|n| (1..=64).contains(&n))
-}
-
-fn healthcheck(check: &Healthcheck) -> Value {
-    let mut members = Map::new();
-    members.insert("Test".into(), check.test.clone().into());
-    for (name, value) in [
-        ("Interval", check.interval),
-        ("Timeout", check.timeout),
-        ("StartPeriod", check.start_period),
-        ("StartInterval", check.start_interval),
-        ("Retries", check.retries),
-    ] {
-        if value != 0 {
-            members.insert(name.into(), value.into());
-        }
-    }
-    Value::Object(members)
-}
-
-/// `&{["CMD-SHELL" "true"] "5s" "0s" "0s" "0s" '\x03'}`
-fn healthcheck_line(check: &Healthcheck) -> String {
-    let times = [check.interval, check.timeout, check.start_period, check.start_interval];
-    let times: Vec<String> = times.iter().map(|nanos| format!("\"{}\"", go_duration(*nanos))).collect();
-    format!("&{{{} {} '\\x{:02x}'}}", quoted(&check.test), times.join(" "), check.retries)
-}
-
-/// Go's `Duration.String` for a millisecond and more.
-fn go_duration(nanos: u64) -> String {
-    let seconds = |nanos: u64| {
-        let text = format!("{}.{:09}", nanos / 1_000_000_000, nanos % 1_000_000_000);
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    };
-    match nanos {
-        0 => "0s".into(),
-        n if n < 1_000_000_000 => {
-            let text = format!("{}.{:06}", n / 1_000_000, n % 1_000_000);
-            format!("{}ms", text.trim_end_matches('0').trim_end_matches('.'))
-        }
-        n if n < 60_000_000_000 => format!("{}s", seconds(n)),
-        n => {
-            let minutes = n / 60_000_000_000;
-            let rest = seconds(n % 60_000_000_000);
-            if minutes < 60 {
-                format!("{minutes}m{rest}s")
-            } else {
-                format!("{}h{}m{rest}s", minutes / 60, minutes % 60)
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dockerfile::parse;
+    use crate::parse;
 
     fn build(mut config: Config, text: &str) -> anyhow::Result<(Config, Vec<String>)> {
         let file = parse(text.as_bytes(), "Dockerfile")?;
@@ -358,7 +280,6 @@ mod tests {
                 "StopSignal": "SIGINT",
                 "Shell": ["/bin/bash", "-c"],
                 "Cmd": ["/bin/bash", "-c", "echo hi"],
-                "ArgsEscaped": true,
                 "Entrypoint": ["/e", "a b"],
                 "Healthcheck": {"Test": ["CMD-SHELL", "true"], "Interval": 90_000_000_000u64, "Retries": 3},
                 "OnBuild": ["RUN x"],
