@@ -165,8 +165,8 @@ impl Ran {
     pub fn fails(self, code: i32, part: &str) -> Self {
         assert_eq!(self.code, code, "{self:#?}");
         assert!(self.stderr.contains(part), "no {part:?} in {self:#?}");
-        let lines =
-            self.stderr.lines().filter(|line| !line.starts_with("hint: ") && !line.starts_with("Try '")).count();
+        let more = ["hint: ", "Try '", "See '"];
+        let lines = self.stderr.lines().filter(|line| !more.iter().any(|start| line.starts_with(start))).count();
         assert_eq!(lines, 1, "an error is one line: {self:#?}");
         self
     }

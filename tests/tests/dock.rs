@@ -118,7 +118,7 @@ fn a_failure_after_creation_leaves_nothing() {
             ("run --name", "flag needs an argument: --name\nSee 'dock run --help'.\n"),
             (
                 "run --rm=perhaps busybox",
-                "invalid argument \"perhaps\" for \"--rm\" flag: want true or false\nSee 'dock run --help'.\n",
+                "invalid argument \"perhaps\" for \"--rm\" flag: strconv.ParseBool: parsing \"perhaps\": invalid syntax\nSee 'dock run --help'.\n",
             ),
         ] {
             let ran = dock.sh(&format!("dock {words}"));

@@ -268,7 +268,7 @@ fn docker_exec_s_words_and_codes() {
     let trace = web.sh("dock -n exec -it -e 'A=b c' web sh -c 'echo $A' </dev/null");
     assert_eq!((trace.code, trace.stderr.as_str()), (1, "the input device is not a TTY\n"));
     let line = web.sh("dock -n exec -t -e 'A=b c' web sh -c 'echo $A'").ok();
-    assert_eq!(line, "ctr-exec --docker --tty -e 'A=b c' web -- sh -c 'echo $A'");
+    assert_eq!(line, "ctr-exec --docker --env 'A=b c' --tty web -- sh -c 'echo $A'");
     for (words, code, message) in [
         ("nope true", 1, "Error response from daemon: No such container: nope\n".to_owned()),
         (
@@ -278,7 +278,7 @@ fn docker_exec_s_words_and_codes() {
         ),
         ("web /dir", 126, "OCI runtime exec failed: exec failed: exec: /dir: is a directory\n".into()),
         ("--nope web true", 125, "unknown flag: --nope\nSee 'dock exec --help'.\n".into()),
-        ("-u", 125, "flag needs an argument: -u\nSee 'dock exec --help'.\n".into()),
+        ("-u", 125, "flag needs an argument: 'u' in -u\nSee 'dock exec --help'.\n".into()),
     ] {
         let ran = web.sh(&format!("dock exec {words}"));
         assert_eq!((ran.code, ran.stderr.as_str()), (code, message.as_str()), "{words}");

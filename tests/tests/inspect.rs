@@ -130,6 +130,12 @@ fn the_same_options_give_dockers_object() {
         "100",
         "--cpuset-cpus",
         "0",
+        "--expose",
+        "80",
+        "--expose",
+        "90-92/udp",
+        "--expose",
+        "9/TCP",
     ];
     let host = ["--network", "none", "--privileged", "--ipc", "host", "--uts", "host", "--pid", "host"];
     let cases: [(&str, &[&str], &[&str]); 3] =

@@ -1,10 +1,11 @@
-//! Mistakes of a container's life, made beside a real docker: the same exit code and the same first line.
+//! Mistakes of a container's life, made beside a real docker: the same exit code, the same first line, and behind it the
+//! same hint where to read.
 
 use dock_tests::{Room, dockerd::Dockerd, needs, top};
 use std::process::{Command, Stdio};
 
 /// Command lines without the name of the program. A container `web` runs, `made` was only created.
-const MISTAKES: [&str; 84] = [
+const MISTAKES: [&str; 136] = [
     "attach nosuch",
     "attach --no-stdin nosuch",
     "start nosuch",
@@ -88,10 +89,62 @@ const MISTAKES: [&str; 84] = [
     "run --add-host bad busybox true",
     "run --cidfile /etc/passwd busybox true",
     "run 'bad image' true",
+    "run --pids-limit x busybox true",
+    "run --pids-limit 99999999999999999999 busybox true",
+    "run --memory-swappiness x busybox true",
+    "run --memory-swappiness 101 busybox true",
+    "run --oom-score-adj x busybox true",
+    "run --stop-timeout x busybox true",
+    "run -c x busybox true",
+    "run --cpu-period x busybox true",
+    "run --cpu-quota 1.5 busybox true",
+    "run --cpu-rt-runtime '' busybox true",
+    "run --blkio-weight x busybox true",
+    "run --blkio-weight -1 busybox true",
+    "run --blkio-weight 70000 busybox true",
+    "run --blkio-weight-device /dev/zero:5 busybox true",
+    "run --device-read-bps x busybox true",
+    "run --device-write-bps /dev/zero:x busybox true",
+    "run --device-read-iops /x:1 busybox true",
+    "run --device-write-iops /dev/zero:-1 busybox true",
+    "run --device x busybox true",
+    "run --device a:b:c:d busybox true",
+    "run --device-cgroup-rule x busybox true",
+    "run --health-interval x busybox true",
+    "run --health-interval 5 busybox true",
+    "run --health-retries x busybox true",
+    "run --health-retries -1 busybox true",
+    "run --ulimit nofile=x busybox true",
+    "run --ulimit nofile=1:2:3 busybox true",
+    "run --ulimit nofile=5:1 busybox true",
+    "run --cap-add BAD busybox true",
+    "run --cap-drop cap_bad busybox true",
+    "run --security-opt seccomp=/nosuch busybox true",
+    "run --log-opt x busybox true",
+    "run --expose x busybox true",
+    "run --expose '' busybox true",
+    "run --expose 90-80 busybox true",
+    "run --expose 99999 busybox true",
+    "run --expose 80: busybox true",
+    "run --rm=x busybox true",
+    "run -it=x busybox true",
+    "run --no-healthcheck=x busybox true",
+    "run --sig-proxy=x busybox true",
+    "run -itz busybox true",
+    "run -d --name",
+    "run -dm",
+    "create --pids-limit x busybox true",
+    "create --sig-proxy=false busybox true",
+    "exec -it=x web true",
+    "exec --privileged=x web true",
+    "exec -iu",
+    "update --cpu-shares x web",
+    "update --blkio-weight x web",
+    "ps -n x",
     "run a:b:c true",
 ];
 
-/// Exit code and the first line of stderr. For run docker's client ends its line with a full stop, and its versions do
+/// Exit code, the first line of stderr and, where that is the client's own, the one that starts with See. For run docker's client ends its line with a full stop, and its versions do
 /// not agree on who says that there is no such container.
 fn answer(program: &str, line: &str, room: &Room, host: &str) -> (i32, String) {
     let output = Command::new("sh")
@@ -113,7 +166,12 @@ fn answer(program: &str, line: &str, room: &Room, host: &str) -> (i32, String) {
     let first = first.replace("Error: No such container", "Error response from daemon: No such container");
     let is_id = |word: &str| word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let words = first.split(' ').map(|word| if is_id(word.trim_matches(['"', '.'])) { "<ID>" } else { word });
-    (output.status.code().unwrap_or(255), words.collect::<Vec<_>>().join(" "))
+    let mut lines = text.lines().filter(|_| !first.contains("Error response from daemon"));
+    let see = lines.find(|line| line.starts_with("See '")).unwrap_or_default().replace("docker", "dock");
+    (
+        output.status.code().unwrap_or(255),
+        words.chain([see.as_str()]).collect::<Vec<_>>().join(" ").trim_end().to_owned(),
+    )
 }
 
 #[test]

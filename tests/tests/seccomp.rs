@@ -227,7 +227,7 @@ fn the_default_profile() {
     );
     assert_eq!(code("--security-opt seccomp=own.json", GETPGRP, [0; 3]), 77);
     assert_eq!(code("--security-opt seccomp=builtin", KEYCTL, [0; 3]), 1);
-    room.sh("ctr-spec --security-opt seccomp=nosuch made").fails(1, "opening seccomp profile (nosuch) failed");
+    room.sh("ctr-spec --security-opt seccomp=nosuch made").fails(2, "opening seccomp profile (nosuch) failed");
 }
 
 /// Takes one container's listener at a socket, prints what came with it, and answers each call with 55.

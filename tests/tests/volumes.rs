@@ -148,7 +148,7 @@ fn what_docker_takes_and_we_cannot_do_is_refused_in_one_line() {
     needs!(root, "busybox");
     let room = room();
     for (options, words) in [
-        ("-p 80:80", "-p: networks with addresses are not in this release"),
+        ("-p 80:80", "-p, --publish: networks with addresses are not in this release"),
         ("--gpus all", "could not select device driver \"\" with capabilities: [[gpu]]"),
         ("--kernel-memory 9m", "kernel memory limits are not supported"),
         ("--kernel-memory=9m", "kernel memory limits are not supported"),

@@ -2,7 +2,7 @@
 
 /// Not a capability of Linux.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown capability: {0:?}")]
+#[error("unknown capability: \"CAP_{0}\"")]
 pub struct Unknown(String);
 
 /// What a container has unless it is asked for otherwise.
@@ -24,7 +24,7 @@ pub fn all() -> Vec<&'static str> {
 pub fn parse(name: &str) -> Result<&'static str, Unknown> {
     let upper = name.to_ascii_uppercase();
     let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
-    all().into_iter().find(|known| &known[4..] == bare).ok_or_else(|| Unknown(name.into()))
+    all().into_iter().find(|known| &known[4..] == bare).ok_or_else(|| Unknown(bare.into()))
 }
 
 #[cfg(test)]

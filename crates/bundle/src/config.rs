@@ -93,9 +93,9 @@ pub fn hostname_for(dir: &Path) -> String {
     }
 }
 
-/// Letters, digits, hyphens and dots, at most 64 bytes (sethostname(2)).
+/// Letters, digits, hyphens, dots, and underscores as docker's users write them; at most 64 bytes (sethostname(2)).
 pub fn is_hostname(name: &str) -> bool {
-    let inside = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.';
+    let inside = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
     !name.is_empty() && name.len() <= 64 && name.bytes().all(inside) && !name.starts_with(['-', '.'])
 }
 

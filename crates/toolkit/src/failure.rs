@@ -53,10 +53,7 @@ pub fn code_of(error: &anyhow::Error) -> Option<u8> {
 }
 
 pub(crate) fn code(error: &anyhow::Error, failed: u8, usage: u8) -> u8 {
-    match code_of(error).unwrap_or(failed) {
-        exit::USAGE => usage,
-        code => code,
-    }
+    code_of(error).map_or(failed, |code| if code == exit::USAGE { usage } else { code })
 }
 
 /// The causes one after the other; one that the message before it ends with already is not said twice.
@@ -88,7 +85,7 @@ pub(crate) fn print(tool: &str, error: &anyhow::Error) {
     }
 }
 
-/// Two lines: what was wrong, and where to read more. Never the whole help.
+/// Two lines: what was wrong, and where to read more, which `dock` says itself. Never the whole help.
 pub(crate) fn print_usage_error(tool: &str, error: &clap::Error) {
     let text = error.render().to_string();
     let what: Vec<&str> = text
@@ -98,8 +95,10 @@ pub(crate) fn print_usage_error(tool: &str, error: &clap::Error) {
         .filter(|l| !l.is_empty())
         .collect();
     let what = what.join(" ").replace(" tip: ", "; ");
-    eprint_line(&format!("{tool}: {}", what.strip_prefix("error: ").unwrap_or(&what)));
-    eprint_line(&format!("Try '{tool} --help'."));
+    print(tool, &usage(what.strip_prefix("error: ").unwrap_or(&what)));
+    if std::env::var_os("DOCK_ERROR_PREFIX").is_none() {
+        eprint_line(&format!("Try '{tool} --help'."));
+    }
 }
 
 /// A lost message on stderr has nowhere to be reported.

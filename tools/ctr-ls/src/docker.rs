@@ -129,8 +129,9 @@ fn made_as(found: &Found, config: &Value, image: &Value) -> Value {
         "AttachStderr": true,
     });
     let mut put = |name: &str, value: Value| object[name] = value;
-    if of_image("ExposedPorts").is_object() {
-        put("ExposedPorts", of_image("ExposedPorts").clone());
+    let exposed = either("exposedPorts", "ExposedPorts");
+    if exposed.is_object() {
+        put("ExposedPorts", exposed);
     }
     put("Tty", config["process"]["terminal"].clone());
     put("OpenStdin", is("openStdin").into());

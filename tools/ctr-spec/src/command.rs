@@ -58,11 +58,11 @@ pub fn set_host_name(config: &mut Value, options: &Options) -> anyhow::Result<()
         }
         config["domainname"] = name.into();
     }
-    let Some(name) = &options.hostname else { return Ok(()) };
+    let Some(name) = options.hostname.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
     if !bundle::config::is_hostname(name) {
         bail!("invalid hostname format: {name}");
     }
-    config["hostname"] = name.as_str().into();
+    config["hostname"] = name.into();
     let mut env = environment(config)?;
     set_env(&mut env, &format!("HOSTNAME={name}"));
     config["process"]["env"] = env.into();

@@ -1,5 +1,6 @@
 //! Device nodes of the host in the container, and the rule of the devices cgroup that lets it use them.
 
+use crate::flag;
 use anyhow::{Context, bail};
 use clap::Args;
 use rustix::fs::{FileType, Stat, major, minor, stat};
@@ -30,7 +31,7 @@ pub fn set(config: &mut Value, host: &mut Map<String, Value>, options: &Options)
         shown.push(json!({ "pathOnHost": from, "pathInContainer": to, "cgroupPermissions": access }));
     }
     for text in &options.device_cgroup_rule {
-        allow(config, rule(text)?);
+        allow(config, rule(text).map_err(|why| flag::refused("--device-cgroup-rule", text, why))?);
     }
     if !shown.is_empty() {
         host.insert("devices".into(), shown.into());
@@ -64,10 +65,10 @@ fn parse(text: &str) -> anyhow::Result<(&str, &str, &str)> {
         [from, to] => (*from, *to, "rwm"),
         [from, to, access] if is_access(access) => (*from, *to, *access),
         [_, _, access] => return Err(toolkit::usage(format!("bad mode specified: {access}"))),
-        _ => bail!("invalid device specification: {text}"),
+        _ => return Err(toolkit::usage(format!("bad format for path: {text}"))),
     };
     if !from.starts_with('/') || !to.starts_with('/') || to.split('/').any(|name| name == "..") {
-        bail!("{text} is not an absolute path");
+        return Err(toolkit::usage(format!("{text} is not an absolute path")));
     }
     Ok((from, to, access))
 }

@@ -27,7 +27,7 @@ pub struct Options {
     stop_signal: Option<String>,
 
     /// Seconds that it has to end before it is killed
-    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true)]
+    #[arg(long, value_name = "SECONDS", allow_hyphen_values = true, value_parser = flag::INT)]
     stop_timeout: Option<i64>,
 
     /// Where its output is kept: json-file, or none
@@ -59,8 +59,8 @@ pub struct Options {
     health_start_interval: Option<String>,
 
     /// So many failures one after the other are ill health
-    #[arg(long, value_name = "NUMBER")]
-    health_retries: Option<u64>,
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = flag::INT)]
+    health_retries: Option<i64>,
 
     /// No probes, whatever the image says
     #[arg(long)]
@@ -128,11 +128,11 @@ fn log_config(options: &Options) -> anyhow::Result<LogConfig> {
     if !matches!(kind.as_str(), "json-file" | "none" | "local") {
         bail!("error looking up logging plugin {kind}: plugin {kind:?} not found");
     }
-    let pair = |option: &String| match option.split_once('=') {
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => Err(toolkit::usage(format!("invalid logging opts format: '{option}'"))),
+    let pair = |option: &String| {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        (name.to_owned(), value.to_owned())
     };
-    let config = LogConfig { kind, config: options.log_opt.iter().map(pair).collect::<anyhow::Result<_>>()? };
+    let config = LogConfig { kind, config: options.log_opt.iter().map(pair).collect() };
     config.bounds().map_err(anyhow::Error::msg)?;
     Ok(config)
 }
@@ -174,16 +174,25 @@ fn set_health(keeping: &mut Keeping, options: &Options) -> anyhow::Result<()> {
             })?;
         }
     }
-    health.retries = options.health_retries.unwrap_or(health.retries);
+    if let Some(retries) = options.health_retries {
+        let cannot = |_| toolkit::usage("--health-retries cannot be negative");
+        health.retries = u64::try_from(retries).map_err(cannot)?;
+    }
     Ok(())
 }
 
-/// Go's durations: `1m30s`, `500ms`, `0`.
+/// Go's durations: `1m30s`, `500ms`, `0`; what is wrong with others in Go's words.
 fn nanoseconds(text: &str) -> anyhow::Result<u64> {
     if text == "0" {
         return Ok(0);
     }
-    let duration: SignedDuration = text.parse().ok().with_context(|| format!("time: invalid duration {text:?}"))?;
+    let duration: SignedDuration = match text.parse() {
+        Ok(duration) => duration,
+        Err(_) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+            bail!("time: missing unit in duration {text:?}")
+        }
+        Err(_) => bail!("time: invalid duration {text:?}"),
+    };
     if duration.is_negative() || !duration.is_zero() && duration < SignedDuration::from_millis(1) {
         return Err(TooShort.into());
     }

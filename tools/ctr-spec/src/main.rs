@@ -18,6 +18,7 @@
 
 mod command;
 mod devices;
+mod expose;
 mod fill;
 mod flag;
 mod keeping;
@@ -40,7 +41,7 @@ use wire::Record;
 
 /// Turn run options into the config.json of a bundle
 #[derive(Debug, Parser)]
-#[command(name = "ctr-spec", version, about, disable_help_flag = true)]
+#[command(name = "ctr-spec", version, about, disable_help_flag = true, args_override_self = true)]
 struct Args {
     /// The bundle's directory; without it, a bundle record is read from stdin
     bundle: Option<PathBuf>,
@@ -56,6 +57,9 @@ struct Args {
 
     #[command(flatten)]
     naming: naming::Options,
+
+    #[command(flatten)]
+    expose: expose::Options,
 
     #[command(flatten)]
     privileges: privileges::Options,
@@ -141,9 +145,11 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     mounts.make_directories()?;
     fill::volumes(&mounts, &volumes, &record)?;
     bundle::save(dir, &record, &config)?;
+    let exposed = expose::ports(&args.expose, &image, &known("config"))?;
     if let Some(id) = &id {
         args.mounts.note(&mut host);
         let mut note = command::note(&image, &args.command, &args.arguments, &known("config"))?;
+        note.insert("exposedPorts".into(), exposed);
         note.insert("volumes".into(), args.mounts.unnamed(&image, &known("config")));
         let members = json!({ "hostConfig": host, "config": note, "mounts": mounts.points(&volumes, &points) });
         let mut members = members.as_object().cloned().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! What the process may do although it is not root on the host, or may not do although it is root inside.
 
 use crate::{devices, seccomp};
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
@@ -57,13 +57,14 @@ pub fn set(config: &mut Value, host: &mut Map<String, Value>, options: &Options)
 
 /// Docker's rule: with `--cap-add ALL` everything but what is dropped, with `--cap-drop ALL` only what is added.
 fn set_capabilities(config: &mut Value, options: &Options) -> anyhow::Result<()> {
-    let parse = |names: &[String]| -> anyhow::Result<(bool, Vec<&'static str>)> {
+    let parse = |names: &[String], list| -> anyhow::Result<(bool, Vec<&'static str>)> {
         let all = names.iter().any(|name| name.eq_ignore_ascii_case("all"));
         let named = names.iter().filter(|name| !name.eq_ignore_ascii_case("all"));
-        Ok((all, named.map(|name| bundle::parse_capability(name)).collect::<Result<_, _>>()?))
+        let parsed: Result<_, _> = named.map(|name| bundle::parse_capability(name)).collect();
+        Ok((all, parsed.with_context(|| format!("invalid {list}"))?))
     };
-    let (add_all, add) = parse(&options.cap_add)?;
-    let (drop_all, drop) = parse(&options.cap_drop)?;
+    let (add_all, add) = parse(&options.cap_add, "CapAdd")?;
+    let (drop_all, drop) = parse(&options.cap_drop, "CapDrop")?;
     let start = match options.capabilities.as_str() {
         "docker" => bundle::docker_capabilities(),
         _ => bundle::default_capabilities(),

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use serde_json::Value;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// A profile that is longer was not written by anybody.
@@ -40,9 +40,15 @@ fn default(capabilities: &[String]) -> Value {
 
 fn from_file(path: &str, capabilities: &[String]) -> anyhow::Result<Value> {
     let mut text = Vec::new();
-    std::fs::File::open(Path::new(path))
-        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut text))
-        .with_context(|| format!("opening seccomp profile ({path}) failed"))?;
+    std::fs::File::open(Path::new(path)).and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut text)).map_err(
+        |error| {
+            let why = match error.kind() {
+                io::ErrorKind::NotFound => format!("open {path}: no such file or directory"),
+                _ => error.to_string(),
+            };
+            toolkit::usage(format!("opening seccomp profile ({path}) failed: {why}"))
+        },
+    )?;
     if u64::try_from(text.len()).is_ok_and(|length| length > MOST_BYTES) {
         bail!("opening seccomp profile ({path}) failed: larger than {MOST_BYTES} bytes");
     }

@@ -1,58 +1,62 @@
 # shellcheck shell=sh
-# What run and create share: options sorted by the tool that takes them.
+# shellcheck disable=SC2034,SC2154 # options reads what is set here, and sets what is read
+# What run and create share: their options, most of which are ctr-spec's.
 
-# Sets $spec (quoted words for ctr-spec), the flags below, and $operands, the quoted words from IMAGE on.
+# parse 'SPEC' "$@": SPEC is what this command takes besides. Sets what options sets; $attached, the streams that are
+# seen here; $proxy, as it was given.
 parse() {
-    spec='' interactive='' tty='' detach='' remove='' read_only='' cidfile='' platform='' quiet='' pull=missing
-    keys='' proxy='' attached='' privileged='' oom_kill_disable='' init=''
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --privileged | --oom-kill-disable | --init) switch "$1" 1 ;;
-            --privileged=* | --oom-kill-disable=* | --init=*) switch "${1%%=*}" "${1#*=}" ;;
-            -[itdq] | --interactive | --tty | --detach | --quiet | --rm | --read-only) switch "$1" 1 ;;
-            -[itdq]=* | --interactive=* | --tty=* | --detach=* | --quiet=* | --rm=* | --read-only=*) switch "${1%%=*}" "${1#*=}" ;;
-            -[itdq]?*) letter=${1#-} letter=${letter%"${letter#?}"} rest=${1#-?}; shift; set -- "-$letter" "-$rest" "$@"; continue ;;
-            --) shift; break ;;
-            --pull=* | --cidfile=* | --attach=* | --isolation=* | --platform=* | --detach-keys=* | --sig-proxy=*) own "${1%%=*}" "${1#*=}" ;;
-            -[pP] | -[pP]?* | --publish | --publish=* | --publish-all | --link | --link=* | --ip | --ip=* | --ip6 | --ip6=* | \
-                --mac-address | --mac-address=* | --network-alias | --network-alias=* | --gpus | --gpus=* | --kernel-memory | \
-                --kernel-memory=* | --storage-opt | --storage-opt=* | --runtime | --runtime=* | --volume-driver | --volume-driver=*)
-                refuse "$1" "${2-}"
-                case $1 in *=*) ;; *) shift ;; esac
-                ;;
-            --no-healthcheck) spec="$spec $1" ;;
-            -a?*) own --attach "${1#-a}" ;;
-            --disable-content-trust | --disable-content-trust=*) ;;
-            --pull | --cidfile | -a | --attach | --isolation | --platform | --detach-keys) value "$@"; own "$1" "$2"; shift ;;
-            --*=* | -[ewuhvmlc]?*) quote "$1"; spec="$spec $quoted" ;;
-            -[ewuhvmlc] | --env | --env-file | --workdir | --user | --hostname | --volume | --memory | --label | --name | \
-                --entrypoint | --memory-swap | --memory-reservation | --cpus | --cpu-shares | --cpuset-cpus | --cpuset-mems | \
-                --pids-limit | --cap-add | --cap-drop | --security-opt | --sysctl | --network | --net | --pid | --uts | \
-                --tmpfs | --ulimit | --add-host | --shm-size | --oom-score-adj | --mount | --volumes-from | --cpu-period | \
-                --cpu-quota | --cpu-rt-period | --cpu-rt-runtime | --memory-swappiness | --blkio-weight | --blkio-weight-device | \
-                --device-read-bps | --device-write-bps | --device-read-iops | --device-write-iops | --cgroup-parent | --device | \
-                --device-cgroup-rule | --capabilities | --ipc | --userns | --cgroupns | --domainname | --group-add | \
-                --label-file | --annotation | --dns | --dns-search | --dns-option | --dns-opt | --restart | --stop-signal | \
-                --stop-timeout | --log-driver | --log-opt | --health-[cirst]*)
-                value "$@"
-                # A value may start as an option does.
-                case $2 in -*) quote "$1=$2" ;; *) quote "$1" "$2" ;; esac
-                spec="$spec $quoted"
-                shift
-                ;;
-            --*) misuse "unknown flag: $1" ;;
-            -?*) misuse "unknown shorthand flag: '${1#-}' in $1" ;;
-            *) break ;;
-        esac
-        shift
-    done
-    want 1 999999 $#
-    spec="$spec${tty:+ --tty}${read_only:+ --read-only}${interactive:+ --interactive}${remove:+ --rm}${privileged:+ --privileged}${oom_kill_disable:+ --oom-kill-disable}${init:+ --init}"
-    quote "$@"
-    operands=$quoted
+    attached='' proxy='' leading=1
+    own=" attach cidfile detach detach-keys disable-content-trust isolation platform pull quiet sig-proxy gpus ip ip6 \
+kernel-memory link mac-address network-alias publish publish-all runtime storage-opt volume-driver "
+    spec="$1 a|attach= cidfile= disable-content-trust isolation= platform= pull= q|quiet gpus= ip= ip6= \
+kernel-memory= link= mac-address= network-alias= p|publish= P|publish-all runtime= storage-opt= volume-driver= \
+add-host= annotation= blkio-weight= blkio-weight-device= c|cpu-shares= cap-add= cap-drop= capabilities= cgroup-parent= \
+cgroupns= cpu-period= cpu-quota= cpu-rt-period= cpu-rt-runtime= cpus= cpuset-cpus= cpuset-mems= device= \
+device-cgroup-rule= device-read-bps= device-read-iops= device-write-bps= device-write-iops= dns= dns-opt= dns-option= \
+dns-search= domainname= e|env= entrypoint= env-file= expose= group-add= h|hostname= health-cmd= health-interval= \
+health-retries= health-start-interval= health-start-period= health-timeout= i|interactive init ipc= l|label= label-file= \
+log-driver= log-opt= m|memory= memory-reservation= memory-swap= memory-swappiness= mount= name= net= network= \
+no-healthcheck oom-kill-disable oom-score-adj= pid= pids-limit= privileged read-only restart= rm security-opt= \
+shm-size= stop-signal= stop-timeout= sysctl= t|tty tmpfs= u|user= ulimit= userns= uts= v|volume= volumes-from= \
+w|workdir="
+    shift
+    options "$spec" "$@"
+    want 1 999999 "$count"
 }
 
-# shellcheck source=tools/dock/dock.d/flags.sh
-. "$lib/flags.sh"
+# One of dock's own, which no tool is given.
+own() {
+    case $1 in
+        attach) attach "$2" ;;
+        sig-proxy) proxy=${2:-false} ;;
+        isolation) case $2 in '' | default) ;; *) die "Error response from daemon: Invalid isolation: \"$2\" - linux only supports 'default'" 125 ;; esac ;;
+        pull) case $2 in always | missing | never) ;; *) misuse "invalid pull option: '$2': must be one of \"always\", \"missing\" or \"never\"" ;; esac ;;
+        cidfile | detach* | disable-content-trust | platform | quiet) ;;
+        *) refuse "$1" "$2" ;;
+    esac
+}
+
+# What of it is seen here.
+attach() {
+    case $1 in
+        [sS][tT][dD][iI][nN]) attached="$attached stdin" words="$words --interactive" ;;
+        [sS][tT][dD][oO][uU][tT]) attached="$attached stdout" ;;
+        [sS][tT][dD][eE][rR][rR]) attached="$attached stderr" ;;
+        *) misuse "invalid argument \"$1\" for \"-a, --attach\" flag: valid streams are STDIN, STDOUT and STDERR" ;;
+    esac
+}
+
+# Options of docker that mean nothing here yet, or never will: ignoring them would run something else than was asked for.
+refuse() {
+    case $1 in
+        gpus) die "could not select device driver \"\" with capabilities: [[gpu]]" 125 ;;
+        kernel-memory) die 'kernel memory limits are not supported by the kernel any more: use --memory' 125 ;;
+        storage-opt) die '--storage-opt is supported only for overlay over xfs with "pquota" mount option' 125 ;;
+        runtime) case $2 in runc | io.containerd.runc.v2) ;; *) die "Error response from daemon: unknown or invalid runtime name: $2" 125 ;; esac ;;
+        volume-driver) case $2 in local) ;; *) die "volume driver \"$2\" not found: only local is here" 125 ;; esac ;;
+        *) die "$both: networks with addresses are not in this release: want --network none, host or container:NAME" 125 ;;
+    esac
+}
+
 # shellcheck source=tools/dock/dock.d/make.sh
 . "$lib/make.sh"

@@ -2,13 +2,16 @@
 # How run and create make a container: an image, which is pulled when it has to be, and a bundle from it, by the
 # options that container.sh has sorted.
 
+# Docker's client says where to read on unless it only passes on what its daemon says.
+give_up() { [ "$1" != 125 ] || say "See 'dock $called --help'."; exit "$1"; }
+
 # What docker's client says itself, and its exit code.
-own_words() { say "${DOCK_ERROR_PREFIX%Error*}$1"; exit "$failed"; }
+own_words() { say "${DOCK_ERROR_PREFIX%Error*}$1"; give_up "$failed"; }
 
 # Pulls when docker would.
 provide() {
     case ${1##*/} in *[:@]*) name=$1 ;; *) name=$1:latest ;; esac
-    case $pull in
+    case ${opt_pull:-missing} in
         never) have_image "$1" || { say "${DOCK_ERROR_PREFIX}No such image: $name"; return 1; }; return 0 ;;
         missing)
             ! have_image "$1" || return 0
@@ -16,7 +19,7 @@ provide() {
             say "Unable to find image '$name' locally"
             ;;
     esac
-    stage img-pull --format docker ${quiet:+--quiet} ${platform:+--platform "$platform"} "$name"
+    stage img-pull --format docker ${opt_quiet:+--quiet} ${opt_platform:+--platform "$opt_platform"} "$name"
     append '>&2'
     go
 }
@@ -34,25 +37,25 @@ check_reference() {
 make() {
     image=$1
     shift
-    [ -z "$cidfile" ] || [ ! -e "$cidfile" ] ||
-        own_words "container ID file found, make sure the other container isn't running or delete $cidfile"
+    [ -z "$opt_cidfile" ] || [ ! -e "$opt_cidfile" ] ||
+        own_words "container ID file found, make sure the other container isn't running or delete $opt_cidfile"
     bundle=''
     trap abandon EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    [ -z "$cidfile" ] || [ -n "$DOCK_DRY" ] || (: >"$cidfile") 2>/dev/null ||
-        own_words "failed to create the container ID file: open $cidfile: no such file or directory"
-    provide "$image" || exit "$failed"
+    [ -z "$opt_cidfile" ] || [ -n "$DOCK_DRY" ] || (: >"$opt_cidfile") 2>/dev/null ||
+        own_words "failed to create the container ID file: open $opt_cidfile: no such file or directory"
+    provide "$image" || give_up "$failed"
     new_id
     bundle=${DOCK_ROOT:-$(dock_root)}/containers/$id
-    stage img-unpack --overlay ${platform:+--platform "$platform"} "$image" "$bundle"
+    stage img-unpack --overlay ${opt_platform:+--platform "$opt_platform"} "$image" "$bundle"
     stage ctr-spec
-    append "${spec# }"
+    append "${words# }"
     [ $# -eq 0 ] || { quote "$@"; append "-- $quoted"; }
     append '>/dev/null'
-    go || exit "$((failed == 1 && $? == 1 ? 1 : 125))"
-    [ -z "$cidfile" ] || { stage printf %s "$id"; quote "$cidfile"; append "> $quoted"; go || exit 125; }
+    go || give_up "$((failed == 1 && $? == 1 ? 1 : 125))"
+    [ -z "$opt_cidfile" ] || { stage printf %s "$id"; quote "$opt_cidfile"; append "> $quoted"; go || exit 125; }
     trap - EXIT HUP INT TERM
 }
 
@@ -67,6 +70,6 @@ new_id() {
 
 abandon() {
     [ -z "$DOCK_DRY" ] || return 0
-    [ -z "$cidfile" ] || [ -s "$cidfile" ] || rm -f -- "$cidfile"
+    [ -z "$opt_cidfile" ] || [ -s "$opt_cidfile" ] || rm -f -- "$opt_cidfile"
     [ ! -e "$bundle" ] || ctr-rm --force "$id" >/dev/null
 }

@@ -4,6 +4,9 @@
 # options 'SPEC' "$@": SPEC names what the command takes, "a|all" a switch and "f|filter=" an option with a value.
 # Sets, quoted for eval, $words, the options as the tools take them, $operands, and $rest, the same behind -- where it
 # has to be; their $count; and opt_NAME for each option: its last value, 1 for a switch that is on, else nothing.
+# Before it, $leading: what follows the first operand is no option any more; $own: names that are no tool's, for which
+# own NAME VALUE is called.
+leading='' own=' '
 options() {
     spec=" $1 " words='' operands='' dashes='' count=0
     shift
@@ -21,18 +24,17 @@ options() {
                 value=${arg#-?} letter=${arg#-} letter=${letter%"$value"}
                 by_letter "$letter" || misuse "unknown shorthand flag: '$letter' in $arg"
                 case $kind$value in
-                    *=*) value=${value#=} given=1 ;;
+                    switch=* | value=*) value=${value#=} given=1 ;;
                     value?*) given=1 ;;
                     switch?*) set -- "-$value" "$@" ;;
                 esac
                 ;;
-            *) operand "$arg"; continue ;;
+            *) [ -z "$leading" ] || { operand "$arg" "$@"; break; }; operand "$arg"; continue ;;
         esac
         if [ "$kind" = switch ]; then
             [ -n "$given" ] || value=true
             case $value in
-                1 | [tT] | true | TRUE | True) value=1 ;;
-                0 | [fF] | false | FALSE | False) value='' ;;
+                1 | [tT] | true | TRUE | True) value=1 ;; 0 | [fF] | false | FALSE | False) value='' ;;
                 *) misuse "invalid argument \"$value\" for \"$both\" flag: strconv.ParseBool: parsing \"$value\": invalid syntax" ;;
             esac
         elif [ -z "$given" ]; then
@@ -46,8 +48,9 @@ options() {
         take
     done
     for name in $spec; do
-        case $name in *=) continue ;; esac
         name=${name#*|}
+        case $name in *=) continue ;; esac
+        case $own in *" $name "*) continue ;; esac
         variable
         eval "[ -z \"\$opt_$variable\" ] || words=\"\$words --$name\""
     done
@@ -58,38 +61,16 @@ options() {
 take() {
     variable
     eval "opt_$variable=\$value"
+    case $own in *" $name "*) own "$name" "$value"; return ;; esac
     [ "$kind" = value ] || return 0
     case $name$value in
         filter*=*) ;;
         filter*) misuse "invalid argument \"$value\" for \"$both\" flag: bad format of filter (expected name=value)" ;;
     esac
-    quote "$value"
+    # A value may start as an option does.
+    case $value in -*) quote "--$name=$value" ;; *) quote "--$name" "$value" ;; esac
     # shellcheck disable=SC2154 # quote sets it
-    words="$words --$name $quoted"
-}
-
-# $variable: $name as a shell can call it.
-variable() {
-    variable=$name
-    while [ "$variable" != "${variable#*-}" ]; do variable=${variable%%-*}_${variable#*-}; done
-}
-
-# Sets $kind and, for messages, $both forms of an option.
-by_name() {
-    case $1 in '' | *[!a-z0-9-]*) return 1 ;; esac
-    case $spec in
-        *" $1 "* | *"|$1 "*) kind=switch ;;
-        *" $1= "* | *"|$1= "*) kind=value ;;
-        *) return 1 ;;
-    esac
-    both=--$1
-    case $spec in *"|$1 "* | *"|$1= "*) both=${spec%%"|$1"[ =]*} both="-${both##* }, --$1" ;; esac
-}
-
-by_letter() {
-    case $1$spec in [a-zA-Z]*" $1|"*) ;; *) return 1 ;; esac
-    name=${spec#*" $1|"} name=${name%%[ =]*}
-    by_name "$name"
+    words="$words $quoted"
 }
 
 operand() {
@@ -98,3 +79,6 @@ operand() {
     quote "$@"
     operands="$operands${quoted:+ $quoted}"
 }
+
+# shellcheck source=tools/dock/dock.d/names.sh
+. "$lib/names.sh"

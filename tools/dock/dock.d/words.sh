@@ -10,6 +10,9 @@ each='s/; /\nError response from daemon: /g'
 # Docker's answer to a wrong command line: two lines and 125.
 misuse() { say "$1"; say "See 'dock $called --help'."; exit 125; }
 
+# What docker's client checks itself: whole FLAG VALUE.
+whole() { case ${2#-} in '' | *[!0-9]*) misuse "invalid argument \"$2\" for \"$1\" flag: strconv.ParseInt: parsing \"$2\": invalid syntax" ;; esac; }
+
 # Docker's answer to missing or surplus operands: want MIN MAX COUNT.
 want() {
     case $1-$2 in
@@ -46,6 +49,7 @@ answer() {
         -e 's/^[a-z]*-[a-z]*: /Error response from daemon: /' >&2
     case $said$errors in
         2*'template parsing error'*) return "${2:-1}" ;;
+        2*'" flag: '*) say "See 'dock $called --help'."; return 125 ;;
         2*) return 1 ;;
     esac
     return "$said"

@@ -19,6 +19,7 @@ pub(super) fn set_memory(config: &mut Value, options: &Options) -> anyhow::Resul
     let mut limits = Map::new();
     match (memory.filter(|memory| *memory > 0), swap.filter(|swap| *swap != 0)) {
         (None, None) => {}
+        (None, Some(-1)) => drop(limits.insert("swap".into(), (-1).into())),
         (None, Some(_)) => {
             bail!("You should always set the Memory limit when using Memoryswap limit, see usage")
         }
@@ -44,7 +45,9 @@ pub(super) fn set_memory(config: &mut Value, options: &Options) -> anyhow::Resul
     match options.memory_swappiness {
         None | Some(-1) => {}
         Some(much @ 0..=100) => drop(limits.insert("swappiness".into(), much.into())),
-        Some(other) => bail!("Invalid value: {other}, valid memory swappiness range is 0-100"),
+        Some(other) => {
+            return Err(toolkit::usage(format!("invalid value: {other}. Valid memory swappiness range is 0-100")));
+        }
     }
     if options.oom_kill_disable {
         limits.insert("disableOOMKiller".into(), true.into());

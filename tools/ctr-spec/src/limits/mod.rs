@@ -34,7 +34,7 @@ pub struct Options {
     memory_reservation: Option<String>,
 
     /// How readily memory is swapped out: 0 to 100; -1 as the host
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = flag::INT)]
     memory_swappiness: Option<i64>,
 
     /// Let the container wait for memory, instead of killing in it
@@ -42,8 +42,8 @@ pub struct Options {
     oom_kill_disable: bool,
 
     /// The weight of the container when disks are scarce: 10 to 1000
-    #[arg(long, value_name = "WEIGHT")]
-    blkio_weight: Option<u16>,
+    #[arg(long, value_name = "WEIGHT", allow_hyphen_values = true, value_parser = flag::UINT16)]
+    blkio_weight: Option<i64>,
 
     /// The same for one disk: /dev/sda:300
     #[arg(long, value_name = "DEVICE:WEIGHT")]
@@ -74,23 +74,23 @@ pub struct Options {
     cpus: Option<String>,
 
     /// The weight of the container when processors are scarce; 1024 is usual
-    #[arg(short = 'c', long, value_name = "WEIGHT")]
-    cpu_shares: Option<u64>,
+    #[arg(short = 'c', long, value_name = "WEIGHT", allow_hyphen_values = true, value_parser = flag::INT)]
+    cpu_shares: Option<i64>,
 
     /// The period of the processor quota, in microseconds
-    #[arg(long, value_name = "MICROSECONDS")]
-    cpu_period: Option<u64>,
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true, value_parser = flag::INT)]
+    cpu_period: Option<i64>,
 
     /// Processor time in each period, in microseconds
-    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true)]
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true, value_parser = flag::INT)]
     cpu_quota: Option<i64>,
 
     /// The period of real-time scheduling, in microseconds
-    #[arg(long, value_name = "MICROSECONDS")]
-    cpu_rt_period: Option<u64>,
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true, value_parser = flag::INT)]
+    cpu_rt_period: Option<i64>,
 
     /// Real-time scheduling in each period, in microseconds
-    #[arg(long, value_name = "MICROSECONDS")]
+    #[arg(long, value_name = "MICROSECONDS", allow_hyphen_values = true, value_parser = flag::INT)]
     cpu_rt_runtime: Option<i64>,
 
     /// Processors to use: 0-2,4
@@ -102,7 +102,7 @@ pub struct Options {
     cpuset_mems: Option<String>,
 
     /// Limit the number of processes and threads; -1 for unlimited
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = flag::INT)]
     pids_limit: Option<i64>,
 
     /// Limit a resource of each process: nofile=1024:2048
@@ -110,7 +110,7 @@ pub struct Options {
     ulimit: Vec<String>,
 
     /// Prefer, or spare, the container when the kernel has to kill: -1000 to 1000
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true, value_parser = flag::INT)]
     oom_score_adj: Option<i64>,
 
     /// The size of /dev/shm

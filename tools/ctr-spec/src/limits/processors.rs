@@ -41,7 +41,7 @@ pub(super) fn set_processors(
         Some(_) => bail!("CPU cfs quota can not be less than 1ms (i.e. 1000)"),
     }
     if let (Some(period), Some(runtime)) = (options.cpu_rt_period, options.cpu_rt_runtime)
-        && i64::try_from(period).is_ok_and(|period| runtime > period)
+        && runtime > period
     {
         bail!("cpu real-time runtime cannot be higher than cpu real-time period");
     }
@@ -51,8 +51,10 @@ pub(super) fn set_processors(
     if let Some(runtime) = options.cpu_rt_runtime {
         set("realtimeRuntime", runtime.into());
     }
-    if let Some(weight) = options.cpu_shares.filter(|weight| *weight > 0) {
-        set("shares", weight.into());
+    match options.cpu_shares {
+        None | Some(0) => {}
+        Some(weight @ 1..) => set("shares", weight.into()),
+        Some(_) => bail!("shares: invalid argument"),
     }
     let lists = [("cpus", &options.cpuset_cpus, "CPUs", "cpu"), ("mems", &options.cpuset_mems, "memory nodes", "node")];
     for (member, list, what, folder) in lists {

@@ -1,5 +1,6 @@
 //! Limits of each process for itself: setrlimit(2).
 
+use crate::flag;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
@@ -28,9 +29,12 @@ pub(super) fn set_ulimit(config: &mut Value, wish: &str) -> anyhow::Result<()> {
     }
     let value = |text: &str| match text {
         "-1" | "unlimited" => Ok(u64::MAX),
-        _ => text.parse::<u64>().with_context(|| format!("invalid ulimit value: {wish}")),
+        _ => flag::INT.number(text).map_err(anyhow::Error::msg).and_then(|number| Ok(u64::try_from(number)?)),
     };
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    if hard.contains(':') {
+        bail!("too many limit value arguments - {values}, can only have up to two, `soft[:hard]`");
+    }
     let (soft, hard) = (value(soft)?, value(hard)?);
     if soft > hard {
         bail!("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}");
