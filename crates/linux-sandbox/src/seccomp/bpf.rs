@@ -2,6 +2,7 @@
 //! `struct seccomp_data`, forward jumps, and `ret` with the verdict.
 
 use libc::{BPF_ABS, BPF_ALU, BPF_AND, BPF_JA, BPF_JEQ, BPF_JGE, BPF_JGT, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
+use std::collections::HashMap;
 
 /// Where `struct seccomp_data` has the system call's number.
 pub(super) const NUMBER: u32 = 0;
@@ -49,7 +50,13 @@ impl Code {
 
     /// `yes` when the comparison holds, else `no`; neither comes out at its end.
     pub(super) fn branch(mut self, test: Test, k: u32, yes: &Self, no: &Self) -> Self {
-        self.0.extend(jump_over(no.0.len(), test, k));
+        let code = BPF_JMP | BPF_K | test.code();
+        if let Ok(skip) = u8::try_from(no.0.len()) {
+            self.0.push(instruction(code, k, skip, 0));
+        } else {
+            let skip = u32::try_from(no.0.len()).unwrap_or(u32::MAX);
+            self.0.extend([instruction(code, k, 0, 1), instruction(BPF_JMP | BPF_JA, skip, 0, 0)]);
+        }
         self.0.extend_from_slice(&no.0);
         self.0.extend_from_slice(&yes.0);
         self
@@ -68,48 +75,66 @@ impl Code {
     }
 }
 
-/// Jumps over so many instructions when the comparison holds.
-fn jump_over(length: usize, test: Test, k: u32) -> impl DoubleEndedIterator<Item = Instruction> {
-    let code = BPF_JMP | BPF_K | test.code();
-    // Conditional jumps reach 255 instructions, the unconditional one reaches any.
-    let (near, far) = if let Ok(skip) = u8::try_from(length) {
-        (instruction(code, k, skip, 0), None)
-    } else {
-        let skip = u32::try_from(length).unwrap_or(u32::MAX);
-        (instruction(code, k, 0, 1), Some(instruction(BPF_JMP | BPF_JA, skip, 0, 0)))
-    };
-    [near].into_iter().chain(far)
-}
-
 /// Code that grows at its front: a jump has to know how far it leads, and nothing is to be copied for that.
 #[derive(Debug, Default)]
-pub(super) struct FromItsEnd(Vec<Instruction>);
+pub(super) struct FromItsEnd {
+    reversed: Vec<Instruction>,
+    verdicts: HashMap<u32, Place>,
+}
+
+/// Where a jump may lead: so many instructions before the end.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place(usize);
+
+/// A verdict that is this near serves the next branch, too: half of a tree would be verdicts otherwise, and the kernel
+/// translates each of them.
+const NEAR: usize = 200;
 
 impl FromItsEnd {
-    /// How much there is.
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    fn front(&self) -> Place {
+        Place(self.reversed.len())
+    }
+
+    /// How many instructions one that is put next would jump over to come there.
+    fn distance(&self, to: Place) -> usize {
+        self.reversed.len() - to.0
     }
 
     /// Puts a stretch in front.
-    pub(super) fn put(&mut self, code: &Code) {
-        self.0.extend(code.0.iter().rev());
+    pub(super) fn put(&mut self, code: &Code) -> Place {
+        self.reversed.extend(code.0.iter().rev());
+        self.front()
     }
 
-    /// Puts a verdict in front.
-    pub(super) fn put_verdict(&mut self, value: u32) {
-        self.0.push(verdict(value));
+    /// Puts a verdict in front, unless it is near.
+    pub(super) fn put_verdict(&mut self, value: u32) -> Place {
+        let near = self.verdicts.get(&value).copied().filter(|place| self.distance(*place) < NEAR);
+        near.unwrap_or_else(|| {
+            self.reversed.push(verdict(value));
+            self.verdicts.insert(value, self.front());
+            self.front()
+        })
     }
 
-    /// Puts a jump over the first `length` instructions in front.
-    pub(super) fn put_jump_over(&mut self, length: usize, test: Test, k: u32) {
-        self.0.extend(jump_over(length, test, k).rev());
+    /// Puts a branch in front: to `yes` when the comparison holds, else to `no`.
+    pub(super) fn put_branch(&mut self, test: Test, k: u32, mut yes: Place, mut no: Place) -> Place {
+        // Conditional jumps reach 255 instructions, the unconditional one reaches any. Two of those may come between.
+        for to in [&mut yes, &mut no] {
+            if self.distance(*to) > usize::from(u8::MAX) - 2 {
+                let skip = u32::try_from(self.distance(*to)).unwrap_or(u32::MAX);
+                self.reversed.push(instruction(BPF_JMP | BPF_JA, skip, 0, 0));
+                *to = self.front();
+            }
+        }
+        let [yes, no] = [yes, no].map(|to| u8::try_from(self.distance(to)).unwrap_or(u8::MAX));
+        self.reversed.push(instruction(BPF_JMP | BPF_K | test.code(), k, yes, no));
+        self.front()
     }
 
     /// The whole, as it runs.
     pub(super) fn code(mut self) -> Code {
-        self.0.reverse();
-        Code(self.0)
+        self.reversed.reverse();
+        Code(self.reversed)
     }
 }
 

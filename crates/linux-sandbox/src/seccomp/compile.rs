@@ -2,7 +2,7 @@
 //! calls whose arguments matter each time; so the numbers are found by a **tree** of comparisons, not by a list:
 //! nine steps instead of four hundred.
 
-use super::bpf::{ARCH, Code, FromItsEnd, Instruction, NUMBER, Test, argument};
+use super::bpf::{ARCH, Code, FromItsEnd, Instruction, NUMBER, Place, Test, argument};
 use super::profile::{Action, Arch, Compare, Condition, Profile, Rule};
 use crate::error::Error;
 use std::collections::BTreeMap;
@@ -125,19 +125,19 @@ fn same_argument_twice(conditions: &[Condition]) -> bool {
 }
 
 /// Half of the ranges on each side, down to one, whose code is put.
-fn tree<T>(ranges: &[(u32, T)], put: &impl Fn(&T, &mut FromItsEnd)) -> Code {
-    fn grow<T>(ranges: &[(u32, T)], put: &impl Fn(&T, &mut FromItsEnd), code: &mut FromItsEnd) {
-        match ranges {
-            [] => {}
-            [(_, only)] => put(only, code),
-            _ => {
-                let (below, from) = ranges.split_at(ranges.len() / 2);
-                grow(from, put, code);
-                let behind = code.len();
-                grow(below, put, code);
-                code.put_jump_over(code.len() - behind, Test::GreaterOrEqual, from[0].0);
-            }
+fn tree<T>(ranges: &[(u32, T)], put: &impl Fn(&T, &mut FromItsEnd) -> Place) -> Code {
+    fn grow<T>(
+        ranges: &[(u32, T)],
+        put: &impl Fn(&T, &mut FromItsEnd) -> Place,
+        code: &mut FromItsEnd,
+    ) -> Option<Place> {
+        if let [(_, only)] = ranges {
+            return Some(put(only, code));
         }
+        let (below, from) = ranges.split_at(ranges.len() / 2);
+        let start = from.first()?.0;
+        let (from, below) = (grow(from, put, code)?, grow(below, put, code)?);
+        Some(code.put_branch(Test::GreaterOrEqual, start, from, below))
     }
     let mut code = FromItsEnd::default();
     grow(ranges, put, &mut code);
