@@ -48,8 +48,8 @@ pub use background::{Stdio, close_inherited, fork_into_background};
 pub use borrowed::{BorrowedSource, BorrowedSources};
 pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
 pub use cgroups::{
-    CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Later, Limit, Limits, OomScore, Peaks, Scope,
-    Throttle, Unit, freeze, how_to_get_cgroups, oom_killed, peaks, processes_of, remove_cgroup, thaw,
+    Attach, CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Later, Limit, Limits, OomScore, Peaks,
+    Scope, Throttle, Unit, freeze, how_to_get_cgroups, oom_killed, peaks, processes_of, remove_cgroup, thaw,
     where_systemd_would,
 };
 pub use devices::{Device, DeviceKind, Devices};

@@ -2,11 +2,11 @@
 
 use crate::error::Result;
 use crate::{
-    Affinity, AwaitStart, Bind, BornIn, BorrowedSources, Capabilities, CgroupMounts, Cgroups, Console, Devices, Enter,
-    EnterCgroups, Error, Exec, Filesystem, FirstStderr, Hooks, Hostname, IdMap, IdmappedSources, IoPriority, Join,
-    JoinCgroups, Label, Listener, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio,
+    Affinity, Attach, AwaitStart, Bind, BornIn, BorrowedSources, Capabilities, CgroupMounts, Cgroups, Console, Devices,
+    Enter, EnterCgroups, Error, Exec, Filesystem, FirstStderr, Hooks, Hostname, IdMap, IdmappedSources, IoPriority,
+    Join, JoinCgroups, Label, Listener, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio,
     OomScore, Outlive, OverlayRoot, Personality, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits,
-    Scheduler, Scope, Seccomp, SignalsToDefault, Sysctls, TimeNamespace, TreeRoot, UnshareCgroup, User, WorkDir,
+    Scheduler, Scope, Seccomp, SignalsToDefault, Sysctls, TimeNamespace, TreeRoot, Unit, UnshareCgroup, User, WorkDir,
 };
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
@@ -29,6 +29,7 @@ pub enum Step {
     Clone(crate::Clone),
     IdMap(IdMap),
     Scope(Scope),
+    Attach(Attach),
     JoinCgroups(JoinCgroups),
     OomScore(OomScore),
     EnterCgroups(EnterCgroups),
@@ -187,6 +188,7 @@ impl Step {
             Self::Clone(step) => step,
             Self::IdMap(step) => step,
             Self::Scope(step) => step,
+            Self::Attach(step) => step,
             Self::JoinCgroups(step) => step,
             Self::OomScore(step) => step,
             Self::NamespaceRoot(step) => step,
@@ -240,6 +242,11 @@ impl Step {
         }
     }
 
+    /// What it asks systemd for.
+    pub(crate) fn unit(&self) -> Option<&Unit> {
+        if let Self::Scope(scope) = self { Some(&scope.unit) } else { None }
+    }
+
     /// The shell line that does the same.
     pub fn shell(&self) -> String {
         self.mechanism().shell()
@@ -264,7 +271,7 @@ impl Step {
             | Self::FirstAffinity(_)
             | Self::EnterPid(_)
             | Self::Clone(_) => Place::Before,
-            Self::IdMap(_) | Self::Scope(_) | Self::OomScore(_) | Self::Listener(_) => Place::Beside,
+            Self::IdMap(_) | Self::Scope(_) | Self::Attach(_) | Self::OomScore(_) | Self::Listener(_) => Place::Beside,
             Self::Hooks(step) => step.moment.place(),
             Self::Join(step) => step.place(),
             _ => Place::Inside,
@@ -276,6 +283,7 @@ impl Step {
         match self {
             Self::Cgroups(_)
             | Self::Scope(_)
+            | Self::Attach(_)
             | Self::JoinCgroups(_)
             | Self::EnterCgroups(_)
             | Self::BornIn(_)

@@ -4,7 +4,7 @@ use crate::cgroups;
 use crate::target::Container;
 use bundle::process::Process;
 use linux_sandbox::{
-    Affinity, BornIn, Capabilities, Clone, Console, EnterCgroups, Exec, IoPriority, Label, Module, Namespace,
+    Affinity, Attach, BornIn, Capabilities, Clone, Console, EnterCgroups, Exec, IoPriority, Label, Module, Namespace,
     NamespaceRoot, NoNewPrivileges, NullStdio, OomScore, Outlive, Rlimits, Scheduler, Seccomp, SignalsToDefault, Step,
     User, WorkDir,
 };
@@ -41,8 +41,10 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
     let mut steps: Vec<Step> = parent.into_iter().map(Step::EnterPid).collect();
     let initial = affinity(affinities.and_then(|both| both.initial.as_ref())).transpose()?;
     steps.extend(initial.map(Step::FirstAffinity));
-    steps.extend(unified.map(|path| Step::BornIn(BornIn { path })));
+    let scope = container.scope.clone().filter(|_| !around.root && around.cgroups.is_empty());
+    steps.extend(unified.filter(|_| scope.is_none()).map(|path| Step::BornIn(BornIn { path })));
     steps.push(Step::Clone(Clone { namespaces: Vec::new(), inside: None }));
+    steps.extend(scope.map(|unit| Step::Attach(Attach { unit })));
     steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
     if around.detach {
         steps.push(Step::Outlive(Outlive {}));

@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use bundle::life::Started;
 use bundle::process::Process;
 use bundle::{Containers, Found};
-use linux_sandbox::{Profile, Target, capability_number};
+use linux_sandbox::{Profile, Target, Unit, capability_number};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use wire::{Record, Status};
@@ -19,6 +19,8 @@ pub struct Container {
     pub first: Target,
     /// Its `config.json`.
     pub config: Config,
+    /// The scope of a user's systemd that it is in.
+    pub scope: Option<Unit>,
     /// Where its state is kept, if that is ours to write to.
     state_dir: Option<PathBuf>,
 }
@@ -86,7 +88,8 @@ pub fn of_store(operand: &str, root: Option<&Path>) -> anyhow::Result<Container>
     }
     let first = hold(started).with_context(id)?.ok_or_else(|| NotThere::NotRunning(id()))?;
     let state_dir = Some(toolkit::run_dir().join("containers").join(id()));
-    Ok(Container { id: id(), first, config: bundle::read_config_as(dir)?, state_dir })
+    let config = bundle::read_config_as(dir)?;
+    Ok(Container { id: id(), first, config, scope: scope_of_a_user(started), state_dir })
 }
 
 /// The container whose record is the first line of stdin; the rest of stdin belongs to the process.
@@ -106,7 +109,12 @@ pub fn of_state(file: &Path) -> anyhow::Result<Container> {
     let first = hold(&state).with_context(name)?.ok_or_else(|| NotThere::NotRunning(state.id.clone()))?;
     let kept: Option<PathBuf> = file.parent().filter(|dir| dir.join("config.json").exists()).map(Into::into);
     let config = bundle::read_config_as(kept.as_deref().unwrap_or(state.bundle.as_path()))?;
-    Ok(Container { id: state.id, first, config, state_dir: kept })
+    let scope = scope_of_a_user(&state);
+    Ok(Container { id: state.id, first, config, scope, state_dir: kept })
+}
+
+fn scope_of_a_user(started: &Started) -> Option<Unit> {
+    Unit::noted(&started.rest).filter(|unit| unit.user)
 }
 
 /// A descriptor of the process, which means that very process from here on, and only then the question whether it

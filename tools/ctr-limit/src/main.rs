@@ -21,7 +21,7 @@
 use anyhow::{Context, bail};
 use bundle::{Containers, Found};
 use clap::Parser;
-use linux_sandbox::{Cgroups, Hierarchies, Limit, where_systemd_would};
+use linux_sandbox::{Cgroups, Hierarchies, Limit, Scope, Unit, where_systemd_would};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -50,24 +50,44 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     for operand in toolkit::containers(&args.containers)? {
         let found = containers.find(&operand)?;
         let Some(started) = &found.started else { bail!("container {} is not running", found.meta.id) };
-        limit(&cgroups(&found)?, &found.meta.id, started.pid)?;
+        let wish = Wish::of(&found)?;
+        match Unit::noted(&started.rest) {
+            Some(unit) => wish.scope(unit.user)?.update()?,
+            None => limit(&wish.cgroups()?, &found.meta.id, started.pid)?,
+        }
         out.text(&format!("{operand}\n"))?;
     }
     Ok(())
 }
 
-/// The container's cgroups, and what config.json wants to stand in their files.
-fn cgroups(found: &Found) -> anyhow::Result<Cgroups> {
-    let config = bundle::read_config(&found.dir)?;
-    let default = format!("dock/{}", found.meta.id);
-    let name = config["linux"]["cgroupsPath"].as_str().filter(|path| !path.is_empty()).unwrap_or(&default);
-    let below_own = !rustix::process::geteuid().is_root();
-    Ok(Cgroups::new(
-        &Hierarchies::of_this_host()?,
-        &where_systemd_would(name),
-        &limits(&config["linux"]["resources"]),
-        below_own,
-    )?)
+/// What config.json wants, and where.
+struct Wish {
+    id: String,
+    path: Option<String>,
+    limits: Vec<Limit>,
+}
+
+impl Wish {
+    fn of(found: &Found) -> anyhow::Result<Self> {
+        let config = bundle::read_config(&found.dir)?;
+        let path = config["linux"]["cgroupsPath"].as_str().filter(|path| !path.is_empty());
+        let limits = limits(&config["linux"]["resources"]);
+        Ok(Self { id: found.meta.id.clone(), path: path.map(Into::into), limits })
+    }
+
+    /// The container's cgroups, and what shall stand in their files.
+    fn cgroups(&self) -> anyhow::Result<Cgroups> {
+        let name = self.path.clone().unwrap_or_else(|| format!("dock/{}", self.id));
+        let below_own = !rustix::process::geteuid().is_root();
+        Ok(Cgroups::new(&Hierarchies::of_this_host()?, &where_systemd_would(&name), &self.limits, below_own)?)
+    }
+
+    /// The scope that systemd made for it, of the system's manager or of the user's.
+    fn scope(&self, user: bool) -> anyhow::Result<Scope> {
+        let name = self.path.clone().unwrap_or_else(|| format!(":dock:{}", self.id));
+        let uid = user.then(|| rustix::process::geteuid().as_raw());
+        Ok(Scope::new(&Hierarchies::of_this_host()?, &name, &self.limits, uid)?)
+    }
 }
 
 fn limits(resources: &Value) -> Vec<Limit> {

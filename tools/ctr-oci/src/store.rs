@@ -136,8 +136,7 @@ impl Container {
 
     /// The scope of systemd's that it is in, when systemd made one.
     pub fn scope(&self) -> Option<Unit> {
-        let scope = self.state.rest.get("systemd")?;
-        Some(Unit { name: scope["unit"].as_str()?.to_owned(), user: scope["user"] == true })
+        Unit::noted(&self.state.rest)
     }
 
     /// Its process, when it lives: a descriptor first, then the question whether it is the right one.

@@ -2,7 +2,7 @@
 
 use crate::store::Store;
 use anyhow::{Context, bail};
-use linux_sandbox::{Cgroups, Hierarchies, Limit, where_systemd_would};
+use linux_sandbox::{Cgroups, Hierarchies, Limit, Scope, where_systemd_would};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::PathBuf;
@@ -61,22 +61,15 @@ pub fn verb(store: &Store, options: &Options) -> anyhow::Result<()> {
     };
     let limits = limits(&resources)?;
     let config = container.config()?;
-    let default = format!("dock/{}", container.state.id);
-    let name = config["linux"]["cgroupsPath"].as_str().filter(|path| !path.is_empty()).unwrap_or(&default);
-    let root = rustix::process::geteuid().is_root();
+    let name = config["linux"]["cgroupsPath"].as_str().filter(|path| !path.is_empty());
     let trees = Hierarchies::of_this_host()?;
-    let cgroups = match container.scope() {
-        None => Cgroups::new(&trees, &where_systemd_would(name), &limits, !root)?,
-        Some(scope) => {
-            scope.update(&limits)?;
-            let mut cgroups = Cgroups::new(&trees, "x", &limits, false)?;
-            for (group, path) in cgroups.groups.iter_mut().zip(container.cgroups()) {
-                group.path = path;
-            }
-            cgroups
-        }
-    };
-    Ok(cgroups.rewrite()?)
+    let (id, uid) = (&container.state.id, rustix::process::geteuid());
+    if let Some(unit) = container.scope() {
+        let name = name.map_or_else(|| format!(":dock:{id}"), str::to_owned);
+        return Ok(Scope::new(&trees, &name, &limits, unit.user.then_some(uid.as_raw()))?.update()?);
+    }
+    let name = name.map_or_else(|| format!("dock/{id}"), str::to_owned);
+    Ok(Cgroups::new(&trees, &where_systemd_would(&name), &limits, !uid.is_root())?.rewrite()?)
 }
 
 fn read(file: &PathBuf) -> anyhow::Result<Value> {

@@ -6,7 +6,8 @@ use anyhow::Context;
 use bundle::life::Started;
 use clap::Args;
 use linux_sandbox::{
-    AwaitStart, Cgroups, FirstStderr, Hierarchies, JoinCgroups, Moment, Outlive, Place, Plan, Step, where_systemd_would,
+    AwaitStart, Cgroups, FirstStderr, Hierarchies, JoinCgroups, Moment, Outlive, Place, Plan, Step, Unit,
+    where_systemd_would,
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -139,11 +140,7 @@ fn tell(
         _ => None,
     });
     state.rest.insert("cgroups".into(), cgroups.unwrap_or_else(|| Value::Array(Vec::new())));
-    if let Some(scope) =
-        plan.steps.iter().find_map(|step| if let Step::Scope(scope) = step { Some(scope) } else { None })
-    {
-        state.rest.insert("systemd".into(), serde_json::to_value(&scope.unit)?);
-    }
+    Unit::note(&plan.steps, &mut state.rest);
     bundle::write_file(dir, "state.json", &serde_json::to_vec(&state)?)?;
     if let Some(file) = &options.pid_file {
         std::fs::write(file, running.pid().to_string()).with_context(|| file.display().to_string())?;

@@ -4,7 +4,7 @@
 use anyhow::{Context, bail};
 use bundle::life::{Exit, Lock, Started, lock, now};
 use bundle::{Containers, Keeping, keeper};
-use linux_sandbox::{Peaks, Plan, Step};
+use linux_sandbox::{Peaks, Plan, Step, Unit};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -45,12 +45,13 @@ impl Kept {
     }
 
     /// The process runs.
-    pub fn started(&mut self, pid: i32) -> anyhow::Result<()> {
+    pub fn started(&mut self, pid: i32, plan: &Plan) -> anyhow::Result<()> {
         Exit::remove(&self.dir)?;
         self.lock.begin();
         self.started = Some(now());
         // One that has ended already, and is not reaped yet: there is nothing to be found under its ID.
-        if let Ok(state) = Started::new(&self.id, pid, &self.dir) {
+        if let Ok(mut state) = Started::new(&self.id, pid, &self.dir) {
+            Unit::note(&plan.steps, &mut state.rest);
             state.write(&self.run)?;
         }
         self.note("start", &[])

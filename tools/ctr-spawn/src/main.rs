@@ -267,7 +267,7 @@ fn run_and_wait(
             return Err(failed);
         }
     };
-    let noted = kept.as_mut().map_or(Ok(()), |kept| kept.started(running.pid()));
+    let noted = kept.as_mut().map_or(Ok(()), |kept| kept.started(running.pid(), plan));
     let ended = running.wait(terminal);
     let last = life::Last::words(plan, kept.as_ref());
     running.clean_up(&plan.steps);

@@ -129,7 +129,7 @@ fn start(task: &mut Task) -> Result<(Running, Ends), linux_sandbox::Error> {
     let (mut ends, stdio) = Ends::make(input, task.terminal).map_err(failed)?;
     let mut running = linux_sandbox::spawn_with(task.plan, Some(stdio))?;
     ends.take_terminal(&mut running, input).map_err(failed)?;
-    task.kept.started(running.pid()).map_err(failed)?;
+    task.kept.started(running.pid(), task.plan).map_err(failed)?;
     Ok((running, ends))
 }
 

@@ -77,12 +77,12 @@ impl Sample {
     }
 }
 
-/// The cgroups that are the container's alone: those called like it or below `dock/`.
+/// The cgroups that are the container's alone: those below `dock/`, and scopes of that name.
 fn cgroups_of(pid: i32) -> Vec<(String, PathBuf)> {
     let Ok(trees) = linux_sandbox::Hierarchies::of_this_host() else { return Vec::new() };
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let lines = text.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
-    let own = lines.filter(|(_, path)| path.contains("/dock/"));
+    let own = lines.filter(|(_, path)| path.contains("/dock/") || path.contains("/dock-"));
     own.filter_map(|(names, path)| {
         let same = |tree: &&linux_sandbox::Hierarchy| {
             if names.is_empty() { tree.unified } else { !tree.unified && tree.controllers.join(",") == names }

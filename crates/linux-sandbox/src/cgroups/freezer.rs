@@ -23,7 +23,7 @@ pub fn freeze<E: From<Error>>(
     let tree = version_1.or_else(|| trees.0.iter().find(|tree| tree.unified));
     let Some(tree) = tree else { return Err(Error::refused("cgroup: this host has no freezer").into()) };
     let at = tree.mount.join(place_of(first, tree.unified)?);
-    if at.file_name().is_some_and(|name| name == id) {
+    if at.file_name().and_then(|name| name.to_str()).is_some_and(|name| is_its_own(name, id)) {
         note(&at)?;
         return Ok(stop(&at, tree.unified)?);
     }
@@ -44,6 +44,12 @@ pub fn freeze<E: From<Error>>(
         let _ = thaw(&group.path);
     }
     Ok(stopped?)
+}
+
+/// Whether a cgroup of this name is the container's alone: it is called like it, and in systemd's way.
+fn is_its_own(name: &str, id: &str) -> bool {
+    name == id
+        || name.strip_suffix(".scope").and_then(|name| name.strip_suffix(id)).is_some_and(|left| left.ends_with('-'))
 }
 
 /// Moves every process of the container into the frozen cgroup.

@@ -27,7 +27,7 @@ pub use more::{Files, Throttle};
 pub use mount::CgroupMounts;
 pub use oom::{OomScore, oom_killed};
 pub use peaks::{Peaks, peaks};
-pub use systemd::{Scope, Unit, where_systemd_would};
+pub use systemd::{Attach, Scope, Unit, where_systemd_would};
 
 use crate::error::{Error, Result};
 use crate::steps::{Mechanism, Scene, all, quote};

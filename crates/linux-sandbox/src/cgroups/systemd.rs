@@ -5,8 +5,9 @@
 
 use super::{Cgroups, Hierarchies, Limit, checked, swap_alone, v2};
 use crate::error::{Call, Error, Result};
-use crate::steps::{Mechanism, Scene, all, quote};
+use crate::steps::{Mechanism, Scene, Step, all, quote};
 use serde::Serialize;
+use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -132,6 +133,15 @@ impl Scope {
         words
     }
 
+    /// Gives a scope that is there these limits.
+    pub fn update(&self) -> std::result::Result<(), Error> {
+        let mut words = manager("SetUnitProperties", "sba(sv)");
+        words.extend([self.unit.name.clone(), "true".into(), self.properties.len().to_string()]);
+        words.extend(self.properties.iter().flatten().cloned());
+        self.unit.busctl(words)?;
+        self.cgroups.rewrite()
+    }
+
     /// The job is done when systemd has forgotten it, and went well when the process is where it shall be.
     fn wait(&self, pid: i32, job: &str) -> Result<()> {
         let until = Instant::now() + PATIENCE;
@@ -156,12 +166,7 @@ impl Scope {
 
 impl Mechanism for Scope {
     fn shell(&self) -> String {
-        let words: Vec<String> =
-            self.words("$pid").iter().map(|word| if word == "$pid" { word.clone() } else { quote(word) }).collect();
-        all([
-            format!("busctl {}{}", if self.unit.user { "--user " } else { "" }, words.join(" ")),
-            self.cgroups.lines(false),
-        ])
+        all([self.unit.line(&self.words("$pid")), self.cgroups.lines(false)])
     }
 
     fn run(&self, scene: &mut Scene) -> Result<()> {
@@ -182,14 +187,21 @@ impl Mechanism for Scope {
     }
 }
 
+/// The member of a container's state that names its unit.
+const MEMBER: &str = "systemd";
+
 impl Unit {
-    /// Gives the scope other limits.
-    pub fn update(&self, limits: &[Limit]) -> std::result::Result<(), Error> {
-        let properties = properties(limits);
-        let mut words = manager("SetUnitProperties", "sba(sv)");
-        words.extend([self.name.clone(), "true".into(), properties.len().to_string()]);
-        words.extend(properties.into_iter().flatten());
-        self.busctl(words).map(drop)
+    /// Notes in the state of a container what systemd made for it, if one of the steps asked for something.
+    pub fn note(steps: &[Step], state: &mut Map<String, Value>) {
+        if let Some(Self { name, user }) = steps.iter().find_map(Step::unit) {
+            state.insert(MEMBER.into(), json!({ "unit": name, "user": user }));
+        }
+    }
+
+    /// What was noted.
+    pub fn noted(state: &Map<String, Value>) -> Option<Self> {
+        let unit = state.get(MEMBER)?;
+        Some(Self { name: unit["unit"].as_str()?.to_owned(), user: unit["user"] == true })
     }
 
     /// Ends it. systemd forgets a scope when its last process has gone: mostly there is nothing left to do.
@@ -200,6 +212,13 @@ impl Unit {
             words.extend(mode.map(Into::into));
             let _ = self.busctl(words);
         }
+    }
+
+    /// Words of busctl(1) as a person would type them.
+    fn line(&self, words: &[String]) -> String {
+        let words: Vec<String> =
+            words.iter().map(|word| if word == "$pid" { word.clone() } else { quote(word) }).collect();
+        format!("busctl {}{}", if self.user { "--user " } else { "" }, words.join(" "))
     }
 
     fn busctl(&self, words: impl IntoIterator<Item = String>) -> Result<String> {
@@ -216,6 +235,37 @@ impl Unit {
         }
         let said = String::from_utf8_lossy(&output.stderr);
         Err(Error::refused(format!("systemd: {}: busctl: {}", self.name, said.lines().next().unwrap_or("failed"))))
+    }
+}
+
+/// Has the manager of a user bring a process into a container's scope: where the user's other processes are is not for
+/// him to change.
+#[derive(Debug, Serialize)]
+pub struct Attach {
+    /// The scope.
+    #[serde(flatten)]
+    pub unit: Unit,
+}
+
+impl Attach {
+    fn words(&self, pid: &str) -> Vec<String> {
+        let mut words = manager("AttachProcessesToUnit", "ssau");
+        words.extend([&self.unit.name, "", "1", pid].map(Into::into));
+        words
+    }
+}
+
+impl Mechanism for Attach {
+    fn shell(&self) -> String {
+        self.unit.line(&self.words("$pid"))
+    }
+
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        let pid = scene.pid.map_or(0, |pid| pid.as_raw_nonzero().get());
+        if let Err(error) = self.unit.busctl(self.words(&pid.to_string())) {
+            scene.note(&format!("{error}: the container's limits do not hold here"));
+        }
+        Ok(())
     }
 }
 
