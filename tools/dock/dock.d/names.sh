@@ -5,7 +5,9 @@
 # $variable: $name as a shell can call it.
 variable() {
     variable=$name
-    while [ "$variable" != "${variable#*-}" ]; do variable=${variable%%-*}_${variable#*-}; done
+    while :; do
+        case $variable in *-*) variable=${variable%%-*}_${variable#*-} ;; *) break ;; esac
+    done
 }
 
 # Sets $kind and, for messages, $both forms of an option.

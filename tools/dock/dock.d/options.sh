@@ -10,7 +10,9 @@ leading='' own=' '
 options() {
     spec=" $1 " words='' operands='' dashes='' count=0
     shift
-    for name in $spec; do name=${name#*|}; name=${name%=}; variable; eval "opt_$variable=''"; done
+    nothing=''
+    for name in $spec; do name=${name#*|}; name=${name%=}; variable; nothing="$nothing opt_$variable=''"; done
+    eval "$nothing"
     while [ $# -gt 0 ]; do
         arg=$1 given=''
         shift
@@ -48,8 +50,8 @@ options() {
         take
     done
     for name in $spec; do
-        name=${name#*|}
         case $name in *=) continue ;; esac
+        name=${name#*|}
         case $own in *" $name "*) continue ;; esac
         variable
         eval "[ -z \"\$opt_$variable\" ] || words=\"\$words --$name\""
