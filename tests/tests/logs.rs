@@ -69,3 +69,27 @@ fn a_user_can_open_its_own_stdout() {
     yard.sh("dock run -d -u www --name aa busybox sh -c 'echo through >/proc/self/fd/1; echo err >/proc/self/fd/2' && dock wait aa").ok();
     assert_eq!(yard.sh("dock logs aa 2>&1").ok(), "through\nerr");
 }
+
+/// The details are those of docker 20.10 for the same options, character by character.
+#[test]
+fn details_are_what_the_log_options_chose() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    let options = "-l a=1 -l b='x y,z=%' -l c=3 -l d=4 -e 'E=v ö' -e F=2 --log-opt labels=b,none,a --log-opt env=E,G --log-opt labels-regex=^c";
+    yard.sh(&format!("dock run -d --name aa {options} busybox sh -c 'echo hi; echo err >&2'; dock wait aa")).ok();
+    let ran = yard.sh("dock logs --details aa");
+    let details = "E=v+%C3%B6,a=1,b=x+y%2Cz%3D%25,c=3";
+    assert_eq!((ran.stdout, ran.stderr), (format!("{details} hi\n"), format!("{details} err\n")));
+    assert!(yard.sh("dock logs --details -t aa").ok().ends_with(&format!("Z {details} hi")), "behind the time");
+    assert_eq!(yard.sh("dock logs aa 2>/dev/null").ok(), "hi");
+    let entry = fs::read_to_string(yard.member("aa", "bundle") + "/log.json").unwrap();
+    let entry: serde_json::Value = serde_json::from_str(entry.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        entry["attrs"],
+        serde_json::json!({"E": "v ö", "a": "1", "b": "x y,z=%", "c": "3"}),
+        "as json-file has them"
+    );
+    assert_eq!(yard.sh("dock inspect -f '{{len .HostConfig.LogConfig.Config}}' aa").ok(), "3");
+    yard.sh("dock run -d --name none busybox echo hi; dock wait none").ok();
+    assert_eq!(yard.sh("dock logs --details none").stdout, " hi\n");
+}

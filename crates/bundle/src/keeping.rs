@@ -33,6 +33,9 @@ pub struct Keeping {
     /// Where its output is kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_config: Option<LogConfig>,
+    /// What stands in each line of the log besides: labels and variables that the options of the log chose.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub log_attributes: BTreeMap<String, String>,
 }
 
 /// `--restart`.
@@ -112,7 +115,7 @@ impl LogConfig {
                         return Err("max-file cannot be less than 1".into());
                     }
                 }
-                // What these change in docker is the content of each line; nothing is lost without them.
+                // What they add to each line ctr-spec notes; a tag, which docker's json-file adds too, is left out.
                 "labels" | "labels-regex" | "env" | "env-regex" | "tag" | "compress" | "mode" => {}
                 other => return Err(format!("unknown log opt '{other}' for {} log driver", self.kind)),
             }
@@ -158,6 +161,7 @@ impl Meta {
                 open_stdin: part(one("openStdin")).open_stdin,
                 tty: part(one("tty")).tty,
                 log_config: part(one("logConfig")).log_config,
+                log_attributes: part(one("logAttributes")).log_attributes,
             },
         }
     }
@@ -171,8 +175,17 @@ impl Keeping {
     /// The members, to be put into [`Meta::rest`]. One that is absent here is removed there.
     pub fn store(&self, rest: &mut Map<String, Value>) {
         let Ok(Value::Object(members)) = serde_json::to_value(self) else { return };
-        let all =
-            ["restart", "healthcheck", "stopSignal", "stopTimeout", "autoRemove", "openStdin", "tty", "logConfig"];
+        let all = [
+            "restart",
+            "healthcheck",
+            "stopSignal",
+            "stopTimeout",
+            "autoRemove",
+            "openStdin",
+            "tty",
+            "logConfig",
+            "logAttributes",
+        ];
         for name in all {
             match members.get(name) {
                 Some(value) => drop(rest.insert(name.into(), value.clone())),

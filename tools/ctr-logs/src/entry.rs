@@ -2,6 +2,7 @@
 
 use jiff::{Timestamp, Zoned};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::str::FromStr;
 use toolkit::Out;
@@ -10,6 +11,8 @@ use toolkit::Out;
 struct Entry {
     log: String,
     stream: String,
+    #[serde(default)]
+    attrs: BTreeMap<String, String>,
     time: Timestamp,
 }
 
@@ -32,6 +35,7 @@ pub struct Shown {
     pub since: Option<Moment>,
     pub until: Option<Moment>,
     pub timestamps: bool,
+    pub details: bool,
 }
 
 impl Shown {
@@ -45,14 +49,18 @@ impl Shown {
         if self.until.is_some_and(|until| entry.time > until.0) {
             return Ok(false);
         }
-        let time = if self.timestamps { format!("{:.9} ", entry.time) } else { String::new() };
+        let mut start = if self.timestamps { format!("{:.9} ", entry.time) } else { String::new() };
+        if self.details {
+            let pairs: Vec<_> = entry.attrs.iter().map(|(k, v)| format!("{}={}", escaped(k), escaped(v))).collect();
+            start += &(pairs.join(",") + " ");
+        }
         if entry.stream == "stderr" {
             // What came before it on stdout comes before it here.
             out.finish()?;
             let mut stderr = std::io::stderr();
-            stderr.write_all(time.as_bytes()).and_then(|()| stderr.write_all(entry.log.as_bytes()))?;
+            stderr.write_all(start.as_bytes()).and_then(|()| stderr.write_all(entry.log.as_bytes()))?;
         } else {
-            out.text(&time)?;
+            out.text(&start)?;
             out.text(&entry.log)?;
         }
         Ok(true)
@@ -62,6 +70,17 @@ impl Shown {
     pub fn is_over(&self) -> bool {
         self.until.is_some_and(|until| Timestamp::now() > until.0)
     }
+}
+
+/// As in the query of an address (application/x-www-form-urlencoded): no comma or blank of a value is taken for ours.
+fn escaped(text: &str) -> String {
+    let escape = |byte: u8| match byte {
+        b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        b' ' => "+".into(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(escape).collect()
 }
 
 impl Moment {

@@ -51,6 +51,10 @@ struct Args {
     #[arg(short, long)]
     timestamps: bool,
 
+    /// Print before each line the labels and variables that --log-opt labels, env and their -regex chose
+    #[arg(long)]
+    details: bool,
+
     /// Where images, volumes and containers are kept [default: /var/lib/dock]
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -65,7 +69,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let run = toolkit::run_dir();
     let found = Containers::new(&toolkit::root_dir(args.root.as_deref()), &run).find(&args.container)?;
     let (since, until) = (moment("since", args.since.as_deref())?, moment("until", args.until.as_deref())?);
-    let shown = Shown { since, until, timestamps: args.timestamps };
+    let shown = Shown { since, until, timestamps: args.timestamps, details: args.details };
     // Before the first byte is read, so that nothing happens between reading and watching.
     let watch = if args.follow { Some(follow::Watch::begin(&found)?) } else { None };
     let mut files = Files::open(&found.dir, lines(&args.tail)?)?;

@@ -3,9 +3,12 @@
 //! ```text
 //! {"log":"hello\n","stream":"stdout","time":"2026-01-02T03:04:05.123456789Z"}
 //! ```
+//!
+//! With `"attrs":{"name":"value"}` where an option of the log chose labels or variables of the container.
 
-use bundle::LogConfig;
+use bundle::{Keeping, LogConfig};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, rename};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,6 +28,8 @@ pub enum Stream {
 struct Entry<'a> {
     log: &'a str,
     stream: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    attrs: &'a BTreeMap<String, String>,
     time: &'a str,
 }
 
@@ -36,6 +41,7 @@ pub struct Journal {
     size: u64,
     largest: u64,
     files: u32,
+    attributes: BTreeMap<String, String>,
     /// Of stdout, of stderr.
     begun: [Vec<u8>; 2],
     /// Entries that are not written yet: what comes together is written together.
@@ -44,7 +50,8 @@ pub struct Journal {
 
 impl Journal {
     /// `log.json` in the bundle. Earlier content stays: a container that is started again goes on in its log.
-    pub fn open(bundle: &Path, config: Option<&LogConfig>) -> anyhow::Result<Self> {
+    pub fn open(bundle: &Path, keeping: &Keeping) -> anyhow::Result<Self> {
+        let config = keeping.log_config.as_ref();
         let (largest, files) = match config {
             Some(config) => config.bounds().map_err(anyhow::Error::msg)?,
             None => LogConfig::USUAL,
@@ -53,7 +60,8 @@ impl Journal {
         let kept = config.is_none_or(|config| config.kind != "none");
         let file = if kept { Some(append(&path)?) } else { None };
         let size = file.as_ref().map_or(Ok(0), |file| file.metadata().map(|found| found.len()))?;
-        Ok(Self { path, file, size, largest, files, begun: [Vec::new(), Vec::new()], ready: Vec::new() })
+        let attributes = keeping.log_attributes.clone();
+        Ok(Self { path, file, size, largest, files, attributes, begun: [Vec::new(), Vec::new()], ready: Vec::new() })
     }
 
     /// Takes bytes as they come and writes the lines that are whole.
@@ -103,7 +111,7 @@ impl Journal {
             Stream::Stderr => "stderr",
         };
         let log = String::from_utf8_lossy(&bytes);
-        let entry = Entry { log: &log, stream: name, time };
+        let entry = Entry { log: &log, stream: name, attrs: &self.attributes, time };
         let Ok(line) = serde_json::to_vec(&entry) else { return };
         let size = self.size + self.ready.len() as u64;
         if size > 0 && size.saturating_add(line.len() as u64 + 1) > self.largest {
@@ -170,7 +178,7 @@ mod tests {
     fn lines_are_whole_and_streams_apart() {
         let dir = std::env::temp_dir().join(format!("journal-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
-        let mut journal = Journal::open(&dir, None).unwrap();
+        let mut journal = Journal::open(&dir, &Keeping::default()).unwrap();
         journal.take(Stream::Stdout, b"a");
         journal.take(Stream::Stderr, b"e\xff\nf");
         journal.take(Stream::Stdout, b"b\nc\n\n");
@@ -189,8 +197,8 @@ mod tests {
         std::fs::create_dir_all(&dir).unwrap();
         let config = [("max-size", "1k"), ("max-file", "3")];
         let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let config = LogConfig { kind: "json-file".into(), config };
-        let mut journal = Journal::open(&dir, Some(&config)).unwrap();
+        let log_config = Some(LogConfig { kind: "json-file".into(), config });
+        let mut journal = Journal::open(&dir, &Keeping { log_config, ..Keeping::default() }).unwrap();
         for number in 0..100 {
             journal.take(Stream::Stdout, format!("{number}\n").as_bytes());
         }

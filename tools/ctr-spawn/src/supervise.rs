@@ -73,7 +73,7 @@ enum Source {
 /// Starts the container, reports how that went, and keeps it until it has ended for good.
 pub fn keep(mut task: Task, report: Report) -> anyhow::Result<u8> {
     let ready = (|| {
-        let journal = Journal::open(&task.kept.dir, task.kept.keeping.log_config.as_ref())?;
+        let journal = Journal::open(&task.kept.dir, &task.kept.keeping)?;
         let audience = Audience::open(&task.kept.run, &task.kept.id)?;
         let monitor = monitor(&task);
         let mut me = Keeper::myself()?;

@@ -34,7 +34,7 @@ pub struct Options {
     #[arg(long, value_name = "DRIVER")]
     log_driver: Option<String>,
 
-    /// Options of that: max-size=SIZE, max-file=NUMBER
+    /// Options of that: max-size=SIZE, max-file=NUMBER, labels=NAMES, env=NAMES, labels-regex and env-regex=PATTERN
     #[arg(long, value_name = "NAME=VALUE")]
     log_opt: Vec<String>,
 

@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attributes;
 mod command;
 mod devices;
 mod expose;
@@ -138,7 +139,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let labels = naming::labels(&args.naming, &image, before.as_ref())?;
 
     let tty = config["process"]["terminal"] == true;
-    let keeping = keeping::keeping(&args.keeping, &image, tty, before.as_ref().map(bundle::Meta::keeping))?;
+    let mut keeping = keeping::keeping(&args.keeping, &image, tty, before.as_ref().map(bundle::Meta::keeping))?;
 
     // Nobody removes a volume between its making and the moment when its container is known.
     let guard = if mounts.has_volumes() { Some(volumes.guard(false)?) } else { None };
@@ -151,6 +152,9 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         let mut note = command::note(&image, &args.command, &args.arguments, &known("config"))?;
         note.insert("exposedPorts".into(), exposed);
         note.insert("volumes".into(), args.mounts.unnamed(&image, &known("config")));
+        if let Some(config) = &keeping.log_config {
+            keeping.log_attributes = attributes::chosen(config, &labels, &note["env"])?;
+        }
         let members = json!({ "hostConfig": host, "config": note, "mounts": mounts.points(&volumes, &points) });
         let mut members = members.as_object().cloned().unwrap_or_default();
         keeping.store(&mut members);
