@@ -55,6 +55,16 @@ pub struct Found {
     pub status: Status,
 }
 
+/// A container whose records cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct Damaged {
+    /// The directory's name.
+    pub id: String,
+    /// Which file, and why.
+    pub cause: Box<Error>,
+}
+
 /// The containers below one root.
 #[derive(Debug, Clone)]
 pub struct Containers {
@@ -83,34 +93,47 @@ impl Containers {
         same(bundle.parent()?, &self.dir).then(|| name.to_owned())
     }
 
-    /// Every container, the newest first. A directory without `container.json` is one that is being made.
+    /// Every container, the newest first. A directory without `container.json` is one that is being made. One that
+    /// cannot be read is an error: nobody may remove what it could need.
     pub fn list(&self) -> Result<Vec<Found>> {
-        let mut found = Vec::new();
+        let (found, mut damaged) = self.look()?;
+        damaged.pop().map_or(Ok(found), |one| Err(one.into()))
+    }
+
+    /// Those whose records can be read, the newest first, and the others: they do not hide the rest.
+    pub fn look(&self) -> Result<(Vec<Found>, Vec<Damaged>)> {
+        let (mut found, mut damaged) = (Vec::new(), Vec::new());
         for id in self.ids()? {
-            found.extend(self.read(&id)?);
+            match self.read(&id) {
+                Ok(one) => found.extend(one),
+                Err(cause) => damaged.push(Damaged { id, cause: cause.into() }),
+            }
         }
         found.sort_by(|a, b| b.meta.created.cmp(&a.meta.created));
-        Ok(found)
+        Ok((found, damaged))
     }
 
     /// By name, by ID, by unique start of an ID, in docker's order of preference.
     pub fn find(&self, operand: &str) -> Result<Found> {
         let missing = || Error::NoContainer(operand.chars().take(150).collect());
+        let damaged = |cause: Error| Damaged { id: operand.into(), cause: cause.into() };
         if names::is_id(operand)
-            && let Some(found) = self.read(operand)?
+            && let Some(found) = self.read(operand).map_err(damaged)?
         {
             return Ok(found);
         }
         let name = operand.strip_prefix('/').unwrap_or(operand);
-        let mut all = self.list()?;
+        let (mut all, mut damaged) = self.look()?;
         if let Some(at) = all.iter().position(|found| found.meta.name == name) {
             return Ok(all.swap_remove(at));
         }
         all.retain(|found| !operand.is_empty() && found.meta.id.starts_with(operand));
-        match (all.pop(), all.is_empty()) {
-            (None, _) => Err(missing()),
-            (Some(found), true) => Ok(found),
-            (Some(_), false) => Err(Error::Ambiguous(operand.into())),
+        damaged.retain(|one| !operand.is_empty() && one.id.starts_with(operand));
+        match (all.pop(), damaged.pop()) {
+            (None, None) => Err(missing()),
+            (Some(found), None) if all.is_empty() => Ok(found),
+            (None, Some(one)) if damaged.is_empty() => Err(one.into()),
+            _ => Err(Error::Ambiguous(operand.into())),
         }
     }
 
@@ -164,10 +187,22 @@ impl Containers {
         kept.remove_anonymous(self, &used)
     }
 
+    /// Removes a container whose records cannot be read and of which the caller holds the lock.
+    pub fn remove_damaged(&self, id: &str, lock: Lock) -> Result<()> {
+        let dir = self.dir.join(id);
+        self.naming()?.forget(id)?;
+        // A note of its cgroups that cannot be read either names none.
+        let _ = keeper::end_cgroups(&self.run, id);
+        Started::remove(&self.run, id)?;
+        crate::remove_tree(&dir).map_err(|cause| Error::Io(dir.clone(), cause.into()))?;
+        drop(lock);
+        Ok(())
+    }
+
     /// Removes the containers that should have gone with their end (`autoRemove`), where who kept them was
     /// killed before it could do so.
     pub fn sweep(&self) -> Result<()> {
-        for found in self.list()? {
+        for found in self.look()?.0 {
             if found.is_left_over()
                 && let Ok(lock) = life::lock(&found.dir)
                 && let Some(still) = self.read(&found.meta.id)?
@@ -177,6 +212,12 @@ impl Containers {
             }
         }
         Ok(())
+    }
+
+    /// What the others than `id` were made as, where that can be read.
+    fn metas(&self, id: &str) -> Result<Vec<Meta>> {
+        let others = self.ids()?.into_iter().filter(|other| other != id);
+        Ok(others.filter_map(|id| file::read_json_if_there(&self.dir.join(id), "container.json").ok()?).collect())
     }
 
     fn ids(&self) -> Result<Vec<String>> {
@@ -196,12 +237,12 @@ impl Containers {
 impl Naming<'_> {
     /// The name itself when it is well formed and free, or a free random one. `id` may have it already.
     pub fn choose(&self, wanted: Option<&str>, id: &str) -> Result<String> {
-        let taken: Vec<_> = self.of.list()?.into_iter().filter(|found| found.meta.id != id).collect();
-        let holder = |name: &str| taken.iter().find(|found| found.meta.name == name);
+        let taken = self.of.metas(id)?;
+        let holder = |name: &str| taken.iter().find(|meta| meta.name == name);
         if let Some(wanted) = wanted {
             let name = names::check(wanted)?;
             return match holder(name) {
-                Some(found) => Err(Error::NameTaken { name: name.into(), id: found.meta.id.clone() }),
+                Some(meta) => Err(Error::NameTaken { name: name.into(), id: meta.id.clone() }),
                 None => Ok(name.into()),
             };
         }
@@ -326,6 +367,29 @@ mod tests {
         }
         let record = all.find("web").unwrap().record();
         assert_eq!((record.status, record.rest["later"].as_i64()), (Status::Created, Some(1)));
+    }
+
+    #[test]
+    fn one_that_is_damaged_does_not_hide_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = Containers::new(dir.path(), &dir.path().join("run"));
+        let (a, b) = ("ab".repeat(32), format!("ac{}", "ab".repeat(31)));
+        add(dir.path(), &a, "web", "2026-01-01T00:00:00Z");
+        add(dir.path(), &b, "bad", "2026-01-02T00:00:00Z");
+        fs::create_dir_all(dir.path().join("run/containers").join(&b)).unwrap();
+        fs::write(dir.path().join("run/containers").join(&b).join("state.json"), "{").unwrap();
+        let (found, damaged) = all.look().unwrap();
+        assert_eq!((found.len(), damaged.len(), &damaged[0].id), (1, 1, &b));
+        assert!(all.list().is_err(), "who removes what nobody uses must know all");
+        assert_eq!(all.find("web").unwrap().meta.id, a);
+        for operand in [&*b, "ac"] {
+            assert!(matches!(all.find(operand), Err(Error::Damaged(one)) if one.id == b), "{operand}");
+        }
+        assert!(matches!(all.find("a"), Err(Error::Ambiguous(_))));
+        assert!(matches!(all.naming().unwrap().choose(Some("bad"), &a), Err(Error::NameTaken { .. })));
+        all.remove_damaged(&b, life::lock(&all.dir.join(&b)).unwrap()).unwrap();
+        assert_eq!(all.list().unwrap().len(), 1);
+        assert!(!all.dir.join(&b).exists() && !dir.path().join("run/containers").join(&b).exists());
     }
 
     #[test]

@@ -40,12 +40,12 @@ pub use caps::{
     Unknown as UnknownCapability, all as all_capabilities, default as default_capabilities,
     docker as docker_capabilities, parse as parse_capability,
 };
-pub use containers::{Containers, Found, Meta};
+pub use containers::{Containers, Damaged, Found, Meta};
 pub use init::{Stub, add as add_init_layer, add_with as add_init_layer_with};
 pub use keeping::{Healthcheck, Keeping, LogConfig, Restart};
 pub use layers::{Claim, Layers};
 pub use masks::{masked as masked_paths, read_only as readonly_paths};
-pub use rootfs::read_file as rootfs_file;
+pub use rootfs::{read_file as rootfs_file, read_file_below as rootfs_file_below};
 pub use seccomp::{default as default_seccomp, from_docker as seccomp_from_docker};
 pub use tree::{Freed, remove as remove_tree, remove_and_count as remove_tree_and_count};
 pub use volumes::{Volume, Volumes};
@@ -116,6 +116,9 @@ pub enum Error {
     /// Its `/dev/shm` was asked for, and it keeps that to itself; docker's words.
     #[error("can't join IPC of container {0}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)")]
     NotShareable(String),
+    /// Records of a container cannot be read.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
     /// Another process holds the container.
     #[error("{0}: the container is running")]
     Busy(PathBuf),
@@ -179,9 +182,32 @@ pub fn load(dir: &Path) -> Result<wire::Bundle> {
     }
 }
 
-/// The runtime configuration of a bundle, with every member that it has.
+/// Members of a runtime configuration that are objects where they are there.
+const OBJECTS: [&str; 9] = [
+    "/process",
+    "/process/capabilities",
+    "/root",
+    "/linux",
+    "/linux/resources",
+    "/linux/resources/blockIO",
+    "/linux/resources/cpu",
+    "/linux/resources/memory",
+    "/linux/resources/pids",
+];
+
+/// The runtime configuration of a bundle, with every member that it has. Whoever sets one may: what shall be an object
+/// is one, or is not there.
 pub fn read_config(dir: &Path) -> Result<Value> {
-    file::read_json(dir, "config.json")
+    let config: Value = file::read_json(dir, "config.json")?;
+    let no_object = |at: &&&str| config.pointer(at).is_some_and(|member| !member.is_object() && !member.is_null());
+    let wrong = |text: String| Err(Error::Json(dir.join("config.json"), serde::de::Error::custom(text)));
+    if !config.is_object() {
+        return wrong("not an object".into());
+    }
+    match OBJECTS.iter().find(no_object) {
+        Some(at) => wrong(format!("{}: not an object", at[1..].replace('/', "."))),
+        None => Ok(config),
+    }
 }
 
 /// As much of the runtime configuration as `T` takes: the rest is not even kept in memory.

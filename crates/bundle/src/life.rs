@@ -33,6 +33,11 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// Takes back what an earlier life left, before a new one.
+    pub fn clear(&mut self) {
+        let _ = self.file.set_len(0);
+    }
+
     /// Leaves the word that the process was executed: after a loss of power it is all that tells of that.
     pub fn begin(&mut self) {
         self.write("started");
@@ -88,7 +93,7 @@ impl Waiting {
     }
 }
 
-/// Takes a bundle's lock, or says [`Error::Busy`] after a moment.
+/// Takes a bundle's lock, or says [`Error::Busy`] after a moment. What was left in it stays.
 pub fn lock(bundle: &Path) -> Result<Lock> {
     let path = bundle.join("lock");
     let io = |cause: std::io::Error| Error::Io(path.clone(), cause);
@@ -96,11 +101,7 @@ pub fn lock(bundle: &Path) -> Result<Lock> {
     // Who has waited for the end holds it for a moment to read the code.
     for _ in 0..10 {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {
-                // The code of an end before this one.
-                file.set_len(0).map_err(io)?;
-                return Ok(Lock { file });
-            }
+            Ok(()) => return Ok(Lock { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(2)),
             Err(cause) => return Err(io(cause.into())),
         }
@@ -323,7 +324,12 @@ mod tests {
         drop(held);
         assert!(!waiting.is_kept());
         assert_eq!(waiting.wait().unwrap(), Some(137), "also of a container that is gone");
+        let mut held = lock(dir.path()).unwrap();
+        held.leave(3);
+        drop(held);
         drop(lock(dir.path()).unwrap());
+        assert!(was_started(dir.path()), "who only looks in takes nothing away");
+        lock(dir.path()).unwrap().clear();
         assert_eq!(Waiting::open(dir.path()).unwrap().wait().unwrap(), None, "who held it was killed");
     }
 

@@ -29,8 +29,17 @@ pub(crate) enum Entry {
 /// `/etc/passwd -> /proc/1/environ` nor a FIFO there (CVE-2024-9676) reaches the host. Overlay directories are
 /// searched as overlayfs merges them: whiteouts hide, opaque directories end the search.
 pub fn read_file(bundle: &wire::Bundle, path: &str) -> Result<Option<Vec<u8>>> {
+    read(roots(bundle)?, path)
+}
+
+/// The same of a root file system that is one directory.
+pub fn read_file_below(root: &Path, path: &str) -> Result<Option<Vec<u8>>> {
+    read(vec![directory(root)?], path)
+}
+
+fn read(roots: Vec<OwnedFd>, path: &str) -> Result<Option<Vec<u8>>> {
     let io = |cause: Errno| Error::Io(path.into(), cause.into());
-    let mut ups: Vec<Merged> = vec![Rc::new(roots(bundle)?)];
+    let mut ups: Vec<Merged> = vec![Rc::new(roots)];
     let mut names: Vec<Vec<u8>> = split(path.as_bytes());
     let mut links = 0;
     while let Some(name) = names.pop() {
@@ -112,11 +121,12 @@ fn split(path: &[u8]) -> Vec<Vec<u8>> {
     path.split(|b| *b == b'/').rev().filter(|name| !matches!(*name, b"" | b".")).map(Into::into).collect()
 }
 
+fn directory(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    open(path, flags, Mode::empty()).map_err(|cause| Error::Io(path.into(), cause.into()))
+}
+
 pub(crate) fn roots(bundle: &wire::Bundle) -> Result<Vec<OwnedFd>> {
-    let directory = |path: &Path| {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        open(path, flags, Mode::empty()).map_err(|cause| Error::Io(path.into(), cause.into()))
-    };
     match &bundle.overlay {
         None => Ok(vec![directory(&bundle.path.as_path().join("rootfs"))?]),
         Some(overlay) => {

@@ -45,7 +45,7 @@ fn the_plan_is_the_list_that_runs() {
         "setpriv ",
         "hostname inside",
         "ip link set lo up",
-        "exec env -i PATH=/bin 'A=b c' true",
+        "exec env -i PATH=/bin 'A=b c' HOME=/ true",
     ] {
         assert!(planned.iter().any(|line| line.contains(word)), "no {word:?} in {planned:#?}");
     }

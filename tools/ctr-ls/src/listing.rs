@@ -69,7 +69,8 @@ fn row(found: &Found, args: &Args, now: Timestamp, with_size: bool, plain: bool)
     let label = |(name, value): (&String, &Value)| format!("{name}={}", value.as_str().unwrap_or_default());
     let mut labels: Vec<_> = meta.labels.iter().map(label).collect();
     labels.sort();
-    let mounts = if plain { Vec::new() } else { mounted::mounts(&found.dir)? };
+    // A config.json that cannot be read leaves two columns empty: inspect says why, and the others are listed.
+    let mounts = if plain { Vec::new() } else { mounted::mounts(&found.dir).unwrap_or_default() };
     let cut = |name: &str| if whole { name.to_owned() } else { table::clip(name, MOUNT_WIDTH) };
     let named = mounts.iter().map(|mount| cut(mount.name.as_deref().unwrap_or(&mount.source)));
     let created = meta.created.parse::<Timestamp>();
@@ -83,7 +84,7 @@ fn row(found: &Found, args: &Args, now: Timestamp, with_size: bool, plain: bool)
         "LocalVolumes": mounts.iter().filter(|mount| mount.name.is_some()).count().to_string(),
         "Mounts": named.collect::<Vec<_>>().join(","),
         "Names": meta.name,
-        "Networks": if plain { String::new() } else { mounted::network(&found.dir)?.into() },
+        "Networks": if plain { "" } else { mounted::network(&found.dir).unwrap_or_default() },
         "Ports": "",
         "RunningFor": format!("{} ago", status::since(&meta.created, now)),
         "Size": if with_size { size::in_words(&found.dir)? } else { "0B".into() },

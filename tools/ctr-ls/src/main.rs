@@ -162,10 +162,13 @@ fn select(containers: &Containers, args: &Args) -> anyhow::Result<Vec<Found>> {
     let last = if args.latest { Some(1) } else { args.last.and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0) };
     let filters = args.filter.iter().map(|filter| Filter::parse(filter, containers)).collect::<Result<Vec<_>, _>>()?;
     let all = args.all || args.to_boot || last.is_some() || filters.iter().any(Filter::asks_for_status);
-    let mut listed = containers.list()?;
+    let (mut listed, mut damaged) = containers.look()?;
     if listed.iter().any(Found::is_left_over) {
         containers.sweep()?;
-        listed = containers.list()?;
+        (listed, damaged) = containers.look()?;
+    }
+    for one in damaged {
+        eprintln!("ctr-ls: note: {one}\nhint: ctr-rm --force {:.12} removes this container", one.id);
     }
     listed.retain(|found| all || matches!(found.status, Status::Running | Status::Paused | Status::Restarting));
     listed.retain(|found| !args.to_boot || found.comes_back());

@@ -1,5 +1,6 @@
 //! list: every container of the root.
 
+use crate::log::Log;
 use crate::state;
 use crate::store::Store;
 use serde_json::Value;
@@ -16,8 +17,8 @@ pub struct Options {
     quiet: bool,
 }
 
-pub fn verb(store: &Store, options: &Options, out: &mut Out) -> anyhow::Result<()> {
-    let states: Vec<Value> = store.list()?.iter().map(state::of).collect();
+pub fn verb(store: &Store, log: &Log, options: &Options, out: &mut Out) -> anyhow::Result<()> {
+    let states: Vec<Value> = store.list(log)?.iter().map(state::of).collect();
     let text = |state: &Value, name: &str| match &state[name] {
         Value::String(text) => text.clone(),
         other => other.to_string(),

@@ -44,7 +44,7 @@ impl Log {
         }
     }
 
-    /// A log that cannot be written has nowhere to be reported. Without one, errors and warnings are said otherwise.
+    /// A log that cannot be written has nowhere to be reported. Without one, errors are said otherwise.
     fn line(&self, level: &str, message: &str) {
         let time = bundle::life::now();
         let line = match self.format {
@@ -52,7 +52,7 @@ impl Log {
             Format::Text => format!("time={time:?} level={level} msg={message:?}"),
         };
         let Some(file) = &self.file else {
-            if level == "debug" {
+            if level != "error" {
                 let _ = writeln!(std::io::stderr(), "{line}");
             }
             return;

@@ -48,7 +48,7 @@ use wire::exit;
 
 /// The runtime that podman, containerd and dockerd expect, by running its siblings
 #[derive(Debug, Parser)]
-#[command(name = "ctr-oci", about, disable_version_flag = true)]
+#[command(name = "ctr-oci", about, disable_version_flag = true, args_override_self = true)]
 struct Args {
     /// Where the state of containers is kept [default: /run/dock/oci]
     #[arg(long, value_name = "DIR")]
@@ -169,7 +169,7 @@ fn run(args: &Args, log: &Log, out: &mut Out) -> anyhow::Result<u8> {
         Verb::Ps(options) => ps::verb(&store, options, out),
         Verb::Update(options) => update::verb(&store, options),
         Verb::Events(options) => events::verb(&store, options, out),
-        Verb::List(options) => list::verb(&store, options, out),
+        Verb::List(options) => list::verb(&store, log, options, out),
         Verb::Spec(options) => spec::verb(options),
         Verb::Features => features::verb(out),
         Verb::Checkpoint(Refused { words }) | Verb::Restore(Refused { words }) => {

@@ -8,6 +8,7 @@
 //! ```
 
 use crate::cgroups;
+use crate::log::Log;
 use anyhow::{Context, bail};
 use bundle::life::Started;
 use linux_sandbox::{Target, Unit};
@@ -87,7 +88,8 @@ impl Store {
         Ok(self.root.join(id))
     }
 
-    pub fn list(&self) -> anyhow::Result<Vec<Container>> {
+    /// All of them by their IDs; one whose state cannot be read is a warning, and does not hide the others.
+    pub fn list(&self, log: &Log) -> anyhow::Result<Vec<Container>> {
         let mut found = Vec::new();
         let entries = match fs::read_dir(&self.root) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(found),
@@ -96,7 +98,10 @@ impl Store {
         for entry in entries {
             let dir = entry.with_context(|| self.shown())?.path();
             if let Ok(text) = fs::read(dir.join("state.json")) {
-                found.push(Container::parse(dir, &text)?);
+                match Container::parse(dir, &text) {
+                    Ok(container) => found.push(container),
+                    Err(error) => log.warnings(&[format!("{error:#}")]),
+                }
             }
         }
         found.sort_by(|a, b| a.state.id.cmp(&b.state.id));

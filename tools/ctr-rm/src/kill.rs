@@ -1,8 +1,9 @@
 //! Ending a container's first process; the kernel then ends everything in its PID namespace.
 
 use anyhow::{Context, bail};
+use bundle::Found;
+use bundle::keeper::{self, Keeper};
 use bundle::life::{self, Lock};
-use bundle::{Found, keeper};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::path::Path;
@@ -31,6 +32,15 @@ pub fn kill(found: &Found, run: &Path) -> anyhow::Result<()> {
         bail!("{}: still there after {} s", name(), PATIENCE.as_secs());
     }
     Ok(())
+}
+
+/// Where nothing else can be read: no container outlives who keeps it.
+pub fn kill_keeper(id: &str, run: &Path) -> anyhow::Result<()> {
+    let keeper = Keeper::read(run, id).ok().flatten();
+    if let Some(process) = keeper.map(|keeper| keeper.open()).transpose()?.flatten() {
+        pidfd_send_signal(&process, Signal::KILL).with_context(|| format!("could not kill who keeps {id}"))?;
+    }
+    keeper::freezer(run, id).map_or(Ok(()), |cgroup| Ok(linux_sandbox::thaw(&cgroup)?))
 }
 
 /// The process that keeps the container holds the lock until it has written how the container ended.

@@ -102,6 +102,12 @@ fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args:
             return Ok(true);
         }
         Err(bundle::Error::NoContainer(_)) if args.force => return Ok(false),
+        Err(bundle::Error::Damaged(one)) if args.force => {
+            kill::kill_keeper(&one.id, run)?;
+            let lock = kill::wait_for_lock(&unfinished(root, &one.id))?;
+            containers.remove_damaged(&one.id, lock)?;
+            return Ok(true);
+        }
         found => found?,
     };
     let doing = match found.status {

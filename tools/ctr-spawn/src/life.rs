@@ -26,7 +26,7 @@ impl Kept {
         if !dir.join("container.json").exists() {
             return Ok(None);
         }
-        let lock = lock(dir).with_context(|| format!("container {id}"))?;
+        let mut lock = lock(dir).with_context(|| format!("container {id}"))?;
         // Who removed it a moment ago may have left nothing but the file that the lock has made just now.
         if !dir.join("container.json").exists() {
             let _ = std::fs::remove_file(dir.join("lock")).and_then(|()| std::fs::remove_dir(dir));
@@ -36,6 +36,7 @@ impl Kept {
         let root = dir.parent().and_then(Path::parent).unwrap_or(dir);
         let containers = Containers::new(root, &run);
         let keeping = containers.read(id)?.map(|found| found.meta.keeping()).unwrap_or_default();
+        lock.clear();
         Exit::remove(dir)?;
         // What a killed keeper left, and a stop that was meant for the last life.
         keeper::end_cgroups(&run, id)?;

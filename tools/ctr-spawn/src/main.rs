@@ -37,7 +37,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use config::Config;
 use hints::with_hint;
-use input::{add_variables, container_id, read_bundle, read_config};
+use input::{add_home, add_variables, container_id, read_bundle, read_config};
 use linux_sandbox::{Plan, Step, Terminal};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use sealed::{others_look_on, run_sealed};
@@ -169,6 +169,7 @@ fn prepare(
         run_sealed(args, stderr.as_ref(), bundle)?;
     }
     add_variables(&mut config, &args.env_from)?;
+    add_home(&mut config, bundle);
     let terminal = if wants_terminal(args, &config) { Terminal::of_the_person() } else { None };
     let mut steps = make_steps(args, bundle, &config, id, terminal.as_ref())?;
     create::prepare(&args.create, stderr, &mut steps, &config, id)?;

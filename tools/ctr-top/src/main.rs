@@ -90,7 +90,7 @@ fn stats(args: &Args, containers: &Containers, out: &mut Out) -> anyhow::Result<
     let listing = show::parse(&args.format)?;
     let chosen = || -> anyhow::Result<Vec<Found>> {
         if args.containers.is_empty() {
-            let mut all = containers.list()?;
+            let (mut all, _) = containers.look()?;
             all.retain(|found| args.all || matches!(found.status, Status::Running | Status::Paused));
             return Ok(all);
         }

@@ -5,6 +5,7 @@ use crate::copy_up;
 use crate::error::{Call, Result};
 use crate::steps::{Mechanism, Scene, in_rootfs, quote};
 use crate::walk::{self, Links};
+use rustix::fs::{OFlags, fstat};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -27,6 +28,19 @@ pub struct Filesystem {
 }
 
 impl Filesystem {
+    /// A tmpfs of which nobody says otherwise has the mode of the directory that it covers; one without such a
+    /// directory the kernel's own, 1777.
+    fn takes_mode(&self) -> bool {
+        self.kind == "tmpfs" && !self.options.iter().any(|option| option.starts_with("mode="))
+    }
+
+    fn mode_there(&self, scene: &Scene) -> Result<Option<String>> {
+        let found = walk::open(scene.root()?, &self.target, OFlags::PATH | OFlags::DIRECTORY, self.links());
+        let stat = found.ok().filter(|_| self.takes_mode()).map(|directory| fstat(&directory)).transpose();
+        let stat = stat.call(|| format!("fstat(<rootfs>{})", self.target.display()))?;
+        Ok(stat.map(|stat| format!("mode={:o}", stat.st_mode & 0o7777)))
+    }
+
     /// proc, sys and dev are where later steps and the container itself trust what they find: a symbolic link
     /// in the image must not lead them elsewhere (CVE-2019-19921, CVE-2023-27561, CVE-2026-41579).
     fn links(&self) -> Links {
@@ -43,9 +57,15 @@ impl Mechanism for Filesystem {
             None => option.clone(),
         };
         let words: Vec<String> = self.attributes.words().map(Into::into).chain(self.options.iter().map(word)).collect();
-        let options = if words.is_empty() { String::new() } else { format!(" -o {}", quote(&words.join(","))) };
         let target = in_rootfs(&self.target);
-        let mount = format!("mkdir -p {target} && mount -t {}{options} {} {target}", self.kind, quote(&self.source));
+        let (made, mode) = if self.takes_mode() {
+            ("mkdir -m 1777 -p", format!(" -o mode=$(stat -c %a {target})"))
+        } else {
+            ("mkdir -p", String::new())
+        };
+        let options = if words.is_empty() { String::new() } else { format!(" -o {}", quote(&words.join(","))) };
+        let source = quote(&self.source);
+        let mount = format!("{made} {target} && mount -t {}{options}{mode} {source} {target}", self.kind);
         if !self.copy_up {
             return mount;
         }
@@ -53,7 +73,8 @@ impl Mechanism for Filesystem {
     }
 
     fn run(&self, scene: &mut Scene) -> Result<()> {
-        let fd = new_filesystem(&self.kind, &self.source, &self.options, self.attributes)?;
+        let options: Vec<String> = self.options.iter().cloned().chain(self.mode_there(scene)?).collect();
+        let fd = new_filesystem(&self.kind, &self.source, &options, self.attributes)?;
         let target = walk::make_dirs(scene.root()?, &self.target, self.links())?;
         if self.copy_up {
             copy_up::copy(&target, &fd)?;

@@ -125,6 +125,9 @@ fn refuse_what_is_not_built(config: &Config) -> anyhow::Result<()> {
     if !config.oci_version.starts_with("1.") {
         bail!("config.json: ociVersion {}: this program reads 1.x", config.oci_version);
     }
+    if let Some(process) = config.process.as_ref().filter(|process| !process.cwd.is_absolute()) {
+        bail!("config.json: process.cwd: {}: not an absolute path", process.cwd.display());
+    }
     if config.linux.intel_rdt.as_ref().is_some_and(|wanted| !wanted.is_null()) {
         bail!("config.json: linux.intelRdt: this program does not know the processor's cache and memory classes");
     }
