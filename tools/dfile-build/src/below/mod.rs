@@ -2,19 +2,23 @@
 //! looked into, name by name; of the others the headers are read. Nothing is unpacked for it, so `FROM scratch` builds
 //! need no privilege and no second copy on disk.
 
+mod layer;
+mod resolve;
+mod unpacked;
+
+pub use layer::inside;
+
 use anyhow::{Context, bail};
-use bundle::{Claim, Layers};
-use layer_tar::{Stack, codec};
+use bundle::Layers;
+use layer_tar::codec;
 use oci_layout::{Layout, OpenImage};
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
+use unpacked::{Unpacked, look};
 use wire::Digest;
 
-/// The kernel's limit for one path walk (`path_resolution(7)`).
-const MOST_LINKS: usize = 40;
 const MOST_ENTRIES: usize = 4_000_000;
 /// passwd and group.
 const LONGEST_FILE: u64 = 4 << 20;
@@ -33,13 +37,6 @@ pub struct Below {
     unread: bool,
     passwd: Option<Vec<u8>>,
     group: Option<Vec<u8>>,
-}
-
-#[derive(Debug)]
-struct Unpacked {
-    stack: Stack,
-    /// Nobody removes them meanwhile.
-    _claim: Claim,
 }
 
 #[derive(Debug, Default)]
@@ -77,7 +74,9 @@ impl Below {
         let known = layers.iter().zip(&self.known).take_while(|(layer, known)| layer.digest == **known).count();
         if known < self.known.len() || known == 0 {
             self = Self::default();
-            let there = self.open_unpacked(store, image)?;
+            let there;
+            (self.unpacked, there) = Unpacked::open(store, image)?;
+            self.root.shows_lower = there > 0;
             self.known.extend(layers[..there].iter().map(|layer| layer.digest.clone()));
         }
         for layer in &layers[self.known.len()..] {
@@ -88,46 +87,6 @@ impl Below {
         Ok(self)
     }
 
-    /// How many layers, from the lowest on, are unpacked as root unpacks them: others mark whiteouts in other ways.
-    fn open_unpacked(&mut self, store: &Layers, image: &OpenImage) -> anyhow::Result<usize> {
-        let chain = image.chain_ids();
-        let is_there = |chain_id: &&Digest| store.dir_of(chain_id).is_dir();
-        if !is_all_of_root()
-            || chain.len() != image.manifest.layers.len()
-            || !chain.first().is_some_and(|id| is_there(&id))
-        {
-            return Ok(0);
-        }
-        // First the claim and then the look: what is seen stays.
-        let claim = store.claim(store.path(), &chain)?;
-        let there = chain.iter().take_while(is_there).count();
-        if there > 0 {
-            let dirs: Vec<PathBuf> = chain[..there].iter().rev().map(|id| store.dir_of(id)).collect();
-            self.unpacked = Some(Unpacked { stack: Stack::open(&dirs)?, _claim: claim });
-            self.root.shows_lower = true;
-        }
-        Ok(there)
-    }
-
-    /// Enters what the unpacked layers have at a path, unless something is known of it: from now on it is like what a
-    /// header said. The directory above is there, with no link on the way.
-    fn look(unpacked: Option<&Unpacked>, directory: &mut Directory, path: &Path) -> anyhow::Result<()> {
-        let (Some(unpacked), Some(name)) = (unpacked, path.file_name()) else { return Ok(()) };
-        if !directory.shows_lower || directory.entries.contains_key(name) {
-            return Ok(());
-        }
-        let node = match unpacked.stack.resolve_link(path)?.map(|found| found.kind) {
-            None => Node::Gone,
-            Some(layer_tar::Kind::Directory) => {
-                Node::Directory(Box::new(Directory { shows_lower: true, ..Directory::default() }))
-            }
-            Some(layer_tar::Kind::Symlink) => Node::Link(Box::new(unpacked.stack.read_link(path)?.unwrap_or_default())),
-            Some(_) => Node::Other,
-        };
-        directory.entries.insert(name.into(), (UNPACKED, node));
-        Ok(())
-    }
-
     /// What stands at a path, with the real directories above it; none when one of them is not there.
     fn node(&mut self, path: &Path) -> anyhow::Result<Option<&mut (u32, Node)>> {
         let mut at = &mut self.root;
@@ -135,7 +94,7 @@ impl Below {
         let mut parts = path.iter().peekable();
         while let Some(part) = parts.next() {
             here.push(part);
-            Self::look(self.unpacked.as_ref(), at, &here)?;
+            look(self.unpacked.as_ref(), at, &here)?;
             match at.entries.get_mut(part) {
                 found if parts.peek().is_none() => return Ok(found),
                 Some((_, Node::Directory(directory))) => at = directory,
@@ -169,60 +128,6 @@ impl Below {
         self.layer += 1;
     }
 
-    /// Lays one more layer on top.
-    pub fn add_layer(&mut self, tar: impl Read) -> anyhow::Result<()> {
-        self.layer += 1;
-        let mut archive = tar::Archive::new(tar);
-        for entry in archive.entries()? {
-            let mut entry = entry?;
-            let path = inside(&entry.path()?)?;
-            let Some(name) = path.file_name() else { continue };
-            if name.as_bytes() == layer_tar::OPAQUE_NAME {
-                let layer = self.layer;
-                if let Some(directory) = self.directory(path.parent().unwrap_or(Path::new("")))? {
-                    forget_lower(directory, layer);
-                }
-                continue;
-            }
-            if let Some(hidden) = name.as_bytes().strip_prefix(layer_tar::WHITEOUT_PREFIX) {
-                self.hide(path.parent().unwrap_or(Path::new("")), OsStr::from_bytes(hidden))?;
-                continue;
-            }
-            let kind = entry.header().entry_type();
-            if kind.is_symlink() {
-                let target = entry.link_name()?.map(std::borrow::Cow::into_owned).unwrap_or_default();
-                self.put_link(&path, target)?;
-            } else if kind.is_dir() {
-                self.put(&path, Kind::Directory)?;
-            } else {
-                self.put(&path, Kind::Other)?;
-                self.unread = false;
-                let kept = match path.as_os_str().as_bytes() {
-                    b"etc/passwd" => Some(&mut self.passwd),
-                    b"etc/group" => Some(&mut self.group),
-                    _ => None,
-                };
-                if let Some(kept) = kept.filter(|_| kind.is_file()) {
-                    let mut content = Vec::new();
-                    entry.by_ref().take(LONGEST_FILE).read_to_end(&mut content)?;
-                    *kept = Some(content);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A whiteout takes what the layers below have; what its own layer brought stays, wherever it stands.
-    fn hide(&mut self, parent: &Path, name: &OsStr) -> anyhow::Result<()> {
-        let layer = self.layer;
-        match self.node(&parent.join(name))? {
-            Some((since, node)) if *since < layer => (*since, *node) = (layer, Node::Gone),
-            Some((_, Node::Directory(inner))) => forget_lower(inner, layer),
-            _ => {}
-        }
-        Ok(())
-    }
-
     /// Enters what is written now, so that the next step sees it. A directory keeps what it has.
     pub fn put(&mut self, path: &Path, kind: Kind) -> anyhow::Result<()> {
         self.unread |= matches!(path.as_os_str().as_bytes(), b"etc/passwd" | b"etc/group");
@@ -247,7 +152,7 @@ impl Below {
         let mut here = PathBuf::new();
         for part in path.parent().unwrap_or(Path::new("")) {
             here.push(part);
-            Self::look(self.unpacked.as_ref(), at, &here)?;
+            look(self.unpacked.as_ref(), at, &here)?;
             let new = || (layer, Node::Directory(Box::default()));
             let (since, below) = at.entries.entry(part.into()).or_insert_with(new);
             if !matches!(below, Node::Directory(_)) {
@@ -259,7 +164,7 @@ impl Below {
                 _ => bail!("not a directory"),
             }
         }
-        Self::look(self.unpacked.as_ref(), at, path)?;
+        look(self.unpacked.as_ref(), at, path)?;
         match (at.entries.get_mut(name), node) {
             (Some((since, Node::Directory(_))), Node::Directory(_)) => *since = layer,
             (_, node) => drop(at.entries.insert(name.into(), (layer, node))),
@@ -289,79 +194,6 @@ impl Below {
             Some((_, Node::Gone)) | None => None,
         })
     }
-
-    /// Follows every link in a path inside the image: `..` and absolute targets end at its root. Components
-    /// that are not there stay as they are written. The answer is relative to the root.
-    pub fn resolve(&mut self, path: &Path) -> anyhow::Result<PathBuf> {
-        let mut todo: Vec<OsString> = components(path);
-        let mut done = PathBuf::new();
-        let mut links = 0;
-        while let Some(part) = todo.pop() {
-            if part == ".." {
-                done.pop();
-                continue;
-            }
-            done.push(&part);
-            if let Some(target) = self.link(&done)? {
-                links += 1;
-                if links > MOST_LINKS {
-                    bail!("{}: too many symbolic links", path.display());
-                }
-                done.pop();
-                if target.is_absolute() {
-                    done.clear();
-                }
-                todo.extend(components(target));
-            }
-        }
-        Ok(done)
-    }
-
-    fn link(&mut self, path: &Path) -> anyhow::Result<Option<&Path>> {
-        Ok(match self.node(path)? {
-            Some((_, Node::Link(target))) => Some(target),
-            _ => None,
-        })
-    }
-}
-
-/// Whether we are root of the machine, and no other user of it that only looks like that.
-fn is_all_of_root() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    rustix::process::geteuid().is_root() && map.split_whitespace().eq(["0", "0", "4294967295"])
-}
-
-/// The components in reverse, ready to be popped.
-fn components(path: &Path) -> Vec<OsString> {
-    let part = |component: Component<'_>| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    };
-    path.components().rev().filter_map(part).collect()
-}
-
-fn forget_lower(directory: &mut Directory, layer: u32) {
-    directory.shows_lower = false;
-    directory.entries.retain(|_, (since, node)| {
-        if let Node::Directory(inner) = node {
-            forget_lower(inner, layer);
-        }
-        *since == layer
-    });
-}
-
-/// The path of a tar entry without a leading `/` or `./`; `..` is never taken (CVE-2025-3445 and its many kin).
-pub fn inside(path: &Path) -> anyhow::Result<PathBuf> {
-    let mut clean = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => bail!("{}: the path has .. in it", path.display()),
-            _ => {}
-        }
-    }
-    Ok(clean)
 }
 
 #[cfg(test)]
