@@ -1,5 +1,6 @@
 //! A room with an image and containers in the background, which all end with the room.
 
+use crate::image::image;
 use crate::{Ran, Room};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -20,14 +21,8 @@ impl Yard {
 
     /// One in a room that is there.
     pub fn of(room: Room) -> Self {
-        let yard = Self { room };
-        yard.sh("mkdir -p t/bin t/etc t/tmp && cp \"$(command -v busybox)\" t/bin/busybox &&
-            for a in sh echo cat ls id env true false sleep kill stty seq head dd yes wc md5sum ps vi; do ln -s busybox t/bin/$a; done &&
-            printf 'root:x:0:0:root:/root:/bin/sh\nwww:x:33:34::/srv:/bin/sh\n' >t/etc/passwd &&
-            printf 'root:x:0:\nwww:x:34:\n' >t/etc/group && tar -C t -cf t.tar . &&
-            img-append --base scratch --layer t.tar -c 'CMD [\"sh\"]' -t busybox >/dev/null")
-            .ok();
-        yard
+        image(&room, "", "-c 'CMD [\"sh\"]' -t busybox");
+        Self { room }
     }
 
     /// Runs a script in the room.

@@ -12,12 +12,14 @@ pub mod bundle;
 pub mod corpus;
 pub mod dice;
 pub mod dockerd;
+pub mod image;
 pub mod liar;
 pub mod proxy;
 pub mod registry;
 pub mod swap;
 pub mod tokens;
 pub mod tree;
+pub mod unfit;
 
 /// A temporary directory with a `DOCK_ROOT` and a `DOCK_RUN` in it. Everything in it goes when it is dropped.
 #[derive(Debug)]

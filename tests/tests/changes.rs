@@ -1,22 +1,13 @@
 //! What is changed after a container was made, and the first process that one can ask for: rename, update, --init;
 //! what the commands say that have nothing to change.
 
-use dock_tests::{Ran, Room, needs, top};
+use dock_tests::image::{dock, image};
+use dock_tests::{Room, needs};
 use serde_json::Value;
-
-fn dock(room: &Room, script: &str) -> Ran {
-    let dock = top().join("tools/dock/dock");
-    room.sh(&format!("dock() {{ sh {dock} \"$@\"; }}\n{script}", dock = dock.display()))
-}
 
 fn room() -> Room {
     let room = Room::new();
-    room.sh(r#"set -e
-        mkdir -p t/bin t/etc && cp "$(command -v busybox)" t/bin/busybox
-        for a in sh cat sleep true ps grep kill; do ln -s busybox t/bin/$a; done
-        printf 'root:x:0:0::/root:/bin/sh\n' >t/etc/passwd
-        tar -C t -cf t.tar . && img-append --base scratch --layer t.tar -t img -c 'CMD ["/bin/sh"]' >/dev/null"#)
-        .ok();
+    image(&room, "", "-t img -c 'CMD [\"/bin/sh\"]'");
     room
 }
 

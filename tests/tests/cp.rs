@@ -1,31 +1,25 @@
 //! `dock cp`: docker's rules for what goes where, running and stopped, and nothing leads out of the container.
 
+use dock_tests::image::{dock, image};
 use dock_tests::swap::Swap;
-use dock_tests::{Ran, Room, needs, top};
+use dock_tests::{Room, needs, top};
 use std::os::unix::fs::symlink;
-
-fn dock(room: &Room, script: &str) -> Ran {
-    let dock = top().join("tools/dock/dock");
-    // Behind a function in the background a shell would keep this test's pipes open.
-    room.sh(&format!("dock() {{ sh {dock} \"$@\"; }}; later='sh {dock}'\n{script}", dock = dock.display()))
-}
 
 /// A room with a container `box` that has run (`ran`) or runs (`runs`), both with a volume on /vol, and a directory
 /// `src` on the host.
 fn room() -> Room {
     let room = Room::new();
-    room.sh(r#"set -e
-        mkdir -p t/bin t/etc t/in/sub && cp "$(command -v busybox)" t/bin/busybox
-        for a in sh ls cat stat sleep touch mv ln seq; do ln -s busybox t/bin/$a; done
-        echo inside >t/in/file; chown 7:8 t/in/file; chmod 640 t/in/file; ln -s /in/file t/in/link; ln -s /in t/dirlink
-        tar -C t -cf t.tar . && img-append --base scratch --layer t.tar -t img -c 'CMD ["/bin/sh"]' >/dev/null
-        mkdir -p src/sub && echo outside >src/file && chown 1234:1235 src/file && chmod 600 src/file"#)
-        .ok();
+    let tree = "mkdir -p t/in/sub; echo inside >t/in/file; chown 7:8 t/in/file; chmod 640 t/in/file
+        ln -s /in/file t/in/link; ln -s /in t/dirlink";
+    image(&room, tree, "-t img -c 'CMD [\"/bin/sh\"]'");
+    room.sh("mkdir -p src/sub && echo outside >src/file && chown 1234:1235 src/file && chmod 600 src/file").ok();
+    // Behind a function in the background a shell would keep this test's pipes open.
+    let later = format!("later='sh {}'\n", top().join("tools/dock/dock").display());
     dock(
         &room,
-        r#"dock create --name ran -v vol1:/vol img >/dev/null
+        &(later + r#"dock create --name ran -v vol1:/vol img >/dev/null
         mkdir flag; $later run --name runs -v vol2:/vol -v "$PWD/flag:/flag" img sh -c 'touch /flag/up; for i in $(seq 3000); do [ -e /flag/stop ] || sleep 0.1; done' >/dev/null 2>&1 &
-        while [ ! -e flag/up ]; do sleep 0.02; done"#,
+        while [ ! -e flag/up ]; do sleep 0.02; done"#),
     )
     .ok();
     room

@@ -1,5 +1,6 @@
 //! The wrapper: docker's commands, messages and exit codes, under both shells that have to do.
 
+use dock_tests::image::{dock_under, image};
 use dock_tests::{Ran, Room, bin, needs, top};
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -16,23 +17,13 @@ struct Dock {
 impl Dock {
     fn new(shell: &'static str) -> Self {
         let room = Room::new();
-        let dock = Self { room, shell };
-        dock.room.sh("mkdir -p t/bin t/etc t/tmp && cp \"$(command -v busybox)\" t/bin/busybox &&
-            for a in sh echo cat ls id env true false sleep hostname mount grep pwd rm mkdir kill; do ln -s busybox t/bin/$a; done &&
-            printf 'root:x:0:0:root:/root:/bin/sh\nwww:x:33:34::/srv:/bin/sh\n' >t/etc/passwd &&
-            printf 'root:x:0:\nwww:x:34:\nmore:x:50:www\n' >t/etc/group &&
-            tar -C t -cf t.tar . &&
-            img-append --base scratch --layer t.tar -c 'CMD [\"sh\"]' -c 'ENV FROM_IMAGE=1' -t busybox >/dev/null")
-            .ok();
-        dock
+        image(&room, "echo more:x:50:www >>t/etc/group", "-c 'CMD [\"sh\"]' -c 'ENV FROM_IMAGE=1' -t busybox");
+        Self { room, shell }
     }
 
     /// Runs a script in which `dock` is tools/dock/dock under the shell of choice.
     fn sh(&self, script: &str) -> Ran {
-        let dock = top().join("tools/dock/dock");
-        // Its tools lie elsewhere while a debug build is tested: on the PATH, behind its own directory.
-        let dock = format!("dock() {{ {} {} \"$@\"; }}\n", self.shell, dock.display());
-        self.room.command(self.shell, &(dock + script))
+        dock_under(self.shell, &self.room, script)
     }
 
     fn containers(&self) -> usize {

@@ -1,6 +1,6 @@
 //! ctr-exec and `dock exec`: one more process in containers that really run, ours and runc's.
 
-use dock_tests::{Ran, Room, needs};
+use dock_tests::{Ran, Room, needs, unfit};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -207,21 +207,12 @@ fn home_follows_the_user_unless_somebody_set_it() {
 fn exit_codes_and_errors_say_what_is_missing() {
     needs!(root, "busybox");
     let web = Web::start("");
-    for (name, mode, text) in
-        [("plain", 644, "x"), ("noint", 755, "#!/no/such\\n"), ("crlf", 755, "#!/bin/sh\\r\\n"), ("text", 755, "x")]
-    {
-        let script = format!("printf '{text}' >/tmp/{name}; busybox chmod {mode} /tmp/{name}");
-        web.sh(&format!("ctr-exec web -- sh -c \"{script}\"")).ok();
-    }
+    unfit::write(&Path::new("/proc").join(web.pid().to_string()).join("root/tmp"));
     assert_eq!(web.sh("ctr-exec web -- sh -c 'exit 42'").code, 42);
     assert_eq!(web.sh("ctr-exec web -- sh -c 'kill -9 $$'").code, 137);
-    web.sh("ctr-exec web -- nosuch").fails(127, "ctr-exec: exec: nosuch: not found in the container's PATH");
-    web.sh("ctr-exec web -- /no/such").fails(127, "exec: /no/such: no such file");
-    web.sh("ctr-exec web -- /tmp").fails(126, "is a directory");
-    web.sh("ctr-exec web -- /tmp/plain").fails(126, "no execute permission");
-    web.sh("ctr-exec web -- /tmp/noint").fails(127, "its #! line names /no/such, which is not in the container");
-    web.sh("ctr-exec web -- /tmp/crlf").fails(127, "DOS line ends");
-    web.sh("ctr-exec web -- /tmp/text").fails(126, "no #! line");
+    for (command, code, words) in unfit::COMMANDS {
+        web.sh(&format!("ctr-exec web -- {command}")).fails(code, words);
+    }
     web.sh("ctr-exec web").fails(125, "no command");
     web.sh("ctr-exec nope -- true").fails(125, "No such container: nope");
     web.sh("ctr-exec --no-such-option").fails(125, "--no-such-option");

@@ -1,17 +1,12 @@
 //! An image that was made to harm: its tree holds links, FIFOs and devices where a runtime looks. It starts safely,
 //! or is refused in a line; the host stays as it is, and nothing waits for ever.
 
+use dock_tests::image::image;
 use dock_tests::{Room, needs};
 
 /// An image whose tree `script` has changed, as the bundle `box`; `None` when img-unpack refused it.
 fn unpacked(room: &Room, script: &str, options: &str) -> bool {
-    room.sh(&format!(
-        r#"mkdir -p t/bin t/etc && cp "$(command -v busybox)" t/bin/busybox && for a in sh cat id ls; do ln -s busybox t/bin/$a; done
-        printf 'root:x:0:0::/root:/bin/sh\n' >t/etc/passwd; printf 'root:x:0:\n' >t/etc/group; cd t; {script}"#
-    ))
-    .ok();
-    room.sh(&format!("tar -C t -cf t.tar . && img-append --base scratch --layer t.tar -t img {options} >/dev/null"))
-        .ok();
+    image(room, &format!("cd t; {script}; cd .."), &format!("-t img {options}"));
     let ran = room.sh("timeout 60 img-unpack img box >/dev/null");
     assert!(ran.code < 124, "{ran:#?}");
     ran.code == 0

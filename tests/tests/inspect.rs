@@ -1,27 +1,18 @@
 //! `dock inspect` beside a real dockerd: the same options give the same object, member by member.
 
 use dock_tests::dockerd::Dockerd;
-use dock_tests::{Ran, Room, needs, top};
+use dock_tests::image::{dock, image};
+use dock_tests::{Room, needs};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-
-fn dock(room: &Room, script: &str) -> Ran {
-    let dock = top().join("tools/dock/dock");
-    room.sh(&format!("dock() {{ sh {} \"$@\"; }}\n{script}", dock.display()))
-}
 
 /// A room with an image `img`, also as the archive img.tar.
 fn room() -> Room {
     let room = Room::new();
-    room.sh(
-        r#"set -e
-        mkdir -p t/bin t/etc && cp "$(command -v busybox)" t/bin/busybox && ln -s busybox t/bin/sh && ln -s busybox t/bin/sleep
-        printf 'root:x:0:0::/root:/bin/sh\n' >t/etc/passwd
-        tar -C t -cf t.tar .
-        img-append --base scratch --layer t.tar -t img -c 'CMD ["sleep","100"]' -c 'VOLUME /vol' -c 'ENV A=1 PATH=/bin' -c 'LABEL l=1' -c 'EXPOSE 80' -c 'WORKDIR /data' -c 'STOPSIGNAL INT' >/dev/null
-        img-save img >img.tar"#,
-    )
-    .ok();
+    let facts = r#"-c 'CMD ["sleep","100"]' -c 'VOLUME /vol' -c 'ENV A=1 PATH=/bin' -c 'LABEL l=1' -c 'EXPOSE 80' \
+        -c 'WORKDIR /data' -c 'STOPSIGNAL INT'"#;
+    image(&room, "", &format!("-t img {facts}"));
+    room.sh("img-save img >img.tar").ok();
     room
 }
 

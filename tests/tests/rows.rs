@@ -1,24 +1,19 @@
 //! Rows of the workflow that no other file tells whole: copy on write, a tool installed in a container, and the
 //! same commands for an ordinary user.
 
-use dock_tests::{Ran, Room, needs, top};
+use dock_tests::image::{dock, image};
+use dock_tests::{Room, needs, top};
 
-fn dock(room: &Room, script: &str) -> Ran {
-    let dock = top().join("tools/dock/dock");
-    room.sh(&format!("dock() {{ sh {dock} \"$@\"; }}\n{script}", dock = dock.display()))
+/// The room has an image `img` now, with two files to change.
+fn with_image(room: Room) -> Room {
+    image(&room, "echo old >t/file; echo kept >t/other", "-t img -c 'CMD [\"/bin/sh\"]'");
+    room
 }
-
-const IMAGE: &str = r#"set -e
-    mkdir -p t/bin t/etc && cp "$(command -v busybox)" t/bin/busybox
-    for a in sh cat sleep true id; do ln -s busybox t/bin/$a; done
-    printf 'root:x:0:0::/root:/bin/sh\n' >t/etc/passwd; echo old >t/file; echo kept >t/other
-    tar -C t -cf t.tar . && img-append --base scratch --layer t.tar -t img -c 'CMD ["/bin/sh"]' >/dev/null"#;
 
 #[test]
 fn b14_a_change_in_one_container_is_no_others_and_not_the_images() {
     needs!(root, "busybox");
-    let room = Room::new();
-    room.sh(IMAGE).ok();
+    let room = with_image(Room::new());
     let layers = "find root/layers -type f | sort | xargs sha256sum";
     dock(&room, "dock run --name first img cat /file").ok();
     let before = room.sh(layers).ok();
@@ -74,8 +69,7 @@ fn b15_a_tool_that_was_installed_in_a_container_is_in_the_image() {
 #[test]
 fn d1_a_page_of_a_web_server_by_run() {
     needs!(root, "busybox");
-    let room = Room::new();
-    room.sh(IMAGE).ok();
+    let room = with_image(Room::new());
     room.write(
         "ctx/Dockerfile",
         "FROM img\nRUN busybox mkdir -p /usr/share/nginx/html\nRUN echo 'Hello, Docker!' >/usr/share/nginx/html/index.html\n\
@@ -91,8 +85,7 @@ fn d1_a_page_of_a_web_server_by_run() {
 #[test]
 fn b16_the_same_commands_without_root() {
     needs!(root, "busybox", "setpriv");
-    let room = Room::of_user(1234);
-    room.sh(IMAGE).ok();
+    let room = with_image(Room::of_user(1234));
     let ran = dock(&room, "dock run --rm img id -u");
     if ran.stderr.contains("user namespaces may be off") {
         return dock_tests::skip("needs user namespaces");

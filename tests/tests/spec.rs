@@ -1,5 +1,6 @@
 //! ctr-spec, ctr-ls and ctr-rm: options become config.json, which runc reads too; containers are directories.
 
+use dock_tests::image::image;
 use dock_tests::{Room, is_root, needs};
 use serde_json::{Value, json};
 use std::fs;
@@ -8,18 +9,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 /// A room with a flat bundle `box` and an overlay bundle `over`, of an image with an entrypoint and a user.
 fn room() -> Room {
     let room = Room::new();
-    room.sh(
-        r#"set -e
-        mkdir -p t/bin t/etc && cp "$(command -v busybox)" t/bin/busybox
-        for a in sh echo cat id grep ls; do ln -s busybox t/bin/$a; done
-        printf 'root:x:0:0::/root:/bin/sh\nwww:x:33:34::/srv:/bin/sh\n1000:x:0:0::/root:/bin/sh\n' >t/etc/passwd
-        printf 'www:x:34:\nmore:x:50:www\n' >t/etc/group
-        tar -C t -cf t.tar .
-        img-append --base scratch --layer t.tar -t img -c 'ENTRYPOINT ["/bin/echo","e"]' -c 'CMD ["c"]' -c 'ENV A=1 B=2' -c 'USER www' -c 'LABEL run.oci.handler=evil of.image=yes' >/dev/null
-        img-unpack img box >/dev/null
-        img-unpack --overlay img over >/dev/null"#,
-    )
-    .ok();
+    let accounts = "echo 1000:x:0:0::/root:/bin/sh >>t/etc/passwd; echo more:x:50:www >>t/etc/group";
+    let facts = r#"-c 'ENTRYPOINT ["/bin/echo","e"]' -c 'CMD ["c"]' -c 'ENV A=1 B=2' -c 'USER www' -c 'LABEL run.oci.handler=evil of.image=yes'"#;
+    image(&room, accounts, &format!("-t img {facts}"));
+    room.sh("img-unpack img box && img-unpack --overlay img over").ok();
     room
 }
 
@@ -291,7 +284,7 @@ fn runc_reads_what_is_written() {
     room.sh("ctr-spec -u www -e A=runc -w /etc -h spec --read-only --ulimit nofile=77 -m 64m --pids-limit 20 --entrypoint /bin/sh --tmpfs /tmp -v \"$PWD/t:/data:ro\" box -- -c 'id -u; echo $A $HOME $HOSTNAME; ulimit -n; busybox pwd; ls /data; echo x 2>/dev/null >/f || echo ro' >/dev/null").ok();
     let id = format!("dock-test-{}", std::process::id());
     let out = room.sh(&format!("runc --root \"$PWD/runc\" run --bundle box {id} </dev/null")).ok();
-    assert_eq!(out, "33\nrunc /srv spec\n77\n/etc\nbin\netc\nro");
+    assert_eq!(out, "33\nrunc /srv spec\n77\n/etc\nbin\netc\ntmp\nro");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What a container sees of the host: volumes, named and not, filled from the image; bind mounts; another
 //! container's volumes and namespaces.
 
-use dock_tests::{Room, needs, top};
+use dock_tests::image::{dock, image};
+use dock_tests::{Room, needs};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,23 +10,12 @@ use std::os::unix::fs::symlink;
 /// A room with an image `img`, whose /data has an owner, a mode, a link and a file, and is a VOLUME of `vol`.
 fn room() -> Room {
     let room = Room::new();
-    room.sh(r#"set -e
-        mkdir -p t/bin t/etc t/data/sub && cp "$(command -v busybox)" t/bin/busybox
-        for a in sh echo cat id ls stat touch sleep true seq readlink grep hostname mount; do ln -s busybox t/bin/$a; done
-        echo one >t/data/file; ln -s /etc/passwd t/data/link; ln t/data/file t/data/sub/hard
-        printf 'root:x:0:0::/root:/bin/sh\n' >t/etc/passwd
-        chown 7:8 t/data t/data/file; chmod 1750 t/data; chmod 640 t/data/file
-        tar -C t -cf t.tar .
-        img-append --base scratch --layer t.tar -t img -c 'CMD ["/bin/sh"]' >/dev/null
-        img-append --base img -t vol -c 'VOLUME /data' >/dev/null"#)
-        .ok();
+    let tree =
+        "mkdir -p t/data/sub; echo one >t/data/file; ln -s /etc/passwd t/data/link; ln t/data/file t/data/sub/hard
+        chown 7:8 t/data t/data/file; chmod 1750 t/data; chmod 640 t/data/file";
+    image(&room, tree, "-t img -c 'CMD [\"/bin/sh\"]'");
+    room.sh("img-append --base img -t vol -c 'VOLUME /data'").ok();
     room
-}
-
-/// A script with `dock` in it.
-fn dock(room: &Room, script: &str) -> dock_tests::Ran {
-    let dock = top().join("tools/dock/dock");
-    room.sh(&format!("dock() {{ sh {} \"$@\"; }}\n{script}", dock.display()))
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Docker's words and columns: the command lines of images, ps, inspect, history, tag and rmi, wrong ones too, and
 //! what a script written for docker reads from them. What is expected was seen beside docker 20.10.24.
 
-use dock_tests::{Ran, Room, needs, top};
+use dock_tests::image::dock_under;
+use dock_tests::{Ran, Room, needs};
 use serde_json::Value;
 
 const SHELLS: [&str; 2] = ["dash", "busybox sh"];
@@ -25,9 +26,7 @@ impl Dock {
     }
 
     fn sh(&self, script: &str) -> Ran {
-        let dock = top().join("tools/dock/dock");
-        let dock = format!("dock() {{ {} {} \"$@\"; }}\n", self.shell, dock.display());
-        self.room.command(self.shell, &(dock + script))
+        dock_under(self.shell, &self.room, script)
     }
 
     /// Exit code, stdout, stderr.

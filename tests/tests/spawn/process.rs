@@ -2,7 +2,7 @@
 
 use crate::inside;
 use dock_tests::bundle::{config, configure, room, with};
-use dock_tests::needs;
+use dock_tests::{needs, unfit};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -62,26 +62,13 @@ fn a_missing_working_directory_is_made() {
 fn exit_codes() {
     needs_a_container!();
     let room = room();
-    room.write("box/rootfs/tmp/notexec", "x");
-    room.write("box/rootfs/tmp/noint", "#!/no/such\n");
-    room.write("box/rootfs/tmp/crlf", "#!/bin/sh\r\ntrue\n");
-    room.write("box/rootfs/tmp/text", "just text");
-    room.write("box/rootfs/tmp/other", b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\xb7\0\x01\0\0\0");
-    for name in ["noint", "crlf", "text", "other"] {
-        let path = room.path(&format!("box/rootfs/tmp/{name}"));
-        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    }
+    unfit::write(&room.path("box/rootfs/tmp"));
     configure(&room, &config(&["true"]));
     room.sh("ctr-spawn box").ok();
     assert_eq!(room.sh("ctr-spawn box -- sh -c 'exit 42'").code, 42);
-    room.sh("ctr-spawn box -- nosuch").fails(127, "exec: nosuch: not found in the container's PATH");
-    room.sh("ctr-spawn box -- /no/such").fails(127, "exec: /no/such: no such file");
-    room.sh("ctr-spawn box -- /tmp").fails(126, "is a directory");
-    room.sh("ctr-spawn box -- /tmp/notexec").fails(126, "no execute permission");
-    room.sh("ctr-spawn box -- /tmp/noint").fails(127, "its #! line names /no/such, which is not in the container");
-    room.sh("ctr-spawn box -- /tmp/crlf").fails(127, "DOS line ends");
-    room.sh("ctr-spawn box -- /tmp/text").fails(126, "no #! line");
-    room.sh("ctr-spawn box -- /tmp/other").fails(126, "arm64");
+    for (command, code, words) in unfit::COMMANDS {
+        room.sh(&format!("ctr-spawn box -- {command}")).fails(code, words);
+    }
     room.sh("ctr-spawn nobox").fails(125, "nobox");
     room.sh("ctr-spawn --no-such-option").fails(125, "--no-such-option");
     room.sh("ctr-spawn </dev/null").fails(125, "no bundle record on <stdin>");
