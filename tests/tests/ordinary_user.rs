@@ -191,6 +191,64 @@ echo go >go && wait $p; code=$?; rm go; exit $code"#,
     room.write("etc/ranges", RANGES);
 }
 
+/// Directories of the image that only another user of it may enter: not even the user himself from outside.
+#[test]
+fn closed_directories_of_an_image_are_no_obstacle() {
+    needs!(root, "busybox", "setpriv", "newuidmap", "unshare");
+    let yard = yard();
+    yard.sh(
+        "mkdir -m 700 c c/etc && printf 'www:x:33:34::/:/bin/sh\n' >c/etc/passwd && tar -C c --owner=33 --group=34 -cf c.tar . \
+         && img-append --base busybox --layer c.tar -t closed >/dev/null",
+    )
+    .ok();
+    let seen = "33:34 700 /\n33:34 700 /etc\n0:0 644 /etc/hosts";
+    let look = "busybox stat -c '%u:%g %a %n' / /etc /etc/hosts";
+    assert_eq!(yard.sh(&format!("dock run --rm closed {look}")).ok(), seen);
+    assert_eq!(
+        yard.sh(&format!("img-unpack --overlay closed box | ctr-spawn -- {look}; dock unshare rm -r box")).ok(),
+        seen
+    );
+    yard.sh("dock run --name made closed busybox touch /etc/new").ok();
+    assert_eq!(yard.sh("dock diff made").ok(), "C /etc\nA /etc/new");
+    yard.sh("dock commit made snap >/dev/null && dock rm made").ok();
+    assert_eq!(yard.sh(&format!("dock run --rm -u www snap {look}")).ok(), seen);
+}
+
+/// Namespaces of another container belong to the user namespace of that one, and those of the host to nobody here.
+#[test]
+fn namespaces_are_shared() {
+    needs!(root, "busybox", "setpriv", "newuidmap", "unshare");
+    for ranges in [RANGES, ""] {
+        let yard = Yard::of(Room::of_user_with_ranges(ANN, ranges));
+        yard.sh("dock run -d --name first busybox sleep 1000 >/dev/null").ok();
+        let names = "for n in user net pid ipc uts mnt; do busybox readlink /proc/self/ns/$n; done";
+        let first = yard.sh(&format!("dock exec first sh -c '{names}'")).ok();
+        let run = "dock run --rm --network container:first --pid container:first busybox sh -c";
+        let second = yard.sh(&format!("{run} '{names}'")).ok();
+        let same: Vec<bool> = first.lines().zip(second.lines()).map(|(one, other)| one == other).collect();
+        assert_eq!(same, [true, true, true, false, false, false], "{first} {second}");
+        assert_eq!(
+            yard.sh(&format!("{run} 'ls /sys/class/net; busybox ps -o args | busybox sed 2q'")).ok(),
+            "lo\nCOMMAND\nsleep 1000"
+        );
+        // One more that joins the one that has joined.
+        yard.sh("dock run -d --name next --pid container:first busybox sleep 2000 >/dev/null").ok();
+        assert_eq!(yard.sh("dock run --rm --pid container:next busybox ps | grep -c 'sleep [12]000'").ok(), "2");
+        assert_eq!(yard.sh("dock exec next ps | grep -c 'sleep [12]000'").ok(), "2");
+        yard.sh("dock run -d --name shm --ipc shareable busybox sleep 1000 >/dev/null").ok();
+        let ran = yard.sh("dock run --rm --ipc container:shm busybox true");
+        assert!(ran.code == 125 && ran.stderr.contains("\nhint: it belongs to another user namespace"), "{ran:#?}");
+        let of_host = yard.sh("readlink /proc/self/ns/pid /proc/self/ns/ipc; ls -d /dev/mqueue 2>/dev/null; true").ok();
+        let look = "for n in pid ipc; do busybox readlink /proc/self/ns/$n; done; ls -d /dev/mqueue 2>/dev/null; (echo 0 >/proc/sys/kernel/hostname) 2>&1";
+        let seen = yard.sh(&format!("dock run --rm --pid host --ipc host busybox sh -c '{look}'"));
+        assert_eq!(
+            seen.stdout,
+            format!("{of_host}\nsh: can't create /proc/sys/kernel/hostname: Read-only file system\n"),
+            "{seen:#?}"
+        );
+    }
+}
+
 #[test]
 fn files_of_a_container_by_any_program() {
     needs!(root, "busybox", "setpriv", "newuidmap", "unshare");

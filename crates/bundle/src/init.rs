@@ -25,9 +25,11 @@ pub struct Stub {
     pub directory: bool,
 }
 
-/// Adds the layer to an overlay bundle that has none and needs one, and writes its record anew.
+/// Adds the layer to an overlay bundle that has none and needs one, and writes its record anew. From outside of the
+/// user namespace that the files belong to nothing is done: who unpacked has done it inside.
 pub fn add(record: &mut Bundle) -> Result<()> {
-    add_with(record, &[])
+    let outside = record.rest.contains_key("uidMappings") && !rustix::process::geteuid().is_root();
+    if outside { Ok(()) } else { add_with(record, &[]) }
 }
 
 /// The same with more places, so that mounting there leaves nothing in the upper directory. Links on the way are

@@ -36,8 +36,14 @@ pub fn resolve(config: &mut Value, of: &Meta, containers: &Containers) -> Result
         let started = found.started.as_ref().ok_or_else(stopped)?;
         let path = path(started.pid, kind);
         let file = File::open(&path).map_err(|cause| Error::Io(path.into(), cause))?;
+        let user = path_without_root(started.pid);
+        let user = user.map(|path| File::open(&path).map_err(|cause| Error::Io(path.into(), cause))).transpose()?;
         if !started.lives() {
             return Err(stopped());
+        }
+        if let Some(user) = user.filter(|_| held.is_empty()) {
+            join_user_namespace(config, &user);
+            held.push(user);
         }
         let list = config["linux"]["namespaces"].as_array_mut().into_iter().flatten();
         for namespace in list.filter(|namespace| namespace["type"] == kind) {
@@ -52,6 +58,18 @@ pub fn resolve(config: &mut Value, of: &Meta, containers: &Containers) -> Result
         }
     }
     Ok(held)
+}
+
+/// The user namespace of a process, which an ordinary user has to enter: all its other namespaces belong to that.
+fn path_without_root(pid: i32) -> Option<String> {
+    (!rustix::process::geteuid().is_root()).then(|| path(pid, "user"))
+}
+
+fn join_user_namespace(config: &mut Value, file: &File) {
+    if let Some(list) = config["linux"]["namespaces"].as_array_mut() {
+        list.retain(|namespace| namespace["type"] != "user");
+        list.push(serde_json::json!({ "type": "user", "path": format!("/proc/self/fd/{}", file.as_raw_fd()) }));
+    }
 }
 
 /// With the namespace goes `/dev/shm`: it is where POSIX keeps what the namespace does not know. It is in the other's

@@ -68,8 +68,14 @@ impl Device {
         }
     }
 
-    fn host_path(&self) -> &Path {
-        &self.path
+    /// The host's node: that of the same path, or where another one or none is there, what the kernel calls the device.
+    fn host_path(&self) -> PathBuf {
+        let same = statat(CWD, &self.path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|found| found.st_rdev == self.number());
+        let class = if self.kind == DeviceKind::Block { "block" } else { "char" };
+        let event = format!("/sys/dev/{class}/{}:{}/uevent", self.major, self.minor);
+        let text = if same { String::new() } else { std::fs::read_to_string(event).unwrap_or_default() };
+        let name = text.lines().find_map(|line| line.strip_prefix("DEVNAME="));
+        name.map_or_else(|| self.path.clone(), |name| Path::new("/dev").join(name))
     }
 
     fn shell(&self, bind: bool) -> String {
@@ -118,7 +124,8 @@ impl Device {
 
     fn bind(&self, root: &OwnedFd) -> Result<OwnedFd> {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let node = open_tree(CWD, self.host_path(), flags).call(|| format!("open_tree({:?})", self.host_path()))?;
+        let path = self.host_path();
+        let node = open_tree(CWD, &path, flags).call(|| format!("open_tree({path:?})"))?;
         self.verify(&node)?;
         let target = walk::make_file(root, &self.path, Links::Refused)?;
         attach(&node, &target).call(|| format!("move_mount({:?}, <rootfs>)", self.path))?;

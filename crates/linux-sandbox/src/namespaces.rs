@@ -66,13 +66,16 @@ impl Namespace {
 
 /// The process itself: one `clone3(2)` with every new namespace but the cgroup's, whose root is where the
 /// process stands when the namespace is made ([`UnshareCgroup`]).
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Clone {
     /// The new ones.
     pub namespaces: Vec<Namespace>,
     /// The user namespace in which that happens, when it exists already: the new ones are to belong to it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inside: Option<PathBuf>,
+    /// The PID namespace in which it is born, when only who is in there may enter it.
+    #[serde(rename = "insidePid", skip_serializing_if = "Option::is_none")]
+    pub inside_pid: Option<PathBuf>,
 }
 
 impl Clone {
@@ -87,8 +90,11 @@ impl Mechanism for Clone {
         if options.is_empty() {
             return "sh & pid=$!  # what follows is typed into this shell".into();
         }
-        let enter = self.inside.as_ref();
-        let enter = enter.map_or(String::new(), |path| format!("nsenter --user={} ", quote(&path.to_string_lossy())));
+        let mut enter = String::new();
+        for (option, path) in [("nsenter --user", &self.inside), ("--pid", &self.inside_pid)] {
+            enter +=
+                &path.as_ref().map_or(String::new(), |path| format!("{option}={} ", quote(&path.to_string_lossy())));
+        }
         format!(
             "{enter}unshare {} --fork --kill-child sh & pid=$!  # what follows is typed into this shell",
             options.join(" ")

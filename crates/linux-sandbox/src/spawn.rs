@@ -18,6 +18,7 @@ use rustix::process::{
 };
 use rustix::thread::move_into_link_name_space;
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
 /// The list of steps, and how it is read.
 #[derive(Debug)]
@@ -50,23 +51,26 @@ pub fn spawn_with(plan: &Plan, stdio: Option<crate::Stdio>) -> std::result::Resu
 }
 
 fn start(plan: &Plan, scene: &mut Scene, signals: OwnedFd) -> Result<Running> {
-    let (mut flags, mut inside) = (0, None);
+    let (mut flags, mut inside) = (0, Vec::new());
     for step in plan.steps.iter().filter(|step| step.place() == Place::Before) {
         run(plan, step, scene)?;
         if let Step::Clone(step) = step {
             flags = step.flags();
-            inside = step.inside.as_deref();
+            inside.extend(step.inside.iter().chain(&step.inside_pid).map(PathBuf::as_path));
         }
     }
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .call(|| "socketpair()".into())?;
     let (errors, report) = pipe_with(PipeFlags::CLOEXEC).call(|| "pipe2()".into())?;
-    let made = match inside {
-        None => clone(flags, scene).call(|| clone_line(plan)),
-        Some(path) => open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .call(|| format!("open({path:?})"))
-            .inspect(|_| scene.entrances.extend(scene.unless_born_in.take()))
-            .and_then(|namespace| sys::clone3_inside(namespace.as_fd(), flags).call(|| clone_line(plan))),
+    let made = if inside.is_empty() {
+        clone(flags, scene).call(|| clone_line(plan))
+    } else {
+        scene.entrances.extend(scene.unless_born_in.take());
+        let enter = |path: &&Path| {
+            open(*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).call(|| format!("open({path:?})"))
+        };
+        let namespaces: Result<Vec<OwnedFd>> = inside.iter().map(enter).collect();
+        namespaces.and_then(|namespaces| sys::clone3_inside(&namespaces, flags).call(|| clone_line(plan)))
     };
     let is_child = matches!(made, Ok(None));
     for (namespace, kind) in scene.come_back.drain(..).filter(|_| !is_child) {

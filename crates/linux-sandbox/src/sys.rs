@@ -366,16 +366,20 @@ pub(crate) fn unshare_time() -> Result<()> {
     unsafe { rustix::thread::unshare_unsafe(UnshareFlags::NEWTIME) }
 }
 
-/// `clone3(2)` in a user namespace that exists: a helper enters it and makes the process as a child of its own
-/// parent. As [`clone3`] to whoever calls.
-pub(crate) fn clone3_inside(namespace: BorrowedFd<'_>, flags: u64) -> Result<Option<(Pid, OwnedFd)>> {
-    use rustix::process::{PidfdFlags, WaitId, WaitIdOptions, pidfd_open, waitid};
-    use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+/// `clone3(2)` in namespaces that exist, the user namespace first: a helper enters them and makes the process as a
+/// child of its own parent. As [`clone3`] to whoever calls.
+pub(crate) fn clone3_inside(namespaces: &[OwnedFd], flags: u64) -> Result<Option<(Pid, OwnedFd)>> {
+    use rustix::process::{DumpableBehavior, PidfdFlags, WaitId, WaitIdOptions};
+    use rustix::process::{pidfd_open, set_dumpable_behavior, waitid};
+    use rustix::thread::move_into_link_name_space;
     let (answer, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     let Some((_, helper)) = clone3(0, None)? else {
         drop(answer);
-        let made =
-            move_into_link_name_space(namespace, Some(LinkNameSpaceType::User)).and_then(|()| clone_beside(flags));
+        let mut entered = namespaces.iter().map(|namespace| move_into_link_name_space(namespace.as_fd(), None));
+        let entered = entered.try_for_each(|done| done);
+        // Who is in the PID namespace already sees the process from its birth (CVE-2016-9962).
+        let hidden = entered.and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+        let made = hidden.and_then(|()| clone_beside(flags));
         let word = match made {
             Ok(None) => return Ok(None),
             Ok(Some(pid)) => pid,

@@ -43,7 +43,7 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
     steps.extend(initial.map(Step::FirstAffinity));
     let scope = container.scope.clone().filter(|_| !around.root && around.cgroups.is_empty());
     steps.extend(unified.filter(|_| scope.is_none()).map(|path| Step::BornIn(BornIn { path })));
-    steps.push(Step::Clone(Clone { namespaces: Vec::new(), inside: None }));
+    steps.push(Step::Clone(Clone::default()));
     steps.extend(scope.map(|unit| Step::Attach(Attach { unit })));
     steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
     if around.detach {

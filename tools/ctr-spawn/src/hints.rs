@@ -18,7 +18,7 @@ pub fn hint_for(error: &linux_sandbox::Error) -> Option<String> {
         let how = linux_sandbox::how_to_get_cgroups();
         Some(format!("limits need a cgroup that is this user's: {how}"))
     } else if text.contains("setns(") {
-        Some("another container's namespaces belong to its own user namespace: joining them takes root".into())
+        Some("it belongs to another user namespace: joining it takes root".into())
     } else if text.starts_with("clone3(") {
         let unknown =
             "user namespaces may be off: see sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone";

@@ -51,18 +51,22 @@ pub struct Options {
     tty: bool,
 }
 
-pub fn set_host_name(config: &mut Value, options: &Options) -> anyhow::Result<()> {
+pub fn set_host_name(config: &mut Value, options: &Options, on_network_of_host: bool) -> anyhow::Result<()> {
     if let Some(name) = options.domainname.as_deref().filter(|name| !name.is_empty()) {
         if !bundle::config::is_hostname(name) {
             bail!("invalid domainname format: {name}");
         }
         config["domainname"] = name.into();
     }
-    let Some(name) = options.hostname.as_deref().filter(|name| !name.is_empty()) else { return Ok(()) };
-    if !bundle::config::is_hostname(name) {
+    // Who has the host's network has the name by which it is known there.
+    let of_host = Some(crate::naming::host_name());
+    let of_host = of_host.filter(|name| on_network_of_host && bundle::config::is_hostname(name));
+    let asked = options.hostname.clone().filter(|name| !name.is_empty());
+    let Some(name) = asked.or(of_host) else { return Ok(()) };
+    if !bundle::config::is_hostname(&name) {
         bail!("invalid hostname format: {name}");
     }
-    config["hostname"] = name.into();
+    config["hostname"] = name.as_str().into();
     let mut env = environment(config)?;
     set_env(&mut env, &format!("HOSTNAME={name}"));
     config["process"]["env"] = env.into();

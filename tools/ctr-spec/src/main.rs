@@ -111,7 +111,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let mut config = bundle::read_config(dir)?;
     let mut host: Map<String, Value> = known("hostConfig").as_object().cloned().unwrap_or_default();
 
-    command::set_host_name(&mut config, &args.command)?;
+    command::set_host_name(&mut config, &args.command, args.namespaces.on_network_of_host())?;
     command::set_arguments(&mut config, &image, &args.command, &args.arguments)?;
     command::set_environment(&mut config, &args.command)?;
     command::set_user(&mut config, &image, &record, &args.command)?;

@@ -38,6 +38,13 @@ pub struct Options {
     sysctl: Vec<String>,
 }
 
+impl Options {
+    /// Whether it is on the host's network.
+    pub fn on_network_of_host(&self) -> bool {
+        self.network.as_deref() == Some("host")
+    }
+}
+
 /// Where a namespace comes from.
 #[derive(Debug, PartialEq, Eq)]
 enum From<'a> {

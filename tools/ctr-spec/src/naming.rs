@@ -196,7 +196,8 @@ pub fn files(
     Ok(mounts)
 }
 
-fn host_name() -> String {
+/// That of the machine.
+pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

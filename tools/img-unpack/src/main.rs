@@ -92,6 +92,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
     let root = toolkit::root_dir(args.root.as_deref());
     let makes = !args.tar && !args.plan;
+    let ordinary = !rustix::process::geteuid().is_root();
     let owners = if makes { ids::settle(args.owners, args.overlay, &root)? } else { Owners::Mine };
     let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
     let mut chosen = choose::image(image, &layout, args.platform.as_ref())?;
@@ -129,8 +130,12 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         None
     };
     let image = Some(chosen.record());
-    let record = Bundle { path: dir.path().into(), image, overlay, rest: rest(owners, loss)? };
+    let mut record = Bundle { path: dir.path().into(), image, overlay, rest: rest(owners, loss)? };
     bundle::save_from_image(dir.path(), &record, &chosen.image.config).context(chosen.name.clone())?;
+    if ordinary && owners == Owners::Mapped {
+        // Who starts it stands outside of the user namespace, and may not even look into the directories.
+        bundle::add_init_layer(&mut record)?;
+    }
     dir.keep();
     if let Some(claim) = claim {
         claim.keep(&store, dir.path());

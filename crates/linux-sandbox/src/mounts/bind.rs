@@ -102,8 +102,11 @@ impl Mechanism for Bind {
                 .call(|| format!("mount_setattr({:?}, AT_RECURSIVE)", self.source))?;
         }
         let root = scene.root()?;
+        // Where later steps trust what they find, no link of the image leads elsewhere (CVE-2019-19921).
+        let kernels = ["/proc", "/sys"].iter().any(|place| self.target == Path::new(place));
+        let links = if kernels { Links::Refused } else { Links::InRoot };
         let target = if kind_of(&fd)? == FileType::Directory {
-            walk::make_dirs(root, &self.target, Links::InRoot)?
+            walk::make_dirs(root, &self.target, links)?
         } else {
             walk::make_file(root, &self.target, Links::InRoot)?
         };

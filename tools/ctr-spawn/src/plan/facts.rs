@@ -1,7 +1,7 @@
 //! What the whole list needs to know: which namespaces the container has of its own, and who starts it.
 
 use super::Around;
-use super::namespaces::id_map;
+use super::namespaces::map_in_force;
 use crate::config::Config;
 use anyhow::bail;
 use bundle::process::Process;
@@ -84,9 +84,14 @@ impl<'a> Facts<'a> {
         self.joined.iter().find(|(joined, _)| *joined == namespace).map(|(_, path)| *path)
     }
 
+    /// Without root, another container's user namespace, to which whatever else is joined belongs.
+    pub(super) fn joins_owner(&self) -> bool {
+        self.rootless && self.joins(Namespace::User).is_some()
+    }
+
     /// Whether the container knows a group of this number.
     pub(super) fn has_group(&self, gid: u32) -> bool {
-        match id_map(self) {
+        match map_in_force(self) {
             None => true,
             Some(map) => {
                 map.groups.iter().any(|range| gid.checked_sub(range.inside).is_some_and(|at| at < range.count))

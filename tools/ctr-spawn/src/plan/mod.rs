@@ -20,7 +20,7 @@ use linux_sandbox::{
     WorkDir,
 };
 use mounts::{mount_step, pivot, propagation, root};
-use namespaces::{clone, hostname, id_map, joins};
+use namespaces::{clone, hostname, id_map, joins, map_in_force};
 use rights::{rights, user};
 use scheduling::scheduling;
 use std::path::Path;
@@ -57,7 +57,8 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     steps.extend(scope.map(Step::Scope));
     steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
     steps.extend(join.map(Step::JoinCgroups));
-    if facts.joins(Namespace::User).is_some() || id_map(&facts).is_some_and(|map| !map.deny_setgroups) {
+    let has_root = map_in_force(&facts).map(|map| !map.deny_setgroups);
+    if has_root.unwrap_or_else(|| facts.joins(Namespace::User).is_some()) {
         steps.push(Step::NamespaceRoot(NamespaceRoot {}));
     }
     let (_, inside) = joins(&facts);
@@ -73,7 +74,7 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     }
     steps.push(root(bundle, &facts));
     for mount in &config.mounts {
-        steps.push(mount_step(mount, bundle, &facts, &trees)?);
+        steps.extend(mount_step(mount, bundle, &facts, &trees)?);
     }
     steps.push(Step::Devices(devices(&facts)?));
     if around.terminal {

@@ -34,7 +34,7 @@ pub(super) fn mount_step(
     bundle: &Bundle,
     facts: &Facts,
     trees: &[(String, std::path::PathBuf)],
-) -> anyhow::Result<Step> {
+) -> anyhow::Result<Option<Step>> {
     let target = mount.destination.clone();
     let parsed = Mount::parse(mount.options.iter().map(String::as_str));
     let kind = mount.kind.as_deref().unwrap_or(if parsed.bind { "bind" } else { "" });
@@ -42,16 +42,18 @@ pub(super) fn mount_step(
     if mount_hides_proc(&target, kind) {
         bail!("config.json: mounts: {}: only a proc file system may stand there", target.display());
     }
-    // Without a network namespace of its own a user namespace has no right to a new sysfs: the host's, read-only.
-    let sysfs_of_host = kind == "sysfs" && facts.in_user_namespace() && !facts.has_own(Namespace::Network);
-    if parsed.bind || kind == "bind" || sysfs_of_host {
-        let source = if sysfs_of_host { "/sys".into() } else { bundle.path.as_path().join(source) };
-        return Ok(Step::Bind(Bind {
+    let of_host = of_host(kind, facts).map(Path::new);
+    if of_host.is_some_and(|place| !place.exists()) {
+        return Ok(None);
+    }
+    if parsed.bind || kind == "bind" || of_host.is_some() {
+        let source = of_host.map_or_else(|| bundle.path.as_path().join(source), Path::to_owned);
+        return Ok(Some(Step::Bind(Bind {
             held: if facts.in_user_namespace() { Held::of(&source) } else { None },
             source,
             target,
             // In a user namespace a mount must keep what the host has mounted below it.
-            recursive: parsed.recursive || sysfs_of_host || facts.in_user_namespace(),
+            recursive: parsed.recursive || facts.in_user_namespace(),
             attributes: parsed.attributes,
             recursive_attributes: parsed.recursive_attributes,
             recursive_clear: parsed.recursive_clear,
@@ -60,16 +62,16 @@ pub(super) fn mount_step(
                 .then(|| facts.config.mounts.iter().filter(|m| maps_owners(m)).position(|m| std::ptr::eq(m, mount)))
                 .flatten(),
             borrowed: lent(facts.config).position(|(m, _)| std::ptr::eq(m, mount)),
-        }));
+        })));
     }
     if kind == "cgroup" || kind == "cgroup2" {
         let unified = rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type == CGROUP2);
-        return Ok(Step::CgroupMounts(CgroupMounts {
+        return Ok(Some(Step::CgroupMounts(CgroupMounts {
             target,
             unified,
             trees: trees.to_vec(),
             attributes: parsed.attributes,
-        }));
+        })));
     }
     let known = |option: &String| match option.strip_prefix("gid=") {
         Some(gid) if kind == "devpts" => gid.parse().is_ok_and(|gid| facts.has_group(gid)),
@@ -79,14 +81,29 @@ pub(super) fn mount_step(
     let label = facts.config.linux.mount_label.as_ref().filter(|label| !label.is_empty());
     let label = label.filter(|_| !matches!(kind, "proc" | "sysfs" | "mqueue"));
     let label = label.map(|label| format!("context={label}"));
-    Ok(Step::Filesystem(Filesystem {
+    Ok(Some(Step::Filesystem(Filesystem {
         kind: kind.into(),
         source: source.to_string_lossy().into_owned(),
         target,
         options: parsed.options.into_iter().filter(known).chain(label).collect(),
         attributes: parsed.attributes.and(parsed.recursive_attributes),
         copy_up: parsed.copy_up,
-    }))
+    })))
+}
+
+/// Where the host has a file system that shows a namespace. A new one is for who owns the namespace: a container in a
+/// user namespace that shares the host's gets the host's, with the options that it was to have.
+fn of_host(kind: &str, facts: &Facts) -> Option<&'static str> {
+    let (place, namespace) = match kind {
+        "proc" => ("/proc", Namespace::Pid),
+        "mqueue" => ("/dev/mqueue", Namespace::Ipc),
+        "sysfs" => ("/sys", Namespace::Network),
+        _ => return None,
+    };
+    // One that root joins may belong to any user namespace.
+    let with_its_owner = facts.joins_owner() || kind != "sysfs";
+    let owns = facts.has_own(namespace) || facts.is_own(namespace) && with_its_owner;
+    (facts.in_user_namespace() && !owns).then_some(place)
 }
 
 /// `f_type` of cgroup2.

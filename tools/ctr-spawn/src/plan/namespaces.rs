@@ -31,6 +31,7 @@ pub(super) fn clone(bundle: &Bundle, facts: &Facts) -> anyhow::Result<Vec<Step>>
     steps.push(Step::Clone(Clone {
         namespaces: facts.new.iter().copied().filter(|kind| !made_otherwise.contains(kind)).collect(),
         inside: facts.joins(Namespace::User).map(Into::into),
+        inside_pid: pid_by_helper(facts).map(Into::into),
     }));
     Ok(steps)
 }
@@ -39,8 +40,15 @@ pub(super) fn clone(bundle: &Bundle, facts: &Facts) -> anyhow::Result<Vec<Step>>
 /// user namespace is where it is made.
 pub(super) fn joins(facts: &Facts) -> (Vec<Step>, Vec<Step>) {
     let step = |(kind, path): &(Namespace, &Path)| Step::Join(Join { namespace: *kind, path: path.to_path_buf() });
-    let joined = facts.joined.iter().filter(|(kind, _)| *kind != Namespace::User).map(step);
+    let by_helper = |kind| kind == Namespace::User || kind == Namespace::Pid && pid_by_helper(facts).is_some();
+    let joined = facts.joined.iter().filter(|(kind, _)| !by_helper(*kind)).map(step);
     joined.partition(|step| step.place() == Place::Before)
+}
+
+/// Without root the right to enter a PID namespace comes with the user namespace that it belongs to, and only the
+/// helper that makes the process goes there before.
+fn pid_by_helper<'a>(facts: &'a Facts) -> Option<&'a Path> {
+    facts.joins(Namespace::Pid).filter(|_| facts.joins_owner())
 }
 
 /// Clocks and what is added to them.
@@ -52,10 +60,15 @@ fn time_offsets(config: &Config) -> anyhow::Result<Vec<(String, i64, u32)>> {
     config.linux.time_offsets.iter().map(one).collect()
 }
 
-/// What the configuration says. When it says nothing, the kernel lets us map one ID without root: our own, to the
-/// user that the process shall be.
+/// The map of a new user namespace.
 pub(super) fn id_map(facts: &Facts) -> Option<IdMap> {
-    if !facts.has_own(Namespace::User) {
+    map_in_force(facts).filter(|_| facts.has_own(Namespace::User))
+}
+
+/// What the configuration says. When it says nothing, the kernel lets us map one ID without root: our own, to the
+/// user that the process shall be. An ordinary user can join only his own containers, and one store has one map.
+pub(super) fn map_in_force(facts: &Facts) -> Option<IdMap> {
+    if !(facts.has_own(Namespace::User) || facts.joins_owner()) {
         return None;
     }
     let (linux, user) = (&facts.config.linux, &facts.process.user);

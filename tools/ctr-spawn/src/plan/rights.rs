@@ -1,7 +1,7 @@
 //! What the process is left with: user, capabilities, filter of system calls.
 
 use super::facts::Facts;
-use super::namespaces::id_map;
+use super::namespaces::map_in_force;
 use anyhow::bail;
 use linux_sandbox::{Capabilities, Listener, NoNewPrivileges, Seccomp, State, Step, User};
 
@@ -10,7 +10,7 @@ pub(super) fn user(facts: &Facts) -> anyhow::Result<Step> {
     let asked = facts.process.capabilities.as_ref().unwrap_or(&none);
     let sets = [&asked.bounding, &asked.effective, &asked.permitted, &asked.inheritable, &asked.ambient];
     Capabilities::check(sets.into_iter().flatten())?;
-    let groups = match id_map(facts) {
+    let groups = match map_in_force(facts) {
         Some(map) if map.deny_setgroups => None,
         _ => Some(user.additional_gids.clone()),
     };
