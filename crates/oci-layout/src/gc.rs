@@ -63,8 +63,8 @@ impl Layout {
     }
 
     /// [`collect`](Self::collect) for who has something else to do: [`Error::Busy`] as soon as somebody is seen who
-    /// writes, for to wait for a pull takes as long as the pull. Where nobody lives who has the lock, the kernel is about
-    /// to let go of it, and is asked again for up to two seconds.
+    /// writes, for to wait for a pull takes as long as the pull. Another collector is soon done, and of a writer who has
+    /// just ended the kernel is about to take the lock: it is asked for again for up to two seconds.
     pub fn collect_unless_busy(&self) -> Result<Vec<(Digest, u64)>> {
         for _ in 0..100 {
             if let Some(removed) = self.try_collect()? {
@@ -79,8 +79,8 @@ impl Layout {
         Err(Error::Busy(Vec::new()))
     }
 
-    /// Who keeps the sweep out, each as `NAME (PID)`, as far as the kernel tells (`/proc/locks`, `proc_locks(5)`). Empty
-    /// where it does not, and when who held it has just ended.
+    /// Who [holds](Self::hold) and keeps the sweep out, each as `NAME (PID)`, as far as the kernel tells (`/proc/locks`,
+    /// `proc_locks(5)`). Empty where it does not, and when who held it has just ended.
     fn writers(&self) -> Vec<String> {
         let Ok(found) = fs::metadata(self.private("blobs.lock")) else { return Vec::new() };
         let (device, inode) = (found.dev(), found.ino());
@@ -88,7 +88,7 @@ impl Layout {
         let locks = fs::read_to_string("/proc/locks").unwrap_or_default();
         // 1: FLOCK ADVISORY READ PID MAJOR:MINOR:INODE 0 EOF; one that waits has an arrow behind the number.
         let holder = |line: &str| match line.split_whitespace().collect::<Vec<_>>()[..] {
-            [_, "FLOCK", _, _, pid, held, ..] if held == place => pid.parse().ok(),
+            [_, "FLOCK", _, "READ", pid, held, ..] if held == place => pid.parse().ok(),
             _ => None,
         };
         let pids: BTreeSet<u32> = locks.lines().filter_map(holder).collect();

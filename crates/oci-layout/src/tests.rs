@@ -1,6 +1,9 @@
 use crate::{Error, Layout, digest_of};
+use rustix::fs::FlockOperation;
 use std::fs;
 use std::io::{Read, Write};
+use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 use wire::{Algorithm, Descriptor, annotation, media_type};
 
@@ -141,7 +144,14 @@ fn what_nothing_reaches_is_collected_and_what_is_pinned_is_not() {
     let (told, me) = (busy.contains(" by "), format!(" ({}): their layout will be swept", std::process::id()));
     assert!(busy.starts_with("images are being written") && (!told || busy.contains(&me)), "{busy}");
     drop(hold);
-    let removed = layout.collect().unwrap();
+    // Another collector is waited for.
+    let collector = layout.lock("blobs.lock", FlockOperation::LockExclusive).unwrap();
+    let removed = thread::scope(|scope| {
+        let waiting = scope.spawn(|| layout.collect_unless_busy());
+        thread::sleep(Duration::from_millis(50));
+        drop(collector);
+        waiting.join().unwrap().unwrap()
+    });
     assert_eq!(removed.len(), 2);
     assert!(removed.iter().any(|(digest, _)| *digest == c.digest));
     assert_eq!(layout.pinned("key").unwrap().unwrap(), b);
