@@ -25,6 +25,14 @@ fn a_life_in_the_background() {
     yard.sh("dock kill web").fails(1, &format!("Cannot kill container: web: Container {id} is not running"));
     assert_eq!(yard.sh("dock restart -t 1 web && dock ps -q --no-trunc").ok(), format!("web\n{id}"));
     assert_eq!(yard.sh("dock rm -f web && dock ps -aq").ok(), "web");
+    let lives = yard
+        .sh(&format!(
+            "dock run -d --rm --name once busybox {FOR_EVER}; dock restart -t 0 once && dock ps -q --no-trunc"
+        ))
+        .ok();
+    let lives: Vec<&str> = lives.lines().collect();
+    assert_eq!(lives, [lives[0], "once", lives[0]], "a restart is no end");
+    assert_eq!(yard.sh("dock stop -t 0 once && dock ps -aq").ok(), "once", "a stop is");
     yard.until("ls run/containers root/containers; echo .", "run/containers:\n.");
     assert!(!yard.room.path("run/containers").join(&id).exists());
 }

@@ -5,7 +5,7 @@ use dock_tests::{Room, dockerd::Dockerd, needs, top};
 use std::process::{Command, Stdio};
 
 /// Command lines without the name of the program. A container `web` runs, `made` was only created.
-const MISTAKES: [&str; 136] = [
+const MISTAKES: [&str; 141] = [
     "attach nosuch",
     "attach --no-stdin nosuch",
     "start nosuch",
@@ -141,6 +141,11 @@ const MISTAKES: [&str; 136] = [
     "update --cpu-shares x web",
     "update --blkio-weight x web",
     "ps -n x",
+    "ps -f expose=x",
+    "ps -f publish=80-x/udp",
+    "restart -t x web",
+    "attach made",
+    "stats --no-stream --format '{{.Nope}}' web",
     "run a:b:c true",
 ];
 

@@ -318,7 +318,7 @@ impl Found {
 
     /// Whether it should have gone with its end.
     pub fn is_left_over(&self) -> bool {
-        self.status == Status::Exited && self.meta.keeping().auto_remove
+        self.status == Status::Exited && self.meta.keeping().auto_remove && !keeper::is_spared(&self.dir)
     }
 
     /// How its health is, when that is probed.

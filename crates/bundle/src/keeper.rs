@@ -205,6 +205,20 @@ pub fn was_stopped(bundle: &Path) -> bool {
     bundle.join("stopped").exists()
 }
 
+/// What stands in the file that remembers a stop, when the container was stopped to be started again.
+const AGAIN: &str = "again\n";
+
+/// After [`forbid_restart`]: a container that goes with its end stays this time, to be started again.
+pub fn spare(bundle: &Path) -> Result<()> {
+    let path = bundle.join("stopped");
+    std::fs::write(&path, AGAIN).map_err(|cause| Error::Io(path, cause))
+}
+
+/// Whether it was stopped to be started again.
+pub fn is_spared(bundle: &Path) -> bool {
+    std::fs::read(bundle.join("stopped")).is_ok_and(|text| text == AGAIN.as_bytes())
+}
+
 /// What is said on `attach.sock`, one message a packet: a letter, then its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
@@ -302,8 +316,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         set_stopped(dir.path(), false).unwrap();
         set_stopped(dir.path(), true).unwrap();
-        assert!(was_stopped(dir.path()));
+        assert!(was_stopped(dir.path()) && !is_spared(dir.path()));
+        spare(dir.path()).unwrap();
+        assert!(was_stopped(dir.path()) && is_spared(dir.path()));
         set_stopped(dir.path(), false).unwrap();
-        assert!(!was_stopped(dir.path()));
+        assert!(!is_spared(dir.path()) && !was_stopped(dir.path()));
     }
 }

@@ -70,13 +70,16 @@ fn joined(error: &anyhow::Error) -> String {
     line
 }
 
+/// How the lines start that docker's client says itself, whatever it says before others.
+const CLIENTS: [&str; 3] = ["invalid argument ", "template parsing error: ", "You cannot attach to a "];
+
 /// One line, whatever the causes contain; then the hint. `dock` asks for docker's words by what it wants before them.
 pub(crate) fn print(tool: &str, error: &anyhow::Error) {
     let line = joined(error).replace(['\n', '\r'], " ");
     eprint_line(&match std::env::var("DOCK_ERROR_PREFIX") {
         Err(_) => format!("{tool}: {line}"),
-        // What is wrong with an option docker's client finds, and the daemon has no part in it.
-        Ok(_) if line.starts_with("invalid argument ") => line,
+        // What docker's client finds, its daemon has no part in.
+        Ok(_) if CLIENTS.iter().any(|start| line.starts_with(start)) => line,
         Ok(prefix) if code_of(error) == Some(exit::USAGE) => prefix.replace("Error response from daemon: ", "") + &line,
         Ok(prefix) => prefix + &line,
     });

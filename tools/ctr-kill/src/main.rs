@@ -30,6 +30,7 @@ use wire::Status;
 /// Signal, stop, pause and resume containers
 #[derive(Debug, Parser)]
 #[command(name = "ctr-kill", version, about)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option")]
 struct Args {
     /// Names, IDs or unique starts of IDs; without them, container records are read from stdin
     #[arg(value_name = "CONTAINER")]
@@ -46,6 +47,10 @@ struct Args {
     /// With --stop: seconds before SIGKILL, -1 for never [default: what the container wants, or 10]
     #[arg(short, long, value_name = "SECONDS", requires = "stop", allow_hyphen_values = true)]
     time: Option<i64>,
+
+    /// With --stop: one that goes with its end stays, to be started again
+    #[arg(long, requires = "stop")]
+    spare: bool,
 
     /// Freeze all of their processes
     #[arg(long, conflicts_with_all = ["signal", "stop", "resume"])]
@@ -79,7 +84,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         let begun = containers.find(&operand).map_err(anyhow::Error::from).and_then(|found| match &args {
             Args { pause: true, .. } => pausing::pause(&found, &run).map(|()| None),
             Args { resume: true, .. } => pausing::resume(&found, &run).map(|()| None),
-            Args { stop: true, .. } => ask_to_end(&found, &run, args.time),
+            Args { stop: true, .. } => ask_to_end(&found, &run, args.time, args.spare),
             _ => send(&found, &run, &operand, signal),
         });
         match begun {
@@ -128,11 +133,14 @@ const KILL: i32 = 9;
 const TERM: i32 = 15;
 
 /// The first of the two signals. A container that does not run is stopped already.
-fn ask_to_end(found: &Found, run: &Path, time: Option<i64>) -> anyhow::Result<Option<Ending>> {
+fn ask_to_end(found: &Found, run: &Path, time: Option<i64>, spare: bool) -> anyhow::Result<Option<Ending>> {
     if matches!(found.status, Status::Created | Status::Exited) {
         return Ok(None);
     }
     keeper::forbid_restart(found, run)?;
+    if spare {
+        keeper::spare(&found.dir)?;
+    }
     let keeping = found.meta.keeping();
     let signal = keeping.stop_signal.as_deref().and_then(bundle::signals::number).unwrap_or(TERM);
     let seconds = time.or(keeping.stop_timeout).unwrap_or(10);

@@ -51,7 +51,10 @@ impl Filter {
             "exited" => Test::Exited(
                 value.parse().map_err(|_| usage(format!("strconv.Atoi: parsing {value:?}: invalid syntax")))?,
             ),
-            "expose" | "publish" => Test::Always(false),
+            "expose" | "publish" => {
+                check_ports(&name, value)?;
+                Test::Always(false)
+            }
             "health" if HEALTHS.contains(&value) => Test::Health(value.into()),
             "health" => return Err(usage(format!("Unrecognised filter value for health: {value}"))),
             "id" => Test::Id(value.into(), Regex::new(value).ok()),
@@ -118,6 +121,19 @@ impl Filter {
                     .any(|mount| mount.name.as_ref().unwrap_or(&mount.source) == wanted || mount.destination == *wanted)
             }),
             Test::Always(answer) => *answer,
+        }
+    }
+}
+
+/// A port or a range of them, with or without its protocol: docker's words for what is none.
+fn check_ports(name: &str, value: &str) -> anyhow::Result<()> {
+    let range = value.split_once('/').map_or(value, |(range, _)| range);
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    match [first, last].into_iter().find(|port| port.parse::<u16>().is_err()) {
+        None => Ok(()),
+        Some(port) => {
+            let why = format!("strconv.ParseUint: parsing {port:?}: invalid syntax");
+            Err(usage(format!("error while looking up for {name} {value}: {why}")))
         }
     }
 }

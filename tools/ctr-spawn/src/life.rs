@@ -86,7 +86,7 @@ impl Kept {
         self.lock.leave(code);
         Started::remove(&self.run, &self.id)?;
         match self.containers.read(&self.id)? {
-            Some(found) if remove => {
+            Some(found) if remove && !keeper::is_spared(&self.dir) => {
                 own_what_it_wrote(&self.dir)?;
                 Ok(self.containers.remove(&found, self.lock, true)?)
             }
