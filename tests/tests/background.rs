@@ -91,6 +91,13 @@ fn what_has_ended_is_brought_back_as_its_policy_says() {
     let exit = fs::read_to_string(yard.member("twice", "bundle") + "/exit.json").unwrap();
     assert!(exit.contains("\"restartCount\": 2"), "{exit}");
 
+    // Who looks on leaves with the first end, as with docker.
+    let look = "busybox sh -c 'echo life; exit 3'";
+    let ran = yard.sh(&format!("dock run --restart on-failure:3 --name seen {look}"));
+    assert_eq!((ran.code, ran.stdout.as_str()), (3, "life\n"), "{ran:#?}");
+    yard.sh("dock stop -t 0 seen; dock update --restart always seen").ok();
+    let ran = yard.sh("timeout 60 dock start -a seen; echo $?; dock rm -f seen");
+    assert_eq!(ran.stdout, "life\n3\nseen\n", "{ran:#?}");
     yard.sh("dock run -d --restart always --name always busybox sh -c 'echo -n x >>/lives'").ok();
     // Now it runs, now it waits for its next life.
     yard.until("dock ps", "Restarting (0) ");

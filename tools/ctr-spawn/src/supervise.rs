@@ -285,6 +285,8 @@ impl Care<'_> {
         }
         self.task.kept.ended(&end)?;
         let Some(pause) = pause else { return Ok(Some(exit.code)) };
+        // Who looks on hears of this end: docker run and attach do not go on into the next life.
+        self.audience.tell(Message::Ended(exit.code));
         self.phase = Phase::Waits { until: Instant::now() + pause };
         Ok(None)
     }
