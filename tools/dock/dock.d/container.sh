@@ -8,20 +8,28 @@ parse() {
     attached='' proxy='' leading=1
     own=" attach cidfile detach detach-keys disable-content-trust isolation platform pull quiet sig-proxy gpus ip ip6 \
 kernel-memory link mac-address network-alias publish publish-all runtime storage-opt volume-driver "
-    spec="$1 a|attach= cidfile= disable-content-trust isolation= platform= pull= q|quiet gpus= ip= ip6= \
-kernel-memory= link= mac-address= network-alias= p|publish= P|publish-all runtime= storage-opt= volume-driver= \
-add-host= annotation= blkio-weight= blkio-weight-device= c|cpu-shares= cap-add= cap-drop= capabilities= cgroup-parent= \
-cgroupns= cpu-period= cpu-quota= cpu-rt-period= cpu-rt-runtime= cpus= cpuset-cpus= cpuset-mems= device= \
-device-cgroup-rule= device-read-bps= device-read-iops= device-write-bps= device-write-iops= dns= dns-opt= dns-option= \
-dns-search= domainname= e|env= entrypoint= env-file= expose= group-add= h|hostname= health-cmd= health-interval= \
-health-retries= health-start-interval= health-start-period= health-timeout= i|interactive init ipc= l|label= label-file= \
-log-driver= log-opt= m|memory= memory-reservation= memory-swap= memory-swappiness= mount= name= net= network= \
-no-healthcheck oom-kill-disable oom-score-adj= pid= pids-limit= privileged read-only restart= rm security-opt= \
-shm-size= stop-signal= stop-timeout= sysctl= t|tty tmpfs= u|user= ulimit= userns= uts= v|volume= volumes-from= \
-w|workdir="
+    spec="$1 a|attach= c|cpu-shares= cidfile= disable-content-trust e|env= h|hostname= i|interactive init l|label= m|memory= \
+no-healthcheck oom-kill-disable P|publish-all p|publish= platform= privileged pull= q|quiet read-only rm t|tty u|user= \
+v|volume= w|workdir="
     shift
     options "$spec" "$@"
     want 1 999999 "$count"
+}
+
+# All the others, none of which has a letter. To look for each word of a line in one long $spec would take milliseconds.
+through() {
+    case $1 in
+        add-host | annotation | blkio-weight | blkio-weight-device | cap-add | cap-drop | capabilities | cgroup-parent | cgroupns | \
+            cpu-period | cpu-quota | cpu-rt-period | cpu-rt-runtime | cpus | cpuset-cpus | cpuset-mems | device | \
+            device-cgroup-rule | device-read-bps | device-read-iops | device-write-bps | device-write-iops | dns | dns-opt | \
+            dns-option | dns-search | domainname | entrypoint | env-file | expose | group-add | health-cmd | health-interval | \
+            health-retries | health-start-interval | health-start-period | health-timeout | ipc | label-file | log-driver | \
+            log-opt | memory-reservation | memory-swap | memory-swappiness | mount | name | net | network | oom-score-adj | \
+            pid | pids-limit | restart | security-opt | shm-size | stop-signal | stop-timeout | sysctl | tmpfs | ulimit | \
+            userns | uts | volumes-from) ;;
+        gpus | ip | ip6 | isolation | kernel-memory | link | mac-address | network-alias | runtime | storage-opt | volume-driver) ;;
+        *) false ;;
+    esac
 }
 
 # One of dock's own, which no tool is given.
@@ -54,7 +62,7 @@ refuse() {
         storage-opt) die '--storage-opt is supported only for overlay over xfs with "pquota" mount option' 125 ;;
         runtime) case $2 in runc | io.containerd.runc.v2) ;; *) die "Error response from daemon: unknown or invalid runtime name: $2" 125 ;; esac ;;
         volume-driver) case $2 in local) ;; *) die "volume driver \"$2\" not found: only local is here" 125 ;; esac ;;
-        *) die "$both: networks with addresses are not in this release: want --network none, host or container:NAME" 125 ;;
+        *) both; die "$both: networks with addresses are not in this release: want --network none, host or container:NAME" 125 ;;
     esac
 }
 

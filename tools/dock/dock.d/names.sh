@@ -10,16 +10,20 @@ variable() {
     done
 }
 
-# Sets $kind and, for messages, $both forms of an option.
+# Sets $kind, of the option of that name.
 by_name() {
     case $1 in '' | *[!a-z0-9-]*) return 1 ;; esac
     case $spec in
         *" $1 "* | *"|$1 "*) kind=switch ;;
         *" $1= "* | *"|$1= "*) kind=value ;;
-        *) return 1 ;;
+        *) through "$1" && kind=value ;;
     esac
-    both=--$1
-    case $spec in *"|$1 "* | *"|$1= "*) both=${spec%%"|$1"[ =]*} both="-${both##* }, --$1" ;; esac
+}
+
+# Sets $both, as messages name the option $name.
+both() {
+    both=--$name
+    case $spec in *"|$name "* | *"|$name= "*) both=${spec%%"|$name"[ =]*} both="-${both##* }, --$name" ;; esac
 }
 
 by_letter() {

@@ -5,8 +5,9 @@
 # Sets, quoted for eval, $words, the options as the tools take them, $operands, and $rest, the same behind -- where it
 # has to be; their $count; and opt_NAME for each option: its last value, 1 for a switch that is on, else nothing.
 # Before it, $leading: what follows the first operand is no option any more; $own: names that are no tool's, for which
-# own NAME VALUE is called.
+# own NAME VALUE is called; through NAME: whether it is one more option with a value, which is only passed on.
 leading='' own=' '
+through() { false; }
 options() {
     spec=" $1 " words='' operands='' dashes='' count=0
     shift
@@ -37,7 +38,7 @@ options() {
             [ -n "$given" ] || value=true
             case $value in
                 1 | [tT] | true | TRUE | True) value=1 ;; 0 | [fF] | false | FALSE | False) value='' ;;
-                *) misuse "invalid argument \"$value\" for \"$both\" flag: strconv.ParseBool: parsing \"$value\": invalid syntax" ;;
+                *) both; misuse "invalid argument \"$value\" for \"$both\" flag: strconv.ParseBool: parsing \"$value\": invalid syntax" ;;
             esac
         elif [ -z "$given" ]; then
             [ $# -gt 0 ] || case $arg in
@@ -67,7 +68,7 @@ take() {
     [ "$kind" = value ] || return 0
     case $name$value in
         filter*=*) ;;
-        filter*) misuse "invalid argument \"$value\" for \"$both\" flag: bad format of filter (expected name=value)" ;;
+        filter*) both; misuse "invalid argument \"$value\" for \"$both\" flag: bad format of filter (expected name=value)" ;;
     esac
     # A value may start as an option does.
     case $value in -*) quote "--$name=$value" ;; *) quote "--$name" "$value" ;; esac
