@@ -2,6 +2,7 @@
 //! (runtime.md), for a runtime that keeps its own state. What is said here does not hold for containers of the store.
 
 use crate::config::Config;
+use crate::plan::cgroup_trees;
 use anyhow::Context;
 use bundle::life::Started;
 use clap::Args;
@@ -92,23 +93,16 @@ fn join_every_tree(steps: &mut Vec<Step>, config: &Config, id: &str) -> anyhow::
     }
     let Some(Step::Cgroups(cgroups)) = steps.first_mut() else { return Ok(()) };
     cgroups.in_every_tree(&Hierarchies::of_this_host()?, &where_systemd_would(name))?;
-    let groups: Vec<_> = cgroups.groups.iter().map(|group| (name_of(&group.controllers), group.path.clone())).collect();
+    let (trees, paths) =
+        (cgroup_trees(cgroups), cgroups.groups.iter().map(|group| group.path.clone()).collect::<Vec<_>>());
     for step in steps {
         match step {
-            Step::JoinCgroups(join) => join.paths = groups.iter().map(|(_, path)| path.clone()).collect(),
-            Step::CgroupMounts(mounts) => {
-                mounts.trees = groups.iter().filter(|(name, _)| !name.is_empty()).cloned().collect();
-            }
+            Step::JoinCgroups(join) => join.paths.clone_from(&paths),
+            Step::CgroupMounts(mounts) => mounts.trees.clone_from(&trees),
             _ => {}
         }
     }
     Ok(())
-}
-
-/// The directory of a tree in `/sys/fs/cgroup`, as every host calls it; the tree of version 2 beside others has none.
-fn name_of(controllers: &[String]) -> String {
-    let name = controllers.join(",");
-    name.strip_prefix("name=").map(Into::into).unwrap_or(name)
 }
 
 /// Runs the list up to the waiting, and writes down what there is now.

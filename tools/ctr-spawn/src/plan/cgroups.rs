@@ -89,7 +89,13 @@ fn more_limits(resources: &Resources, limits: &mut Limits) {
     }
 }
 
-pub(super) fn cgroup_trees(cgroups: &Cgroups) -> Vec<(String, std::path::PathBuf)> {
-    let name = |group: &linux_sandbox::Group| group.controllers.join(",");
-    cgroups.groups.iter().map(|group| (name(group), group.path.clone())).collect()
+/// What the container sees of the trees of version 1, each called as every host calls it in `/sys/fs/cgroup`. The tree of
+/// version 2 beside them has no such name.
+pub fn cgroup_trees(cgroups: &Cgroups) -> Vec<(String, std::path::PathBuf)> {
+    let name = |group: &linux_sandbox::Group| {
+        let name = group.controllers.join(",");
+        name.strip_prefix("name=").map(Into::into).unwrap_or(name)
+    };
+    let named = cgroups.groups.iter().map(|group| (name(group), group.path.clone()));
+    named.filter(|(name, _)| !name.is_empty()).collect()
 }

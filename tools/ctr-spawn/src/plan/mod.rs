@@ -11,7 +11,8 @@ mod scheduling;
 
 use crate::config::Config;
 use anyhow::{Context, bail};
-use cgroups::{cgroup_trees, cgroups, scope};
+pub use cgroups::cgroup_trees;
+use cgroups::{cgroups, scope};
 use devices::devices;
 use facts::Facts;
 use linux_sandbox::{
@@ -49,7 +50,7 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     let mut steps = Vec::new();
     let made = cgroups.as_ref().or(scope.as_ref().map(|scope| &scope.cgroups));
     let join = made.map(|made| JoinCgroups { paths: made.groups.iter().map(|g| g.path.clone()).collect() });
-    let trees = cgroups.as_ref().map(cgroup_trees).unwrap_or_default();
+    let trees = made.map(cgroup_trees).unwrap_or_default();
 
     steps.extend(cgroups.map(Step::Cgroups));
     steps.extend(clone(bundle, &facts)?);

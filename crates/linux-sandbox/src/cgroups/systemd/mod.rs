@@ -3,6 +3,8 @@
 //! says is written into its files. systemd is asked over D-Bus by its own busctl(1). Read systemd.scope(5),
 //! org.freedesktop.systemd1(5) and <https://systemd.io/CGROUP_DELEGATION>.
 
+mod version_1;
+
 use super::{Cgroups, Hierarchies, Limit, checked, swap_alone, v2};
 use crate::error::{Call, Error, Result};
 use crate::steps::{Mechanism, Scene, Step, all, quote};
@@ -98,8 +100,11 @@ impl Scope {
         if short.is_empty() || short.strip_suffix(".slice").is_some() || [slice, prefix, short].into_iter().any(wrong) {
             return Err(Error::refused(format!("cgroupsPath {name:?}: names no scope in a slice")));
         }
-        if !trees.is_unified() || trees.0.is_empty() {
-            return Err(Error::refused("systemd is asked for cgroups of version 2 alone, and this host has others"));
+        if trees.0.is_empty() {
+            return Err(Error::refused("systemd cannot be asked for cgroups: this host has none"));
+        }
+        if user.is_some() && !trees.is_unified() {
+            return Err(Error::refused("the systemd of a user has no cgroups of version 1, and this host has"));
         }
         let usual = if user.is_some() { "user.slice" } else { "system.slice" };
         let slice = if slice.is_empty() { usual } else { slice };
@@ -115,7 +120,7 @@ impl Scope {
         Ok(Self {
             unit: Unit { name: unit, user: user.is_some() },
             slice: slice.to_owned(),
-            properties: properties(limits),
+            properties: if trees.is_unified() { properties(limits) } else { version_1::properties(limits) },
             cgroups,
         })
     }
@@ -149,7 +154,9 @@ impl Scope {
         loop {
             let is_done = self.unit.busctl(state.map(Into::into)).is_err();
             let place = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-            let place = place.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+            // With version 1, a tree without controllers is systemd's own.
+            let tree = if place.contains(":name=systemd:") { ":name=systemd:/" } else { "0::/" };
+            let place = place.lines().find_map(|line| Some(line.split_once(tree)?.1)).unwrap_or_default();
             if self.cgroups.groups.iter().any(|group| group.path.ends_with(place) && !place.is_empty()) {
                 return Ok(());
             }
@@ -176,6 +183,7 @@ impl Mechanism for Scope {
         // o "/org/freedesktop/systemd1/job/7"
         let job = said.split('"').nth(1).unwrap_or_default();
         self.wait(pid, job)?;
+        version_1::go_everywhere(&self.cgroups, pid)?;
         self.cgroups.fill(scene)
     }
 
@@ -388,6 +396,23 @@ mod tests {
             assert!(path(name, None).is_err(), "{name}");
         }
         assert!(Scope::new(&Hierarchies::default(), ":a:b", &[], None).is_err());
+    }
+
+    #[test]
+    fn version_1_has_other_properties_and_no_manager_of_a_user() {
+        let tree = |name: &str| Hierarchy {
+            unified: false,
+            mount: format!("/sys/fs/cgroup/{name}").into(),
+            controllers: vec![name.into()],
+            own: "".into(),
+        };
+        let trees = Hierarchies(vec![tree("memory"), tree("cpu"), tree("name=systemd")]);
+        let limits = [Limit::Memory(100), Limit::MemorySwap(200), Limit::CpuShares(512)];
+        let scope = Scope::new(&trees, ":dock:x", &limits, None).unwrap();
+        assert_eq!(scope.properties.concat().join(" "), "MemoryLimit t 100 CPUShares t 512");
+        assert_eq!(scope.cgroups.groups.len(), 3);
+        let error = Scope::new(&trees, ":dock:x", &limits, Some(5)).unwrap_err().to_string();
+        assert!(error.contains("no cgroups of version 1"), "{error}");
     }
 
     #[test]
