@@ -1,7 +1,7 @@
 //! Containers in the background: started, seen, stopped, brought back, removed, and found right after a kill.
 
 use dock_tests::background::Yard;
-use dock_tests::needs;
+use dock_tests::{Room, needs};
 use std::fs;
 
 const FOR_EVER: &str = "sh -c 'trap \"exit 0\" TERM; echo begun; while :; do sleep 0.05; done'";
@@ -291,6 +291,9 @@ fn after_a_boot_come_those_whose_policy_says_so() {
     assert!(
         unit.contains("\nExecStart=/") && unit.contains("/dock boot\n") && unit.contains("WantedBy=multi-user.target")
     );
+    // A user's own manager has neither that target nor the network's.
+    let unit = Room::of_user(1234).sh("dock boot --unit").ok();
+    assert!(unit.contains("WantedBy=default.target") && !unit.contains("network-online"), "{unit}");
 }
 
 #[test]

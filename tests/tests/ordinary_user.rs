@@ -208,6 +208,13 @@ fn closed_directories_of_an_image_are_no_obstacle() {
         yard.sh(&format!("img-unpack --overlay closed box | ctr-spawn -- {look}; dock unshare rm -r box")).ok(),
         seen
     );
+    let ran = yard.sh("dock run --rm -u 70000 closed true");
+    assert!(ran.code == 125 && ran.stderr.contains("\nhint: no such ID in the container"), "{ran:#?}");
+    // What is in closed directories counts, too.
+    yard.sh("dock run --name big -v vol:/v closed sh -c 'for d in /d /v/d; do busybox mkdir -m 700 $d; head -c 2000000 /dev/zero >$d/f; busybox chown -R 33 $d; done'").ok();
+    let used = yard.sh("dock system df | grep -cE '^(Containers|Local Volumes) .* 2\\.0[0-9]*MB'");
+    assert_eq!(used.ok(), "2");
+    yard.sh("dock rm big && dock volume rm vol").ok();
     yard.sh("dock run --name made closed busybox touch /etc/new").ok();
     assert_eq!(yard.sh("dock diff made").ok(), "C /etc\nA /etc/new");
     yard.sh("dock commit made snap >/dev/null && dock rm made").ok();

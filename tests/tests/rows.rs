@@ -100,6 +100,10 @@ fn b16_the_same_commands_without_root() {
     assert!(ran.code == 0 && dock(&room, "dock unpause back").code == 0 || ran.stderr.contains("\nhint: the freezer"));
     assert_eq!(dock(&room, "dock run --rm --pid container:back img cat /proc/1/root/v/f").ok(), "x");
     assert_eq!(dock(&room, "echo in >f; dock cp f back:/file && dock cp back:/file g && cat g").ok(), "in");
+    // Paused meanwhile where he has a cgroup, else said to run on.
+    let ran = dock(&room, "dock commit back live");
+    assert!(ran.code == 0 && (ran.stderr.is_empty() || ran.stderr.contains("note: it goes on")), "{ran:#?}");
+    assert_eq!(dock(&room, "dock run --rm live cat /file").ok(), "in");
     assert_eq!(dock(&room, "dock stop -t 1 back && dock inspect -f '{{.State.Status}}' back").ok(), "back\nexited");
     assert_eq!(dock(&room, "dock cp back:/file h && cat h && dock diff back").ok().lines().next(), Some("in"));
     assert_eq!(dock(&room, "dock commit back mine >/dev/null && dock run --rm mine cat /file").ok(), "in");

@@ -19,6 +19,8 @@ pub fn hint_for(error: &linux_sandbox::Error) -> Option<String> {
         Some(format!("limits need a cgroup that is this user's: {how}"))
     } else if text.contains("setns(") {
         Some("it belongs to another user namespace: joining it takes root".into())
+    } else if text.ends_with("Invalid argument") && (text.contains("setresuid(") || text.contains("setgroups(")) {
+        Some("no such ID in the container: it has those that /etc/subuid and /etc/subgid give to this user".into())
     } else if text.starts_with("clone3(") {
         let unknown =
             "user namespaces may be off: see sysctl user.max_user_namespaces and kernel.unprivileged_userns_clone";
