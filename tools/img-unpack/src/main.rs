@@ -41,7 +41,7 @@ use wire::{Bundle, Overlay, Platform};
     about,
     override_usage = "img-unpack [OPTIONS] [IMAGE] BUNDLE\n       img-unpack [OPTIONS] --plan [IMAGE]\n       img-unpack [OPTIONS] --tar [IMAGE] [-]"
 )]
-#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 struct Args {
     /// The image (without one: an image record on stdin), and the directory to make: absent or empty
     #[arg(value_name = "IMAGE BUNDLE", num_args = 0..=2)]
@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "the signature of every run")]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of every run")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     // A plan makes nothing: the bundle may be left out.
     let operands = if args.plan { args.operands.get(..1).unwrap_or_default() } else { &args.operands[..] };

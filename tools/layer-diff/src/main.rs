@@ -90,7 +90,7 @@ fn main() -> ExitCode {
     toolkit::main(run)
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "the signature of every run")]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of every run")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     if !args.list && args.layout.is_none() {
         toolkit::refuse_terminal("a layer")?;

@@ -117,24 +117,8 @@ impl Config {
                 }
                 format!("LABEL {}", joined(list))
             }
-            Instruction::Expose(list) => {
-                let mut ports = list.iter().map(|word| ports(word)).collect::<anyhow::Result<Vec<_>>>()?.concat();
-                ports.sort();
-                ports.dedup();
-                for port in &ports {
-                    self.object("ExposedPorts").insert(port.clone(), json!({}));
-                }
-                format!("EXPOSE [{}]", ports.join(" "))
-            }
-            Instruction::Volume(list) => {
-                for path in list {
-                    if path.is_empty() {
-                        bail!("VOLUME: a path is empty");
-                    }
-                    self.object("Volumes").insert(path.clone(), json!({}));
-                }
-                format!("VOLUME [{}]", list.join(" "))
-            }
+            Instruction::Expose(list) => self.expose(list)?,
+            Instruction::Volume(list) => self.volume(list)?,
             Instruction::Workdir(path) => {
                 if path.is_empty() {
                     bail!("WORKDIR: the path is empty once its variables are put in");
@@ -161,22 +145,8 @@ impl Config {
                 self.author = Some(author.clone());
                 format!("MAINTAINER {author}")
             }
-            Instruction::Cmd(command) => {
-                let argv = self.argv(command);
-                self.cmd_is_set = true;
-                let line = format!("CMD {}", quoted(&argv));
-                self.members.insert("Cmd".into(), argv.into());
-                line
-            }
-            Instruction::Entrypoint(command) => {
-                let argv = self.argv(command);
-                if !self.cmd_is_set {
-                    self.members.shift_remove("Cmd");
-                }
-                let line = format!("ENTRYPOINT {}", quoted(&argv));
-                self.members.insert("Entrypoint".into(), argv.into());
-                line
-            }
+            Instruction::Cmd(command) => self.cmd(command),
+            Instruction::Entrypoint(command) => self.entrypoint(command),
             Instruction::Shell(words) => {
                 self.members.insert("Shell".into(), words.clone().into());
                 format!("SHELL [{}]", words.join(" "))
@@ -185,17 +155,58 @@ impl Config {
                 self.members.insert("Healthcheck".into(), healthcheck::member(check));
                 format!("HEALTHCHECK {}", healthcheck::line(check))
             }
-            Instruction::Onbuild(line) => {
-                match self.members.get_mut("OnBuild").and_then(Value::as_array_mut) {
-                    Some(list) => list.push(line.as_str().into()),
-                    None => drop(self.members.insert("OnBuild".into(), json!([line]))),
-                }
-                format!("ONBUILD {line}")
-            }
+            Instruction::Onbuild(line) => self.onbuild(line),
             Instruction::From { .. } | Instruction::Arg(_) | Instruction::Run(_) | Instruction::Copy(_) => {
                 bail!("not an instruction of the configuration")
             }
         })
+    }
+
+    fn expose(&mut self, list: &[String]) -> anyhow::Result<String> {
+        let mut ports = list.iter().map(|word| ports(word)).collect::<anyhow::Result<Vec<_>>>()?.concat();
+        ports.sort();
+        ports.dedup();
+        for port in &ports {
+            self.object("ExposedPorts").insert(port.clone(), json!({}));
+        }
+        Ok(format!("EXPOSE [{}]", ports.join(" ")))
+    }
+
+    fn volume(&mut self, list: &[String]) -> anyhow::Result<String> {
+        for path in list {
+            if path.is_empty() {
+                bail!("VOLUME: a path is empty");
+            }
+            self.object("Volumes").insert(path.clone(), json!({}));
+        }
+        Ok(format!("VOLUME [{}]", list.join(" ")))
+    }
+
+    fn cmd(&mut self, command: &Command) -> String {
+        let argv = self.argv(command);
+        self.cmd_is_set = true;
+        let line = format!("CMD {}", quoted(&argv));
+        self.members.insert("Cmd".into(), argv.into());
+        line
+    }
+
+    /// The arguments of another program are not this one's.
+    fn entrypoint(&mut self, command: &Command) -> String {
+        let argv = self.argv(command);
+        if !self.cmd_is_set {
+            self.members.shift_remove("Cmd");
+        }
+        let line = format!("ENTRYPOINT {}", quoted(&argv));
+        self.members.insert("Entrypoint".into(), argv.into());
+        line
+    }
+
+    fn onbuild(&mut self, line: &str) -> String {
+        match self.members.get_mut("OnBuild").and_then(Value::as_array_mut) {
+            Some(list) => list.push(line.into()),
+            None => drop(self.members.insert("OnBuild".into(), json!([line]))),
+        }
+        format!("ONBUILD {line}")
     }
 
     fn set_env(&mut self, name: &str, value: &str) {
