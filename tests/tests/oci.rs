@@ -91,6 +91,9 @@ fn runc_s_habits() {
         ("test $(cat pid) = $($oci state $id | sed -n 's/.*\"pid\": \\([0-9]*\\).*/\\1/p') && echo same", ""),
         ("$oci state $id | grep -E '\"(status|bundle|rootfs|id)\"'", ""),
         ("$oci ps -f json $id | tr -d '[0-9]'", ""),
+        ("$oci pause $id; $oci state $id | grep status", ""),
+        ("$oci start $id", "cannot start a container in the paused state"),
+        ("$oci resume $id; $oci state $id | grep status", ""),
         ("$oci start $id", ""),
         ("$oci start $id", "cannot start an already running container"),
         ("$oci state $id | grep status", ""),
@@ -106,6 +109,18 @@ fn runc_s_habits() {
             "",
         ),
         ("$oci exec $id grep -E '^(Cap|NoNew|Uid|Gid)' /proc/self/status", ""),
+        ("$oci exec --cap CAP_SYS_ADMIN --no-new-privs $id grep -E '^(Cap|NoNew)' /proc/self/status", ""),
+        ("$oci exec -u 1000 $id sh -c 'echo $HOME'; $oci exec -e A=1 -e A=2 $id sh -c 'echo $A'", ""),
+        ("echo in | $oci exec $id cat; echo held >pf; $oci exec --preserve-fds 1 $id cat /proc/self/fd/3 3<pf", ""),
+        (
+            "echo '{\"user\":{\"uid\":7,\"gid\":8,\"additionalGids\":[9]},\"args\":[\"sh\",\"-c\",\"id; ulimit -c; echo $HOME\"],\"env\":[\"PATH=/bin\"],\"cwd\":\"/\",\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"soft\":77,\"hard\":88}]}' >p; $oci exec -p p $id",
+            "",
+        ),
+        ("$oci exec -u 1000:1000 -d $id true </dev/null; stat -c %u:%g /dev/null", ""),
+        (
+            "for s in 0 WINCH SIGWINCH sigwinch 28; do $oci kill $id $s || echo $s; done; $oci kill --all $id 0; echo $?",
+            "",
+        ),
         ("$oci delete $id", "that is not stopped: running"),
         ("$oci pause $id; $oci state $id | grep status", ""),
         ("$oci exec $id true", "paused container"),
@@ -116,6 +131,10 @@ fn runc_s_habits() {
             "",
         ),
         ("echo '{\"pids\": {\"limit\": 66}}' | $oci update -r - $id; cat /sys/fs/cgroup/pids/$id/pids.max", ""),
+        ("$oci update --cpu-share 512 $id; cat /sys/fs/cgroup/cpu/$id/cpu.shares", ""),
+        ("$oci update --cpu-period 50000 --cpu-quota 20000 $id; cat /sys/fs/cgroup/cpu/$id/cpu.cfs_quota_us", ""),
+        ("$oci update --cpuset-cpus 0 $id; cat /sys/fs/cgroup/cpuset/$id/cpuset.cpus; $oci update $id; echo $?", ""),
+        ("echo '{' | $oci update -r - $id", "EOF"),
         ("$oci events --stats $id | grep -o '\"current\":[0-9]*'", ""),
         ("$oci kill $id NOPE", "unknown signal"),
         ("$oci kill $id KILL; echo $?", ""),
@@ -144,6 +163,39 @@ fn runc_s_habits() {
         }
     }
     assert!(ours.cgroup_is_gone());
+}
+
+/// Limits that runc 1.1 cannot change yet; and one that this kernel has not is named, not passed over.
+#[test]
+fn the_less_usual_limits_change_too() {
+    needs!(root, "busybox", "runc");
+    let oci = Oci::new();
+    oci.configure(&["sleep", "1000"], |config| config["linux"]["resources"]["cpu"] = json!({"shares": 100}));
+    oci.sh("$oci run -d -b box $id </dev/null >/dev/null 2>&1").ok();
+    if Path::new("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").exists() {
+        let files = |names: &str| oci.sh(&format!("cd /sys/fs/cgroup/cpu/$id && cat {names}")).ok();
+        oci.sh("$oci update --cpu-quota 50000 --cpu-burst 2000 $id").ok();
+        assert_eq!(files("cpu.cfs_burst_us"), "2000");
+        oci.sh("echo '{\"cpu\": {\"idle\": 1}}' | $oci update -r - $id").ok();
+        assert_eq!(files("cpu.idle"), "1");
+        if !Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
+            oci.sh("$oci update --cpu-rt-runtime 1000 $id").fails(1, "cpu.rt_runtime_us");
+        }
+    }
+    oci.sh("$oci update --blkio-weight 100000 $id").fails(1, "blockIO.weight: 100000: not 10 to 1000");
+    // Of an option that is given twice the last one counts.
+    assert_eq!(oci.sh("$oci --root $PWD/state --root $PWD/other list -q").ok(), "");
+}
+
+/// One that cannot be read is a warning, and the others are listed.
+#[test]
+fn a_damaged_state_hides_no_other() {
+    needs!(root, "busybox", "runc");
+    let oci = Oci::new();
+    oci.sh("$oci create -b box $id </dev/null >/dev/null 2>&1; mkdir state/bad; echo '{' >state/bad/state.json").ok();
+    let ran = oci.sh("$oci list -q");
+    assert_eq!((ran.code, ran.stdout.trim()), (0, oci.id.as_str()), "{ran:#?}");
+    assert!(ran.stderr.contains("level=warning") && ran.stderr.contains("state.json"), "{ran:#?}");
 }
 
 /// dockerd and podman find out what was wrong by words of the log's last line.

@@ -70,6 +70,98 @@ fn a_process_looks_the_same_under_runc() {
     }
 }
 
+/// Each line: what is changed, what the process does, and whether it starts at all. What it prints is what it prints
+/// under runc.
+#[test]
+fn odd_configurations_are_taken_and_refused_as_runc_does() {
+    needs!(root, "busybox", "runc");
+    type Change = fn(&mut Value);
+    let tmpfs = |config: &mut Value, options: Value| {
+        let mount = json!({"destination": "/tmp/made", "type": "tmpfs", "source": "tmpfs", "options": options});
+        config["mounts"].as_array_mut().unwrap().push(mount);
+    };
+    let rows: [(Change, &str, bool); 22] = [
+        (|_| {}, "echo $HOME; cat /etc/passwd", true),
+        (|config| config["process"]["user"] = json!({"uid": 7, "gid": 7}), "echo $HOME", true),
+        (|config| config["process"]["user"] = json!({"uid": 8, "gid": 8}), "echo $HOME", true),
+        (|config| config["process"]["env"] = json!(["PATH=/bin", "HOME=/mine"]), "echo $HOME", true),
+        (|config| config["process"]["cwd"] = json!("relative"), "pwd", false),
+        (|config| config["process"]["cwd"] = json!("/new/dir"), "pwd", true),
+        (|config| config["process"]["args"] = json!([]), "", false),
+        (|config| drop(config["process"].as_object_mut().unwrap().remove("args")), "", false),
+        (|config| drop(config.as_object_mut().unwrap().remove("root")), "", false),
+        (|config| config["root"]["path"] = json!("nosuch"), "true", false),
+        (|config| config["ociVersion"] = json!("1.9.9-dev"), "true", true),
+        (|config| config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "pid"})), "true", false),
+        (|config| config["linux"]["rootfsPropagation"] = json!("nosuch"), "true", false),
+        (|config| config["linux"]["sysctl"] = json!({"kernel.msgmax": "8192"}), "cat /proc/sys/kernel/msgmax", true),
+        (|config| config["linux"]["sysctl"] = json!({"kernel.hostname": "x"}), "true", false),
+        (
+            |config| config["linux"]["sysctl"] = json!({"fs.mqueue.queues_max": "100"}),
+            "cat /proc/sys/fs/mqueue/queues_max",
+            true,
+        ),
+        (
+            |config| config["linux"]["maskedPaths"] = json!(["/etc", "/file"]),
+            "cat /file; ls /etc; echo >/etc/x || echo no",
+            true,
+        ),
+        (|config| config["linux"]["readonlyPaths"] = json!(["/etc"]), "ls /etc; echo >/etc/x || echo no", true),
+        (
+            |config| {
+                config["linux"]["devices"] =
+                    json!([{"path": "/dev/x/y", "type": "p", "fileMode": 0o640, "uid": 3, "gid": 4}])
+            },
+            "stat -c '%F %a %u %g' /dev/x/y",
+            true,
+        ),
+        (
+            |config| config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOSUCH", "soft": 1, "hard": 1}]),
+            "true",
+            false,
+        ),
+        (|config| config["process"]["rlimits"] = json!([{"type": "RLIMIT_CORE", "soft": 2, "hard": 1}]), "true", false),
+        (|config| config["mounts"][0]["type"] = json!("nosuchfs"), "true", false),
+    ];
+    let room = room();
+    room.write("box/rootfs/etc/passwd", "root:x:0:0::/root:/bin/sh\nseven:x:7:7::/home/seven:/bin/sh\n");
+    room.write("box/rootfs/file", "content");
+    let compare = |config: &Value, starts: bool| {
+        let (ours, theirs) = both(&room, config);
+        assert_eq!((ours.code == 0, theirs.code == 0), (starts, starts), "{ours:#?} {theirs:#?} {config:#}");
+        assert_eq!(ours.stdout, theirs.stdout, "{config:#}");
+        assert!(starts || ours.stderr.lines().filter(|line| !line.starts_with("hint: ")).count() == 1, "{ours:#?}");
+        ours.stdout
+    };
+    for (change, script, starts) in rows {
+        let mut config = config(&["sh", "-c", &format!("{script}; true")]);
+        change(&mut config);
+        compare(&config, starts);
+    }
+    // The mode of a directory that is covered, unless the mount has one.
+    room.sh("mkdir -m 710 box/rootfs/tmp/made").ok();
+    for (options, mode) in [(json!([]), "710\n"), (json!(["ro", "nosuid"]), "710\n")] {
+        let mut config = config(&["stat", "-c", "%a", "/tmp/made"]);
+        tmpfs(&mut config, options);
+        assert_eq!(compare(&config, true), mode);
+    }
+    let mut config = config(&["stat", "-c", "%a", "/tmp/made"]);
+    tmpfs(&mut config, json!(["mode=0444"]));
+    configure(&room, &config);
+    assert_eq!(room.sh("ctr-spawn box").ok(), "444");
+}
+
+/// Of version 1.3, and not built.
+#[test]
+fn what_newer_versions_have_is_refused_and_not_passed_over() {
+    needs!(root, "busybox");
+    let policy = json!({"mode": "MPOL_BIND", "nodes": "0"});
+    with(|config| config["linux"]["memoryPolicy"] = policy, "true").fails(125, "linux.memoryPolicy: ");
+    with(|config| config["linux"]["netDevices"] = json!({"eth0": {}}), "true").fails(125, "linux.netDevices: eth0: ");
+    with(|config| config["linux"]["netDevices"] = json!({}), "true").ok();
+    with(|config| config["ociVersion"] = json!("2.0.0"), "true").fails(125, "ociVersion 2.0.0: this program reads 1.x");
+}
+
 #[test]
 fn capability_sets_are_those_that_are_named() {
     needs!(root, "busybox", "runc");

@@ -75,6 +75,13 @@ pub fn resolve(spec: &str, passwd: Option<&[u8]>, group: Option<&[u8]>) -> Resul
     Ok(User { uid, gid, additional_gids: others, home })
 }
 
+/// The HOME of a process that has none: what passwd has for its user, else the root directory. No specification says
+/// so; every runtime does, and dockerd counts on it.
+pub fn home(uid: u32, passwd: Option<&[u8]>) -> String {
+    let user = resolve(&uid.to_string(), passwd, None).ok();
+    user.and_then(|user| user.home).unwrap_or_else(|| "/".into())
+}
+
 /// The number of one group, by number or by its name in the text of the group file.
 pub fn group(wish: &str, group: Option<&[u8]>) -> Result<u32, UserError> {
     if wish.is_empty() || wish.chars().any(|c| c.is_whitespace() || c.is_control() || c == ':') {

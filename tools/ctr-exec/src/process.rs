@@ -45,6 +45,11 @@ pub fn wanted(args: &Args, container: &Container) -> anyhow::Result<Process> {
     }
     set_user(&mut process, args, container)?;
     set_environment(&mut process, args)?;
+    if !has_env(&process.env, "HOME") {
+        // A passwd that cannot be read knows no home.
+        let passwd = container.first.read_file(Path::new("/etc/passwd"), LARGEST).ok().flatten();
+        set_env(&mut process.env, &format!("HOME={}", users::home(process.user.uid, passwd.as_deref())));
+    }
     process.user.additional_gids.extend(&args.group_add);
     process.no_new_privileges |= args.no_new_privileges;
     for name in &args.cap_add {

@@ -24,8 +24,9 @@ const KILL: i32 = 9;
 
 pub fn verb(store: &Store, options: &Options) -> anyhow::Result<()> {
     let container = store.find(&options.id)?;
-    let signal =
-        bundle::signals::number(&options.signal).with_context(|| format!("unknown signal {:?}", options.signal))?;
+    // 0 only asks whether there is somebody, as in kill(2).
+    let number = if options.signal == "0" { Some(0) } else { bundle::signals::number(&options.signal) };
+    let signal = number.with_context(|| format!("unknown signal {:?}", options.signal))?;
     if options.all {
         return all(&container, signal);
     }

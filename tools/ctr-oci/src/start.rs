@@ -20,7 +20,8 @@ pub fn start(container: &Container, log: &Log) -> anyhow::Result<()> {
     match container.status() {
         Status::Created => {}
         Status::Stopped => bail!("cannot start a container that has stopped"),
-        Status::Running | Status::Paused => bail!("cannot start an already running container"),
+        Status::Running => bail!("cannot start an already running container"),
+        Status::Paused => bail!("cannot start a container in the paused state"),
     }
     let fifo = container.fifo();
     if !linux_sandbox::start(&fifo)? {

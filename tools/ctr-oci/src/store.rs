@@ -123,10 +123,12 @@ impl Container {
         if !self.state.lives() {
             return Status::Stopped;
         }
-        if self.fifo().exists() {
-            return Status::Created;
+        // Also one that waits for its start can be frozen, and must be woken before anything else.
+        match (cgroups::are_frozen(&self.cgroups()), self.fifo().exists()) {
+            (true, _) => Status::Paused,
+            (false, true) => Status::Created,
+            (false, false) => Status::Running,
         }
-        if cgroups::are_frozen(&self.cgroups()) { Status::Paused } else { Status::Running }
     }
 
     pub fn fifo(&self) -> PathBuf {

@@ -28,6 +28,26 @@ pub struct Options {
     #[arg(long, value_name = "SHARES")]
     cpu_share: Option<i64>,
 
+    /// Processor time that may be saved up for a burst
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_burst: Option<i64>,
+
+    /// 1: only when nobody else wants the processor
+    #[arg(long, value_name = "0|1")]
+    cpu_idle: Option<i64>,
+
+    /// Microseconds of a period of real-time processes
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_rt_period: Option<i64>,
+
+    /// Processor time of real-time processes in each such period
+    #[arg(long, value_name = "MICROSECONDS")]
+    cpu_rt_runtime: Option<i64>,
+
+    /// Relative share of block devices, 10 to 1000
+    #[arg(long, value_name = "WEIGHT")]
+    blkio_weight: Option<i64>,
+
     /// Processors
     #[arg(long, value_name = "LIST")]
     cpuset_cpus: Option<String>,
@@ -89,7 +109,10 @@ fn of_options(options: &Options) -> Value {
         "cpu": {
             "shares": options.cpu_share, "quota": options.cpu_quota, "period": options.cpu_period,
             "cpus": options.cpuset_cpus, "mems": options.cpuset_mems,
+            "burst": options.cpu_burst, "idle": options.cpu_idle,
+            "realtimePeriod": options.cpu_rt_period, "realtimeRuntime": options.cpu_rt_runtime,
         },
+        "blockIO": { "weight": options.blkio_weight },
         "pids": { "limit": options.pids_limit },
     })
 }
@@ -98,24 +121,33 @@ fn of_options(options: &Options) -> Value {
 fn limits(resources: &Value) -> anyhow::Result<Vec<Limit>> {
     let number = |group: &str, name: &str| resources[group][name].as_i64().filter(|number| *number != 0);
     let text = |name: &str| resources["cpu"][name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
+    let positive = |group: &str, name: &str| number(group, name).and_then(|number| u64::try_from(number).ok());
     let mut limits = Vec::new();
     limits.extend(number("memory", "limit").map(Limit::Memory));
     limits.extend(number("memory", "swap").map(Limit::MemorySwap));
     limits.extend(number("memory", "reservation").map(Limit::MemoryReservation));
-    limits.extend(number("cpu", "shares").and_then(|shares| u64::try_from(shares).ok()).map(Limit::CpuShares));
-    let period = number("cpu", "period").and_then(|period| u64::try_from(period).ok());
+    limits.extend(positive("cpu", "shares").map(Limit::CpuShares));
+    let period = positive("cpu", "period");
     if period.is_some() || number("cpu", "quota").is_some() {
         limits.push(Limit::CpuQuota(number("cpu", "quota").unwrap_or(-1), period));
+    }
+    limits.extend(positive("cpu", "burst").map(Limit::cpu_burst));
+    // Here 0 is a wish, too.
+    limits.extend(resources["cpu"]["idle"].as_i64().map(Limit::cpu_idle));
+    let real_time = (number("cpu", "realtimeRuntime"), positive("cpu", "realtimePeriod"));
+    if real_time != (None, None) {
+        limits.push(Limit::cpu_real_time(real_time.0, real_time.1));
     }
     limits.extend(text("cpus").map(Limit::CpusetCpus));
     limits.extend(text("mems").map(Limit::CpusetMems));
     limits.extend(number("pids", "limit").map(Limit::Pids));
+    if let Some(weight) = positive("blockIO", "weight") {
+        let weight = u16::try_from(weight).with_context(|| format!("blockIO.weight: {weight}: not 10 to 1000"))?;
+        limits.push(Limit::block_weight(weight, None));
+    }
     for (file, content) in resources["unified"].as_object().into_iter().flatten() {
         let Some(content) = content.as_str() else { bail!("unified: {file}: not a string") };
         limits.push(Limit::Unified(file.clone(), content.into()));
-    }
-    if resources["blockIO"]["weight"].as_i64().is_some_and(|weight| weight != 0) {
-        bail!("update: blockIO.weight: not in this release");
     }
     Ok(limits)
 }

@@ -84,6 +84,9 @@ pub struct Linux {
     pub time_offsets: BTreeMap<String, TimeOffset>,
     pub personality: Option<Personality>,
     pub intel_rdt: Option<Value>,
+    pub memory_policy: Option<Value>,
+    #[serde(default)]
+    pub net_devices: BTreeMap<String, Value>,
     pub seccomp: Option<linux_sandbox::Profile>,
 }
 

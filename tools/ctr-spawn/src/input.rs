@@ -4,6 +4,7 @@ use crate::Args;
 use crate::config::Config;
 use anyhow::{Context, bail};
 use bundle::Containers;
+use bundle::config::{has_env, set_env};
 use std::fs::File;
 use std::path::Path;
 use wire::{Bundle, Record};
@@ -56,22 +57,16 @@ fn containers() -> Containers {
     Containers::new(&toolkit::root_dir(None), &toolkit::run_dir())
 }
 
-/// A process without a HOME gets the one that passwd has for its user, else the root directory. No specification says
-/// so; every runtime does, and dockerd counts on it.
+/// A process without a HOME gets that of its user.
 pub fn add_home(config: &mut Config, bundle: &Bundle) {
-    let Some(process) = &mut config.process else { return };
-    if process.env.iter().any(|variable| variable.starts_with("HOME=")) {
-        return;
-    }
+    let Some(process) = config.process.as_mut().filter(|process| !has_env(&process.env, "HOME")) else { return };
     let passwd = match &bundle.overlay {
         Some(_) => bundle::rootfs_file(bundle, "etc/passwd"),
         None => bundle::rootfs_file_below(&bundle.path.as_path().join(&config.root.path), "etc/passwd"),
     };
     // A passwd that is none, as a FIFO, knows no home.
-    let passwd = passwd.ok().flatten();
-    let user = bundle::users::resolve(&process.user.uid.to_string(), passwd.as_deref(), None);
-    let home = user.ok().and_then(|user| user.home).unwrap_or_else(|| "/".into());
-    process.env.push(format!("HOME={home}"));
+    let home = bundle::users::home(process.user.uid, passwd.ok().flatten().as_deref());
+    set_env(&mut process.env, &format!("HOME={home}"));
 }
 
 /// A secret that is written down in config.json would outlive its use.

@@ -39,6 +39,9 @@ impl<'a> Facts<'a> {
                 "time" => Namespace::Time,
                 other => bail!("config.json: linux.namespaces: {other}: no such namespace"),
             };
+            if new.contains(&kind) || joined.iter().any(|(known, _)| *known == kind) {
+                bail!("config.json: linux.namespaces: {}: twice", namespace.kind);
+            }
             match namespace.path.as_deref().filter(|path| !path.as_os_str().is_empty()) {
                 None => new.push(kind),
                 Some(path) if kind == Namespace::Mount && is_our_own("mnt", path) => {
