@@ -89,6 +89,46 @@ fn limits_of_a_container_that_runs_hold_at_once() {
     assert_eq!(dock(&room, "dock inspect -f '{{.HostConfig.Memory}}' sleeps").ok(), "100663296", "and changes nothing");
 }
 
+/// What the kernel refuses is not written down either: the container would not start any more.
+#[test]
+fn an_update_that_fails_changes_nothing() {
+    needs!(root, "busybox");
+    let room = room();
+    let _ends = Ends(&room);
+    let id = dock(&room, "dock run -d --name web -m 64m --pids-limit 50 img sleep 60").ok();
+    let written = "dock inspect -f '{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}}' web";
+    assert_eq!(dock(&room, written).ok(), "67108864 134217728 50");
+    // More than the kernel can count; docker's words for the other.
+    for (options, words) in [
+        ("--pids-limit 5000000", "pids.max\", \"5000000\"): Invalid argument"),
+        (
+            "-m 200m",
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+        ),
+    ] {
+        let ran = dock(&room, &format!("dock update {options} web"));
+        let start = format!("Error response from daemon: Cannot update container {id}: ");
+        assert!(ran.code == 1 && ran.stderr.starts_with(&start) && ran.stderr.contains(words), "{ran:#?}");
+        assert_eq!(dock(&room, written).ok(), "67108864 134217728 50", "{options}");
+    }
+    assert_eq!(room.sh("ls root/containers/*/ | grep before").stdout, "");
+    dock(&room, "dock restart -t 0 web && dock update -m 32m web").ok();
+    assert_eq!(dock(&room, written).ok(), "33554432 134217728 50", "swap stays as it was");
+}
+
+/// Whichever of its files the kernel has; one that it has not is said.
+#[test]
+fn the_weight_of_block_devices_reaches_a_container_that_runs() {
+    needs!(root, "busybox");
+    let room = room();
+    let _ends = Ends(&room);
+    dock(&room, "dock run -d --name none img sleep 60").ok();
+    let ran = dock(&room, "dock update --blkio-weight 300 none");
+    let files = files_of(&room, "none", "blkio.bfq.weight blkio.weight io.bfq.weight io.weight");
+    let holds = files.lines().any(|line| ["300", "default 300", "default 2930"].contains(&line));
+    assert!(if ran.code == 0 { holds } else { ran.stderr.contains("weight") }, "{ran:#?} {files}");
+}
+
 /// The kernel's own files of a container's cgroup, wherever they are.
 fn files_of(room: &Room, name: &str, files: &str) -> String {
     let script = format!(

@@ -182,7 +182,7 @@ fn the_less_usual_limits_change_too() {
             oci.sh("$oci update --cpu-rt-runtime 1000 $id").fails(1, "cpu.rt_runtime_us");
         }
     }
-    oci.sh("$oci update --blkio-weight 100000 $id").fails(1, "blockIO.weight: 100000: not 10 to 1000");
+    oci.sh("$oci update --blkio-weight 100000 $id").fails(2, "100000 is not in 0..=1000");
     // Of an option that is given twice the last one counts.
     assert_eq!(oci.sh("$oci --root $PWD/state --root $PWD/other list -q").ok(), "");
 }

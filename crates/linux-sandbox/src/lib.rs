@@ -2,7 +2,8 @@
 //!
 //! A [`Step`] knows how to run and which shell line it equals; a [`Plan`] is a list of them. Reading the list
 //! as JSON, printing it as shell and running it ([`spawn()`]) are three readings of the same thing. The crate
-//! knows nothing of images or of the runtime specification: the caller translates.
+//! knows nothing of images, and of the runtime specification only the two members that are a language of their own, a
+//! seccomp [`Profile`] and [`Resources`]: the caller translates the rest.
 //!
 //! It is the only crate with `unsafe` code, and all of that is in `sys.rs`.
 
@@ -48,9 +49,9 @@ pub use background::{Stdio, close_inherited, fork_into_background};
 pub use borrowed::{BorrowedSource, BorrowedSources};
 pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
 pub use cgroups::{
-    Attach, CgroupMounts, Cgroups, Group, Hierarchies, Hierarchy, JoinCgroups, Later, Limit, Limits, OomScore, Peaks,
-    Scope, Throttle, Unit, freeze, how_to_get_cgroups, oom_killed, peaks, processes_of, remove_cgroup, thaw,
-    where_systemd_would,
+    Attach, CgroupMounts, Cgroups, DeviceRule, Group, Hierarchies, Hierarchy, JoinCgroups, Later, Limit, Limits,
+    OomScore, Peaks, Resources, Scope, Throttle, Unit, freeze, how_to_get_cgroups, oom_killed, peaks, processes_of,
+    remove_cgroup, thaw, where_systemd_would,
 };
 pub use devices::{Device, DeviceKind, Devices};
 pub use enter::{BornIn, Enter, EnterCgroups, FirstStderr, NullStdio, Outlive, Target};

@@ -18,12 +18,12 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use bundle::{Containers, Found};
 use clap::Parser;
-use linux_sandbox::{Cgroups, Hierarchies, Limit, Scope, Unit, where_systemd_would};
-use serde_json::Value;
-use std::path::{Path, PathBuf};
+use linux_sandbox::{Cgroups, Hierarchies, Limits, Resources, Scope, Unit, where_systemd_would};
+use serde::Deserialize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use toolkit::Out;
 
@@ -60,19 +60,36 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What of config.json this is about.
+#[derive(Deserialize)]
+struct Config {
+    #[serde(default)]
+    linux: Linux,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Linux {
+    cgroups_path: Option<String>,
+    resources: Option<Resources>,
+}
+
 /// What config.json wants, and where.
 struct Wish {
     id: String,
     path: Option<String>,
-    limits: Vec<Limit>,
+    limits: Limits,
 }
 
 impl Wish {
     fn of(found: &Found) -> anyhow::Result<Self> {
-        let config = bundle::read_config(&found.dir)?;
-        let path = config["linux"]["cgroupsPath"].as_str().filter(|path| !path.is_empty());
-        let limits = limits(&config["linux"]["resources"]);
-        Ok(Self { id: found.meta.id.clone(), path: path.map(Into::into), limits })
+        let config: Config = bundle::read_config_as(&found.dir)?;
+        let Linux { cgroups_path, resources } = config.linux;
+        Ok(Self {
+            id: found.meta.id.clone(),
+            path: cgroups_path.filter(|path| !path.is_empty()),
+            limits: resources.unwrap_or_default().limits(),
+        })
     }
 
     /// The container's cgroups, and what shall stand in their files.
@@ -90,50 +107,11 @@ impl Wish {
     }
 }
 
-fn limits(resources: &Value) -> Vec<Limit> {
-    let number = |group: &str, name: &str| resources[group][name].as_i64();
-    let positive = |group: &str, name: &str| resources[group][name].as_u64();
-    let text = |name: &str| resources["cpu"][name].as_str().map(str::to_owned);
-    let mut limits = Vec::new();
-    limits.extend(number("memory", "limit").map(Limit::Memory));
-    limits.extend(number("memory", "swap").map(Limit::MemorySwap));
-    limits.extend(number("memory", "reservation").map(Limit::MemoryReservation));
-    limits.extend(positive("cpu", "shares").map(Limit::CpuShares));
-    let (quota, period) = (number("cpu", "quota"), positive("cpu", "period"));
-    if quota.is_some() || period.is_some() {
-        limits.push(Limit::CpuQuota(quota.unwrap_or(-1), period));
-    }
-    limits.extend(text("cpus").map(Limit::CpusetCpus));
-    limits.extend(text("mems").map(Limit::CpusetMems));
-    limits.extend(number("pids", "limit").map(Limit::Pids));
-    limits
-}
-
 /// Who is in which cgroup was decided at the start: for a limit of another kind the container gets one now, and its
 /// processes go there when the limit stands in it.
 fn limit(cgroups: &Cgroups, id: &str, first: i32) -> anyhow::Result<()> {
     let later = cgroups.make_missing()?;
     let noted = bundle::keeper::note_cgroups(&toolkit::run_dir(), id, &later.made).map_err(Into::into);
-    noted.and_then(|()| write(cgroups)).inspect_err(|_| later.remove())?;
+    noted.and_then(|()| Ok(cgroups.rewrite()?)).inspect_err(|_: &anyhow::Error| later.remove())?;
     Ok(later.move_in(first)?)
-}
-
-/// One limit may stand in the way of another that changes too, as memory of memory and swap: what is refused is
-/// tried once more behind the rest.
-fn write(cgroups: &Cgroups) -> anyhow::Result<()> {
-    let all = || cgroups.groups.iter().flat_map(|group| group.writes.iter().map(move |write| (&group.path, write)));
-    let put = |path: &Path, (file, content): &(String, String)| std::fs::write(path.join(file), content);
-    let refused: Vec<_> = all().filter(|(path, limit)| put(path, limit).is_err()).collect();
-    for (path, limit) in refused {
-        let (file, content) = limit;
-        // As at the start: memory is limited where swap is not counted.
-        let uncounted = file.starts_with("memory.memsw.") || file.starts_with("memory.swap.");
-        match put(path, limit) {
-            Err(cause) if uncounted && cause.kind() == std::io::ErrorKind::NotFound => {}
-            other => {
-                other.with_context(|| format!("write({:?}, {content:?})", path.join(file).display().to_string()))?;
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,9 +1,9 @@
 //! update: limits of a container that runs, into the files of its cgroups.
 
 use crate::store::Store;
-use anyhow::{Context, bail};
-use linux_sandbox::{Cgroups, Hierarchies, Limit, Scope, where_systemd_would};
-use serde_json::{Value, json};
+use anyhow::Context;
+use linux_sandbox::{Cgroups, Hierarchies, Resources, Scope, where_systemd_would};
+use serde_json::json;
 use std::io::Read;
 use std::path::PathBuf;
 
@@ -45,8 +45,8 @@ pub struct Options {
     cpu_rt_runtime: Option<i64>,
 
     /// Relative share of block devices, 10 to 1000
-    #[arg(long, value_name = "WEIGHT")]
-    blkio_weight: Option<i64>,
+    #[arg(long, value_name = "WEIGHT", value_parser = clap::value_parser!(u16).range(..=1000))]
+    blkio_weight: Option<u16>,
 
     /// Processors
     #[arg(long, value_name = "LIST")]
@@ -77,9 +77,9 @@ pub fn verb(store: &Store, options: &Options) -> anyhow::Result<()> {
     let container = store.find(&options.id)?;
     let resources = match &options.resources {
         Some(file) => read(file)?,
-        None => of_options(options),
+        None => of_options(options)?,
     };
-    let limits = limits(&resources)?;
+    let limits = resources.limits();
     let config = container.config()?;
     let name = config["linux"]["cgroupsPath"].as_str().filter(|path| !path.is_empty());
     let trees = Hierarchies::of_this_host()?;
@@ -92,7 +92,7 @@ pub fn verb(store: &Store, options: &Options) -> anyhow::Result<()> {
     Ok(Cgroups::new(&trees, &where_systemd_would(&name), &limits, !uid.is_root())?.rewrite()?)
 }
 
-fn read(file: &PathBuf) -> anyhow::Result<Value> {
+fn read(file: &PathBuf) -> anyhow::Result<Resources> {
     let name = || file.display().to_string();
     let mut text = String::new();
     if file.as_os_str() == "-" {
@@ -103,8 +103,8 @@ fn read(file: &PathBuf) -> anyhow::Result<Value> {
     serde_json::from_str(&text).with_context(name)
 }
 
-fn of_options(options: &Options) -> Value {
-    json!({
+fn of_options(options: &Options) -> anyhow::Result<Resources> {
+    let resources = json!({
         "memory": { "limit": options.memory, "reservation": options.memory_reservation, "swap": options.memory_swap },
         "cpu": {
             "shares": options.cpu_share, "quota": options.cpu_quota, "period": options.cpu_period,
@@ -114,40 +114,6 @@ fn of_options(options: &Options) -> Value {
         },
         "blockIO": { "weight": options.blkio_weight },
         "pids": { "limit": options.pids_limit },
-    })
-}
-
-/// What is asked for; zero, empty and absent are "as it is", as runc has it.
-fn limits(resources: &Value) -> anyhow::Result<Vec<Limit>> {
-    let number = |group: &str, name: &str| resources[group][name].as_i64().filter(|number| *number != 0);
-    let text = |name: &str| resources["cpu"][name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    let positive = |group: &str, name: &str| number(group, name).and_then(|number| u64::try_from(number).ok());
-    let mut limits = Vec::new();
-    limits.extend(number("memory", "limit").map(Limit::Memory));
-    limits.extend(number("memory", "swap").map(Limit::MemorySwap));
-    limits.extend(number("memory", "reservation").map(Limit::MemoryReservation));
-    limits.extend(positive("cpu", "shares").map(Limit::CpuShares));
-    let period = positive("cpu", "period");
-    if period.is_some() || number("cpu", "quota").is_some() {
-        limits.push(Limit::CpuQuota(number("cpu", "quota").unwrap_or(-1), period));
-    }
-    limits.extend(positive("cpu", "burst").map(Limit::cpu_burst));
-    // Here 0 is a wish, too.
-    limits.extend(resources["cpu"]["idle"].as_i64().map(Limit::cpu_idle));
-    let real_time = (number("cpu", "realtimeRuntime"), positive("cpu", "realtimePeriod"));
-    if real_time != (None, None) {
-        limits.push(Limit::cpu_real_time(real_time.0, real_time.1));
-    }
-    limits.extend(text("cpus").map(Limit::CpusetCpus));
-    limits.extend(text("mems").map(Limit::CpusetMems));
-    limits.extend(number("pids", "limit").map(Limit::Pids));
-    if let Some(weight) = positive("blockIO", "weight") {
-        let weight = u16::try_from(weight).with_context(|| format!("blockIO.weight: {weight}: not 10 to 1000"))?;
-        limits.push(Limit::block_weight(weight, None));
-    }
-    for (file, content) in resources["unified"].as_object().into_iter().flatten() {
-        let Some(content) = content.as_str() else { bail!("unified: {file}: not a string") };
-        limits.push(Limit::Unified(file.clone(), content.into()));
-    }
-    Ok(limits)
+    });
+    Ok(serde_json::from_value(resources)?)
 }

@@ -1,6 +1,7 @@
 //! The part of `config.json` that this program obeys (OCI runtime-spec config.md, config-linux.md).
 
 use bundle::process::Process;
+use linux_sandbox::Resources;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -125,115 +126,4 @@ pub struct Device {
     pub file_mode: Option<u32>,
     pub uid: Option<u32>,
     pub gid: Option<u32>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Resources {
-    #[serde(default)]
-    pub devices: Vec<DeviceRule>,
-    pub memory: Option<Memory>,
-    pub cpu: Option<Cpu>,
-    pub pids: Option<Pids>,
-    #[serde(rename = "blockIO")]
-    pub block_io: Option<BlockIo>,
-    #[serde(default)]
-    pub hugepage_limits: Vec<HugePages>,
-    pub network: Option<Network>,
-    #[serde(default)]
-    pub rdma: BTreeMap<String, Rdma>,
-    #[serde(default)]
-    pub unified: BTreeMap<String, String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct BlockIo {
-    pub weight: Option<u16>,
-    #[serde(default)]
-    pub weight_device: Vec<BlockDevice>,
-    #[serde(default)]
-    pub throttle_read_bps_device: Vec<BlockDevice>,
-    #[serde(default)]
-    pub throttle_write_bps_device: Vec<BlockDevice>,
-    #[serde(default, rename = "throttleReadIOPSDevice")]
-    pub throttle_read_iops_device: Vec<BlockDevice>,
-    #[serde(default, rename = "throttleWriteIOPSDevice")]
-    pub throttle_write_iops_device: Vec<BlockDevice>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct BlockDevice {
-    pub major: u32,
-    pub minor: u32,
-    pub weight: Option<u16>,
-    pub rate: Option<u64>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HugePages {
-    #[serde(rename = "pageSize")]
-    pub size: String,
-    pub limit: u64,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Network {
-    #[serde(rename = "classID")]
-    pub class: Option<u32>,
-    #[serde(default)]
-    pub priorities: Vec<Priority>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Priority {
-    pub name: String,
-    pub priority: u32,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Rdma {
-    pub hca_handles: Option<u32>,
-    pub hca_objects: Option<u32>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct DeviceRule {
-    pub allow: bool,
-    #[serde(rename = "type")]
-    pub kind: Option<String>,
-    pub major: Option<i64>,
-    pub minor: Option<i64>,
-    pub access: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Memory {
-    pub limit: Option<i64>,
-    pub reservation: Option<i64>,
-    pub swap: Option<i64>,
-    pub swappiness: Option<u64>,
-    #[serde(default, rename = "disableOOMKiller")]
-    pub disable_oom_killer: bool,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Cpu {
-    pub burst: Option<u64>,
-    pub idle: Option<i64>,
-    pub realtime_runtime: Option<i64>,
-    pub realtime_period: Option<u64>,
-    pub shares: Option<u64>,
-    pub quota: Option<i64>,
-    pub period: Option<u64>,
-    pub cpus: Option<String>,
-    pub mems: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Pids {
-    pub limit: i64,
 }

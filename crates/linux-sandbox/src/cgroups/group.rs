@@ -100,9 +100,7 @@ impl Group {
         for (file, content) in &self.writes {
             match self.write(file, content) {
                 // As docker: memory is limited, and that swap is not is said.
-                Err(Error::Call { errno: libc::ENOENT, .. })
-                    if file.starts_with("memory.memsw.") || file.starts_with("memory.swap.") =>
-                {
+                Err(error) if swap_is_not_counted(file, &error) => {
                     scene.note(&format!("{file}: this kernel does not count swap; memory alone is limited"));
                 }
                 other => other?,
@@ -187,6 +185,12 @@ pub fn remove_cgroup(path: &Path) -> std::result::Result<(), Error> {
     };
     group.remove();
     if path.exists() { Err(Errno::BUSY).call(|| format!("rmdir({path:?})")) } else { Ok(()) }
+}
+
+/// Whether a limit of swap met a kernel that does not count it.
+pub(super) fn swap_is_not_counted(file: &str, error: &Error) -> bool {
+    let of_swap = file.starts_with("memory.memsw.") || file.starts_with("memory.swap.");
+    of_swap && matches!(error, Error::Call { errno: libc::ENOENT, .. })
 }
 
 pub(crate) fn write(path: &Path, content: &str) -> Result<()> {

@@ -12,6 +12,7 @@ mod more;
 mod mount;
 mod oom;
 mod peaks;
+mod resources;
 mod systemd;
 mod v1;
 mod v2;
@@ -27,6 +28,7 @@ pub use more::{Files, Throttle};
 pub use mount::CgroupMounts;
 pub use oom::{OomScore, oom_killed};
 pub use peaks::{Peaks, peaks};
+pub use resources::{DeviceRule, Resources};
 pub use systemd::{Attach, Scope, Unit, where_systemd_would};
 
 use crate::error::{Error, Result};
@@ -118,11 +120,14 @@ impl Cgroups {
     }
 
     /// Writes the limits into cgroups that are in use. One limit may stand in the way of another that changes too:
-    /// what is refused is tried once more behind the rest.
+    /// what is refused is tried once more behind the rest. As at the start, memory is limited where swap is not counted.
     pub fn rewrite(&self) -> std::result::Result<(), Error> {
         let all = || self.groups.iter().flat_map(|group| group.writes.iter().map(move |write| (group, write)));
         let refused: Vec<_> = all().filter(|(group, (file, content))| group.write(file, content).is_err()).collect();
-        refused.into_iter().try_for_each(|(group, (file, content))| group.write(file, content))
+        refused.into_iter().try_for_each(|(group, (file, content))| match group.write(file, content) {
+            Err(error) if group::swap_is_not_counted(file, &error) => Ok(()),
+            other => other,
+        })
     }
 
     fn make(&self, scene: &mut Scene) -> Result<()> {

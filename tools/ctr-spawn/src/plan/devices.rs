@@ -1,9 +1,8 @@
 //! Device nodes, and the list of those that may be used.
 
 use super::facts::Facts;
-use crate::config::{DeviceRule, Resources};
 use anyhow::bail;
-use linux_sandbox::{Device, DeviceKind, Devices, Limit};
+use linux_sandbox::{Device, DeviceKind, DeviceRule, Devices, Limit, Resources};
 use std::path::Path;
 
 /// What every container has, and what the configuration adds.

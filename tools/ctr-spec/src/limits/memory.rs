@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 /// Docker refuses less: a container needs some to start.
 const LEAST_MEMORY: i64 = 6 << 20;
 
-/// Docker's rules: swap counts memory and swap together, and is twice the memory when it is not given.
+/// Docker's rules: swap counts memory and swap together; when it is not given it stays as it was, and is twice the memory
+/// at first.
 pub(super) fn set_memory(config: &mut Value, options: &Options) -> anyhow::Result<()> {
     let bytes = |flag, text: &str| size(text).ok_or_else(|| no_size(flag, text));
     let memory = options.memory.as_deref().map(|text| bytes("-m, --memory", text)).transpose()?;
@@ -28,8 +29,14 @@ pub(super) fn set_memory(config: &mut Value, options: &Options) -> anyhow::Resul
             bail!("Minimum memoryswap limit should be larger than memory limit, see usage")
         }
         (Some(memory), swap) => {
+            let before = config["linux"]["resources"]["memory"]["swap"].as_i64();
+            if swap.is_none() && before.is_some_and(|before| before > 0 && before < memory) {
+                bail!(
+                    "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+                );
+            }
             limits.insert("limit".into(), memory.into());
-            limits.insert("swap".into(), swap.unwrap_or(memory.saturating_mul(2)).into());
+            limits.insert("swap".into(), swap.or(before).unwrap_or(memory.saturating_mul(2)).into());
         }
     }
     let reservation = options.memory_reservation.as_deref().map(|text| bytes("--memory-reservation", text));

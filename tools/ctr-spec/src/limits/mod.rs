@@ -25,7 +25,7 @@ pub struct Options {
     #[arg(short, long, value_name = "SIZE", allow_hyphen_values = true)]
     memory: Option<String>,
 
-    /// Limit memory and swap together; -1 for unlimited swap [default: twice --memory]
+    /// Limit memory and swap together; -1 for unlimited swap [default: as it was, or twice --memory]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory_swap: Option<String>,
 
