@@ -151,12 +151,31 @@ fn odd_configurations_are_taken_and_refused_as_runc_does() {
     assert_eq!(room.sh("ctr-spawn box").ok(), "444");
 }
 
+/// The kernel shows the policy with each mapping.
+#[test]
+fn memory_comes_from_the_nodes_that_were_asked_for() {
+    needs!(root, "busybox");
+    let policy = |policy: Value| {
+        with(|config| config["linux"]["memoryPolicy"] = policy, "head -n 1 /proc/self/numa_maps | cut -d ' ' -f 2")
+    };
+    assert_eq!(policy(json!({"mode": "MPOL_BIND", "nodes": "0"})).ok(), "bind:0");
+    let flags = json!({"mode": "MPOL_PREFERRED", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"]});
+    assert_eq!(policy(flags).ok(), "prefer=static:0");
+    assert_eq!(policy(json!({"mode": "MPOL_DEFAULT"})).ok(), "default");
+    for (wrong, words) in [
+        (json!({"mode": "MPOL_WHATEVER"}), "MPOL_WHATEVER: no such mode"),
+        (json!({"mode": "MPOL_BIND", "nodes": "3-1"}), "3-1: not a list of memory nodes"),
+        (json!({"mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_X"]}), "MPOL_F_X: no such flag"),
+        (json!({"mode": "MPOL_BIND", "nodes": "1000"}), "set_mempolicy(MPOL_BIND, {1000}): Invalid argument"),
+    ] {
+        policy(wrong).fails(125, words);
+    }
+}
+
 /// Of version 1.3, and not built.
 #[test]
 fn what_newer_versions_have_is_refused_and_not_passed_over() {
     needs!(root, "busybox");
-    let policy = json!({"mode": "MPOL_BIND", "nodes": "0"});
-    with(|config| config["linux"]["memoryPolicy"] = policy, "true").fails(125, "linux.memoryPolicy: ");
     with(|config| config["linux"]["netDevices"] = json!({"eth0": {}}), "true").fails(125, "linux.netDevices: eth0: ");
     with(|config| config["linux"]["netDevices"] = json!({}), "true").ok();
     with(|config| config["ociVersion"] = json!("2.0.0"), "true").fails(125, "ociVersion 2.0.0: this program reads 1.x");

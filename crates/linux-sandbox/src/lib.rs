@@ -26,6 +26,7 @@ mod idmapped;
 mod init;
 mod labels;
 mod masks;
+mod memory_policy;
 mod mounts;
 mod namespaces;
 mod pidfd;
@@ -63,6 +64,7 @@ pub use idmapped::{IdmappedSource, IdmappedSources};
 pub use init::init;
 pub use labels::{Label, Module};
 pub use masks::{Masks, ReadOnlyPaths};
+pub use memory_policy::MemoryPolicy;
 pub use mounts::{
     Attributes, Bind, Filesystem, Held, Mount, OverlayRoot, Propagation, PropagationStep, ReadOnlyRoot, TreeRoot,
 };

@@ -141,17 +141,23 @@ impl Affinity {
     pub fn new(cpus: &str) -> std::result::Result<Self, Error> {
         let refused = || Error::refused(format!("CPU affinity: {cpus}: not a list of processors like 0-3,7"));
         let mut set = CpuSet::new();
-        for part in cpus.split(',').map(str::trim) {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let number = |text: &str| text.parse::<usize>().ok().filter(|cpu| *cpu < CpuSet::MAX_CPU);
-            let (Some(first), Some(last)) = (number(first), number(last)) else { return Err(refused()) };
-            if first > last {
-                return Err(refused());
-            }
-            (first..=last).for_each(|cpu| set.set(cpu));
-        }
+        numbers(cpus, CpuSet::MAX_CPU).ok_or_else(refused)?.into_iter().for_each(|cpu| set.set(cpu));
         Ok(Self { cpus: cpus.into(), set })
     }
+}
+
+/// A list like `0-3,7` of numbers below `most`.
+pub(crate) fn numbers(list: &str, most: usize) -> Option<Vec<usize>> {
+    let mut all = Vec::new();
+    for part in list.split(',').map(str::trim) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse::<usize>().ok()?, last.parse::<usize>().ok()?);
+        if first > last || last >= most {
+            return None;
+        }
+        all.extend(first..=last);
+    }
+    Some(all)
 }
 
 impl Mechanism for Affinity {

@@ -4,9 +4,10 @@ use crate::error::Result;
 use crate::{
     Affinity, Attach, AwaitStart, Bind, BornIn, BorrowedSources, Capabilities, CgroupMounts, Cgroups, Console, Devices,
     Enter, EnterCgroups, Error, Exec, Filesystem, FirstStderr, Hooks, Hostname, IdMap, IdmappedSources, IoPriority,
-    Join, JoinCgroups, Label, Listener, Look, Loopback, MakeWorkDir, Masks, NamespaceRoot, NoNewPrivileges, NullStdio,
-    OomScore, Outlive, OverlayRoot, Personality, Pivot, PropagationStep, ReadOnlyPaths, ReadOnlyRoot, Rlimits,
-    Scheduler, Scope, Seccomp, SignalsToDefault, Sysctls, TimeNamespace, TreeRoot, Unit, UnshareCgroup, User, WorkDir,
+    Join, JoinCgroups, Label, Listener, Look, Loopback, MakeWorkDir, Masks, MemoryPolicy, NamespaceRoot,
+    NoNewPrivileges, NullStdio, OomScore, Outlive, OverlayRoot, Personality, Pivot, PropagationStep, ReadOnlyPaths,
+    ReadOnlyRoot, Rlimits, Scheduler, Scope, Seccomp, SignalsToDefault, Sysctls, TimeNamespace, TreeRoot, Unit,
+    UnshareCgroup, User, WorkDir,
 };
 use rustix::fd::OwnedFd;
 use rustix::process::Pid;
@@ -70,6 +71,7 @@ pub enum Step {
     Label(Label),
     Scheduler(Scheduler),
     IoPriority(IoPriority),
+    MemoryPolicy(MemoryPolicy),
     FirstAffinity(Affinity),
     Affinity(Affinity),
     Personality(Personality),
@@ -226,6 +228,7 @@ impl Step {
             Self::Label(step) => step,
             Self::Scheduler(step) => step,
             Self::IoPriority(step) => step,
+            Self::MemoryPolicy(step) => step,
             Self::FirstAffinity(step) | Self::Affinity(step) => step,
             Self::Personality(step) => step,
             Self::AwaitStart(step) => step,
@@ -319,6 +322,7 @@ impl Step {
             Self::Label(_) => "security module",
             Self::Scheduler(_) => "scheduler",
             Self::IoPriority(_) => "io priority",
+            Self::MemoryPolicy(_) => "memory policy",
             Self::FirstAffinity(_) | Self::Affinity(_) => "CPU affinity",
             Self::Personality(_) => "personality",
             Self::Look(_) | Self::AwaitStart(_) | Self::Exec(_) => "exec",

@@ -308,6 +308,14 @@ pub(crate) fn ioprio_set(priority: u32) -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, priority) }).map(drop)
 }
 
+/// `set_mempolicy(2)`; the mask has a bit for each node.
+pub(crate) fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<()> {
+    // The kernel takes one off the number of bits.
+    let bits = nodes.len() * 64 + 1;
+    // SAFETY: the kernel reads that many bits of the mask, which outlives the call.
+    check(unsafe { libc::syscall(libc::SYS_set_mempolicy, mode, nodes.as_ptr(), bits) }).map(drop)
+}
+
 /// `personality(2)`
 pub(crate) fn personality(domain: u32) -> Result<()> {
     // SAFETY: takes an integer only.

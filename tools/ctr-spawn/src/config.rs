@@ -85,10 +85,19 @@ pub struct Linux {
     pub time_offsets: BTreeMap<String, TimeOffset>,
     pub personality: Option<Personality>,
     pub intel_rdt: Option<Value>,
-    pub memory_policy: Option<Value>,
+    pub memory_policy: Option<MemoryPolicy>,
     #[serde(default)]
     pub net_devices: BTreeMap<String, Value>,
     pub seccomp: Option<linux_sandbox::Profile>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct MemoryPolicy {
+    pub mode: String,
+    #[serde(default)]
+    pub nodes: String,
+    #[serde(default)]
+    pub flags: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]

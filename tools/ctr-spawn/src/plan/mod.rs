@@ -133,9 +133,6 @@ fn refuse_what_is_not_built(config: &Config) -> anyhow::Result<()> {
     if config.linux.intel_rdt.as_ref().is_some_and(|wanted| !wanted.is_null()) {
         bail!("config.json: linux.intelRdt: this program does not know the processor's cache and memory classes");
     }
-    if config.linux.memory_policy.as_ref().is_some_and(|wanted| !wanted.is_null()) {
-        bail!("config.json: linux.memoryPolicy: this program does not choose memory nodes for a process");
-    }
     if let Some(name) = config.linux.net_devices.keys().next() {
         bail!("config.json: linux.netDevices: {name}: this program moves no network interface");
     }

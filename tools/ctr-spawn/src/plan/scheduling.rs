@@ -1,10 +1,10 @@
-//! How the process stands beside others: its turn on processors and disks, and the label it is watched by.
+//! How the process stands beside others: its turn on processors and disks, its memory nodes, and the label it is watched by.
 
 use crate::config::Config;
 use bundle::process::Process;
-use linux_sandbox::{IoPriority, Label, Module, Personality, Scheduler, Step};
+use linux_sandbox::{IoPriority, Label, MemoryPolicy, Module, Personality, Scheduler, Step};
 
-/// How the process stands beside others: scheduler, priority, personality, and the name under which a security
+/// How the process stands beside others: scheduler, priority, memory policy, personality, and the name under which a security
 /// module watches it.
 pub(super) fn scheduling(config: &Config, process: &Process) -> anyhow::Result<Vec<Step>> {
     let mut steps = Vec::new();
@@ -25,6 +25,9 @@ pub(super) fn scheduling(config: &Config, process: &Process) -> anyhow::Result<V
     }
     if let Some(wanted) = &process.io_priority {
         steps.push(Step::IoPriority(IoPriority::new(&wanted.class, wanted.priority)?));
+    }
+    if let Some(wanted) = &config.linux.memory_policy {
+        steps.push(Step::MemoryPolicy(MemoryPolicy::new(&wanted.mode, &wanted.nodes, &wanted.flags)?));
     }
     let name = |name: &Option<String>| name.clone().unwrap_or_default();
     steps.extend(Label::new(Module::AppArmor, &name(&process.apparmor_profile))?.map(Step::Label));
