@@ -64,7 +64,9 @@ impl Layout {
             seen: 0,
             wrong: None,
         };
-        Ok(BlobReader { from: BufReader::with_capacity(BUFFER, verify) })
+        // Most blobs that are read are a few hundred bytes of JSON; to clear a whole buffer costs more than to read them.
+        let buffer = usize::try_from(descriptor.size).unwrap_or(BUFFER).clamp(1, BUFFER);
+        Ok(BlobReader { from: BufReader::with_capacity(buffer, verify) })
     }
 
     /// A small JSON blob as it is stored, verified.

@@ -48,7 +48,7 @@ make() {
         own_words "failed to create the container ID file: open $opt_cidfile: no such file or directory"
     provide "$image" || give_up "$failed"
     new_id
-    bundle=${DOCK_ROOT:-$(dock_root)}/containers/$id
+    bundle=$dock_root/containers/$id
     stage img-unpack --overlay ${opt_platform:+--platform "$opt_platform"} "$image" "$bundle"
     stage ctr-spec
     append "${words# }"

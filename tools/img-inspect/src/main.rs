@@ -152,8 +152,8 @@ fn names(layout: &Layout, image: &OpenImage) -> anyhow::Result<(Vec<String>, Vec
     let (mut tags, mut digests) = (Vec::new(), Vec::new());
     for entry in layout.index()? {
         let Some(name) = entry.annotation(annotation::REF_NAME) else { continue };
-        if !layout.open_image(&entry, None).is_ok_and(|other| other.id() == image.id())
-            && entry.digest != image.descriptor.digest
+        if entry.digest != image.descriptor.digest
+            && !layout.open_image(&entry, None).is_ok_and(|other| other.id() == image.id())
         {
             continue;
         }
