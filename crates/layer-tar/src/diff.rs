@@ -46,7 +46,9 @@ pub struct Change {
 }
 
 /// Takes what a comparison finds: sorted, each path once, directories before what is in them.
-pub trait Sink {
+///
+/// `Send`, because a comparison may go on in a thread of its own.
+pub trait Sink: Send {
     /// Something is new or different. Directories come also when only something in them is.
     fn put(&mut self, kind: ChangeKind, path: &Path, node: &Node) -> Result<()>;
     /// A name of the lower tree is gone.
@@ -134,9 +136,12 @@ pub struct Compare {
 pub fn diff_trees(lower: Option<&Stack>, upper: &Stack, compare: &Compare, sink: &mut dyn Sink) -> Result<()> {
     let below = lower.map(Stack::root).transpose()?;
     let content = compare.content;
-    let glance = (lower.is_some() && !content).then(Glance::new);
-    let mut walk = Walk { lower, upper, compare, sink, open: Vec::new(), root_time: true, content, glance };
-    walk.directory(Path::new(""), below.as_ref(), upper.root()?, false)
+    let root = upper.root()?;
+    let walk = |glance| {
+        let mut walk = Walk { lower, upper, compare, sink, open: Vec::new(), root_time: true, content, glance };
+        walk.directory(Path::new(""), below.as_ref(), root, false)
+    };
+    if lower.is_some() && !content { Glance::with(|glance| walk(Some(glance))) } else { walk(None) }
 }
 
 /// Lists the changes that an overlay mount left in its upper directory. The work is proportional to what changed:
@@ -403,7 +408,7 @@ impl<W: Write> LayerWriter<W> {
     }
 }
 
-impl<W: Write> Sink for LayerWriter<W> {
+impl<W: Write + Send> Sink for LayerWriter<W> {
     #[allow(clippy::cast_sign_loss, reason = "a size is never negative")]
     fn put(&mut self, _: ChangeKind, path: &Path, node: &Node) -> Result<()> {
         let meta = node.meta(path)?;

@@ -4,9 +4,9 @@
 //! the question takes a path: one over /proc, which costs as much as everything else together, or a bare name below
 //! the working directory. So a thread with a working directory of its own goes where the names are.
 
-use crate::WHITEOUT_PREFIX;
 use crate::node::{Kind, Meta, proc_path};
 use crate::stack::Merged;
+use crate::{Result, WHITEOUT_PREFIX};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{AtFlags, llistxattr, statat};
 use rustix::io::Errno;
@@ -14,45 +14,28 @@ use rustix::path::Arg;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::panic::resume_unwind;
 use std::thread;
 
-type Names = Arc<[OsString]>;
-
-/// Two directories and their names; the answer is which of these are the same.
-type Question = (Arc<Merged>, Arc<Merged>, Names);
-
-/// The thread, when there is one.
-pub(crate) struct Glance(Option<(Sender<Question>, Receiver<Vec<bool>>)>);
+/// How the question is put.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Glance(fn(BorrowedFd<'_>, &OsStr) -> bool);
 
 impl Glance {
-    pub(crate) fn new() -> Self {
-        let ((ask, questions), (answer, answers)) = (channel::<Question>(), channel());
-        let look = move || {
-            if own_directory().is_err() {
-                return;
-            }
-            for (old, new, names) in questions {
-                let same = names.iter().map(|name| is_same(&old, &new, name, has_none_by_name)).collect();
-                if answer.send(same).is_err() {
-                    return;
-                }
-            }
-        };
-        Self(thread::Builder::new().name("glance".into()).spawn(look).ok().map(|_| (ask, answers)))
+    /// Does `work` in a thread with a working directory of its own, or here where there is none to be had.
+    pub(crate) fn with(work: impl FnOnce(Self) -> Result<()> + Send) -> Result<()> {
+        let mut work = Some(work);
+        let done = thread::scope(|scope| {
+            let by_name = || own_directory().ok().and_then(|()| work.take()).map(|work| work(Self(has_none_by_name)));
+            let worker = thread::Builder::new().name("glance".into()).spawn_scoped(scope, by_name).ok()?;
+            worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+        });
+        done.unwrap_or_else(|| work.map_or(Ok(()), |work| work(Self(has_none_by_proc))))
     }
 
     /// The names that have to be looked at.
-    pub(crate) fn rest(&self, old: &Arc<Merged>, new: &Arc<Merged>, names: BTreeSet<OsString>) -> Vec<OsString> {
-        let names: Names = names.into_iter().collect();
-        let by_thread = |(ask, answers): &(Sender<Question>, Receiver<Vec<bool>>)| {
-            ask.send((old.clone(), new.clone(), names.clone())).ok()?;
-            answers.recv().ok()
-        };
-        let here = || names.iter().map(|name| is_same(old, new, name, has_none_by_proc)).collect();
-        let same: Vec<bool> = self.0.as_ref().and_then(by_thread).unwrap_or_else(here);
-        names.iter().zip(same).filter(|(_, same)| !same).map(|(name, _)| name.clone()).collect()
+    pub(crate) fn rest(self, old: &Merged, new: &Merged, names: BTreeSet<OsString>) -> Vec<OsString> {
+        names.into_iter().filter(|name| !is_same(old, new, name, self.0)).collect()
     }
 }
 
@@ -120,9 +103,12 @@ mod tests {
         let names = || new.names("".as_ref()).unwrap();
         let before = std::env::current_dir().unwrap();
         let want = [".wh.x", "added", "attribute", "directory", "link", "mode", "size"];
-        for glance in [Glance::new(), Glance(None)] {
+        let look = |glance: Glance| {
             assert_eq!(glance.rest(&old, &new, names()), want);
-        }
+            Ok(())
+        };
+        Glance::with(look).unwrap();
+        look(Glance(has_none_by_proc)).unwrap();
         assert_eq!(std::env::current_dir().unwrap(), before);
     }
 }

@@ -3,13 +3,13 @@
 use crate::usage;
 use clap::ValueEnum;
 use std::fmt;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use wire::Record;
 
 /// The one way to stdout. Rust loses data silently when a buffered stdout is dropped on a full disk, so every
 /// tool ends in [`Out::finish`].
 pub struct Out {
-    to: BufWriter<StdoutLock<'static>>,
+    to: BufWriter<Stdout>,
     carries_bytes: bool,
 }
 
@@ -42,7 +42,7 @@ impl fmt::Debug for Out {
 
 impl Out {
     pub(crate) fn stdout() -> Self {
-        Self { to: BufWriter::with_capacity(64 * 1024, io::stdout().lock()), carries_bytes: false }
+        Self { to: BufWriter::with_capacity(64 * 1024, io::stdout()), carries_bytes: false }
     }
 
     /// Prints one record at once: what it names is in place, and the next tool may start.
@@ -58,7 +58,7 @@ impl Out {
     }
 
     /// The stream for tar bytes. From here on a closed pipe is an error: the copy is not complete.
-    pub fn bytes(&mut self) -> &mut (impl Write + use<>) {
+    pub fn bytes(&mut self) -> &mut (impl Write + Send + use<>) {
         self.carries_bytes = true;
         &mut self.to
     }

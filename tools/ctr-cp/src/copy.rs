@@ -151,7 +151,7 @@ fn enter(tree: &Tree, path: &Path) -> Option<OwnedFd> {
 }
 
 /// Writes the source as a tar.
-pub fn to_stream(source: &Source, to: impl Write) -> anyhow::Result<()> {
+pub fn to_stream(source: &Source, to: impl Write + Send) -> anyhow::Result<()> {
     let name = if source.contents { PathBuf::new() } else { PathBuf::from(&source.name) };
     let mut layer = LayerWriter::new(BufWriter::with_capacity(1 << 20, to), None);
     source.write(&name, &mut layer)?;
@@ -210,7 +210,7 @@ struct Careful<W: Write> {
     there: Stack,
 }
 
-impl<W: Write> Sink for Careful<W> {
+impl<W: Write + Send> Sink for Careful<W> {
     fn put(&mut self, kind: ChangeKind, path: &Path, node: &Node) -> layer_tar::Result<()> {
         let is_directory = |kind: Kind| kind == Kind::Directory;
         match self.there.resolve_link(path)? {

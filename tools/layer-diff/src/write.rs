@@ -22,7 +22,7 @@ pub fn source_date_epoch() -> anyhow::Result<Option<i64>> {
 pub fn to_stream(
     sides: &Sides,
     compare: &Compare,
-    to: impl Write,
+    to: impl Write + Send,
     compression: Compression,
     latest: Option<i64>,
 ) -> anyhow::Result<()> {
