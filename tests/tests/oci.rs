@@ -536,15 +536,22 @@ fn the_features_are_those_that_are_built() {
             "defaultAction": "SCMP_ACT_ALLOW", "architectures": seccomp["archs"], "flags": seccomp["supportedFlags"],
             "listenerPath": "/run/nobody", "syscalls": rules
         });
+        config["linux"]["netDevices"] = json!({ "eth0": {} });
+        assert_eq!(linux["netDevices"]["enabled"], true);
     });
     let plan: Value = serde_json::from_str(&oci.room.sh("ctr-spawn --plan box").ok()).unwrap();
     let steps = plan["steps"].as_array().unwrap();
     let all = steps.iter().find(|step| step["target"] == "/all").unwrap();
     assert_eq!(all["options"], json!([]), "no word is left for the file system");
-    for step in ["timeNamespace", "idMap", "seccomp", "listener"] {
+    for step in ["timeNamespace", "idMap", "netDevices", "seccomp", "listener"] {
         assert!(steps.iter().any(|found| found["step"] == step), "{step}");
     }
     assert_eq!(steps.iter().filter(|found| found["step"] == "hooks").count(), words(&features["hooks"]).len());
+    for mode in words(&linux["memoryPolicy"]["modes"]) {
+        let policy = json!({ "mode": mode, "nodes": "0", "flags": linux["memoryPolicy"]["flags"] });
+        oci.configure(&["true"], |config| config["linux"]["memoryPolicy"] = policy);
+        oci.room.sh("ctr-spawn --plan box").ok();
+    }
     oci.configure(&["true"], |config| config["linux"]["intelRdt"] = json!({ "closID": "x" }));
     assert_eq!(linux["intelRdt"]["enabled"], false);
     oci.room.sh("ctr-spawn --plan box").fails(125, "linux.intelRdt");

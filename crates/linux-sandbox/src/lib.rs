@@ -29,6 +29,8 @@ mod masks;
 mod memory_policy;
 mod mounts;
 mod namespaces;
+mod net_devices;
+mod netlink;
 mod pidfd;
 mod pivot;
 mod rlimits;
@@ -69,6 +71,7 @@ pub use mounts::{
     Attributes, Bind, Filesystem, Held, Mount, OverlayRoot, Propagation, PropagationStep, ReadOnlyRoot, TreeRoot,
 };
 pub use namespaces::{Clone, Hostname, Join, Loopback, Namespace, UnshareCgroup};
+pub use net_devices::{NetDevice, NetDevices};
 pub use pidfd::{Exit, Running, Usage, send_signal};
 pub use pivot::Pivot;
 pub use rlimits::Rlimits;

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::{
     Affinity, Attach, AwaitStart, Bind, BornIn, BorrowedSources, Capabilities, CgroupMounts, Cgroups, Console, Devices,
     Enter, EnterCgroups, Error, Exec, Filesystem, FirstStderr, Hooks, Hostname, IdMap, IdmappedSources, IoPriority,
-    Join, JoinCgroups, Label, Listener, Look, Loopback, MakeWorkDir, Masks, MemoryPolicy, NamespaceRoot,
+    Join, JoinCgroups, Label, Listener, Look, Loopback, MakeWorkDir, Masks, MemoryPolicy, NamespaceRoot, NetDevices,
     NoNewPrivileges, NullStdio, OomScore, Outlive, OverlayRoot, Personality, Pivot, PropagationStep, ReadOnlyPaths,
     ReadOnlyRoot, Rlimits, Scheduler, Scope, Seccomp, SignalsToDefault, Sysctls, TimeNamespace, TreeRoot, Unit,
     UnshareCgroup, User, WorkDir,
@@ -41,6 +41,7 @@ pub enum Step {
     NullStdio(NullStdio),
     NamespaceRoot(NamespaceRoot),
     Join(Join),
+    NetDevices(NetDevices),
     UnshareCgroup(UnshareCgroup),
     Propagation(PropagationStep),
     OverlayRoot(OverlayRoot),
@@ -195,6 +196,7 @@ impl Step {
             Self::OomScore(step) => step,
             Self::NamespaceRoot(step) => step,
             Self::Join(step) => step,
+            Self::NetDevices(step) => step,
             Self::UnshareCgroup(step) => step,
             Self::Propagation(step) => step,
             Self::OverlayRoot(step) => step,
@@ -274,7 +276,12 @@ impl Step {
             | Self::FirstAffinity(_)
             | Self::EnterPid(_)
             | Self::Clone(_) => Place::Before,
-            Self::IdMap(_) | Self::Scope(_) | Self::Attach(_) | Self::OomScore(_) | Self::Listener(_) => Place::Beside,
+            Self::IdMap(_)
+            | Self::Scope(_)
+            | Self::Attach(_)
+            | Self::OomScore(_)
+            | Self::NetDevices(_)
+            | Self::Listener(_) => Place::Beside,
             Self::Hooks(step) => step.moment.place(),
             Self::Join(step) => step.place(),
             _ => Place::Inside,
@@ -311,6 +318,7 @@ impl Step {
             Self::Pivot(_) => "pivot_root",
             Self::Hostname(_) => "hostname",
             Self::Loopback(_) => "loopback",
+            Self::NetDevices(_) => "network device",
             Self::Rlimits(_) => "rlimits",
             Self::User(_) => "user",
             Self::Capabilities(_) => "capabilities",

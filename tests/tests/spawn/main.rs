@@ -9,6 +9,7 @@ macro_rules! needs_a_container {
 mod configuration;
 mod killed;
 mod limits;
+mod net_devices;
 mod process;
 mod root;
 mod user;

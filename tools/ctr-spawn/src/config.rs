@@ -87,8 +87,13 @@ pub struct Linux {
     pub intel_rdt: Option<Value>,
     pub memory_policy: Option<MemoryPolicy>,
     #[serde(default)]
-    pub net_devices: BTreeMap<String, Value>,
+    pub net_devices: BTreeMap<String, NetDevice>,
     pub seccomp: Option<linux_sandbox::Profile>,
+}
+
+#[derive(Debug, Deserialize)]
+pub struct NetDevice {
+    pub name: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

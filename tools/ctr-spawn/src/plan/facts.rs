@@ -112,7 +112,7 @@ fn is_inside(linux: &crate::config::Linux) -> bool {
 }
 
 /// Whether a file stands for the namespace in which we are.
-fn is_our_own(name: &str, path: &Path) -> bool {
+pub(super) fn is_our_own(name: &str, path: &Path) -> bool {
     let which = |path: &Path| std::fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     which(path).is_some() && which(path) == which(&Path::new("/proc/self/ns").join(name))
 }

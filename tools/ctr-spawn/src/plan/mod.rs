@@ -21,7 +21,7 @@ use linux_sandbox::{
     WorkDir,
 };
 use mounts::{mount_step, pivot, propagation, root};
-use namespaces::{clone, hostname, id_map, joins, map_in_force};
+use namespaces::{clone, hostname, id_map, joins, map_in_force, net_devices};
 use rights::{rights, user};
 use scheduling::scheduling;
 use std::path::Path;
@@ -64,6 +64,7 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     }
     let (_, inside) = joins(&facts);
     steps.extend(inside);
+    steps.extend(net_devices(&facts)?.map(Step::NetDevices));
     if facts.has_own(Namespace::Cgroup) {
         steps.push(Step::UnshareCgroup(UnshareCgroup {}));
     }
@@ -132,9 +133,6 @@ fn refuse_what_is_not_built(config: &Config) -> anyhow::Result<()> {
     }
     if config.linux.intel_rdt.as_ref().is_some_and(|wanted| !wanted.is_null()) {
         bail!("config.json: linux.intelRdt: this program does not know the processor's cache and memory classes");
-    }
-    if let Some(name) = config.linux.net_devices.keys().next() {
-        bail!("config.json: linux.netDevices: {name}: this program moves no network interface");
     }
     Ok(())
 }

@@ -1,10 +1,14 @@
-//! namespaces(7): those that are made, those that are joined, and what holds in them: identity maps, clocks, host names.
+//! namespaces(7): those that are made, those that are joined, and what holds in them: identity maps, clocks, host names,
+//! network devices.
 
-use super::facts::Facts;
+use super::facts::{Facts, is_our_own};
 use super::mounts::{idmapped, lent};
 use crate::config::Config;
 use anyhow::bail;
-use linux_sandbox::{BorrowedSources, Clone, Hostname, IdMap, IdRange, Join, Namespace, Place, Step, TimeNamespace};
+use linux_sandbox::{
+    BorrowedSources, Clone, Hostname, IdMap, IdRange, Join, Namespace, NetDevice, NetDevices, Place, Step,
+    TimeNamespace,
+};
 use std::path::Path;
 use wire::Bundle;
 
@@ -102,4 +106,21 @@ pub(super) fn hostname(facts: &Facts) -> Option<Hostname> {
     // docker run --uts=host leaves the name in the file; the host's own name it must not become.
     let asked = hostname.is_some() || domainname.is_some();
     (asked && facts.has_own(Namespace::Uts)).then_some(Hostname { hostname, domainname })
+}
+
+/// Devices of the host's network namespace that go to the container's.
+pub(super) fn net_devices(facts: &Facts) -> anyhow::Result<Option<NetDevices>> {
+    let wanted = &facts.config.linux.net_devices;
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let is_hosts = facts.joins(Namespace::Network).is_some_and(|path| is_our_own("net", path));
+    if is_hosts || !facts.is_own(Namespace::Network) {
+        bail!("config.json: linux.netDevices: without a network namespace of its own");
+    }
+    let device = |(name, device): (&String, &crate::config::NetDevice)| {
+        let inside = device.name.clone().filter(|name| !name.is_empty());
+        NetDevice { name: name.clone(), inside: inside.unwrap_or_else(|| name.clone()) }
+    };
+    Ok(Some(NetDevices::new(wanted.iter().map(device).collect())?))
 }
