@@ -12,6 +12,7 @@ pub mod bundle;
 pub mod corpus;
 pub mod dice;
 pub mod dockerd;
+pub mod ends;
 pub mod image;
 pub mod liar;
 pub mod proxy;

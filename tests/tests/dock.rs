@@ -1,10 +1,12 @@
 //! The wrapper: docker's commands, messages and exit codes, under both shells that have to do.
 
+use dock_tests::ends::Kill;
 use dock_tests::image::{dock_under, image};
 use dock_tests::{Ran, Room, bin, needs, top};
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 const SHELLS: [&str; 2] = ["dash", "busybox sh"];
 
@@ -240,26 +242,15 @@ fn images_are_listed_tagged_saved_loaded_and_removed() {
     });
 }
 
-/// A web server of files, ended with the value.
-struct Web(std::process::Child);
-
-impl Web {
-    fn start(dir: &std::path::Path) -> (Self, String) {
-        let mut command = std::process::Command::new("python3");
-        command.args(["-u", "-m", "http.server", "-b", "127.0.0.1", "0"]).current_dir(dir);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("python3");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
-        let url = line.split(['(', ')']).nth(1).expect("an address").trim_end_matches('/').to_owned();
-        (Self(child), url)
-    }
-}
-
-impl Drop for Web {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// A web server of the files below a directory, on a port of its own, and its address.
+fn web(dir: &Path) -> (Kill, String) {
+    let mut command = Command::new("python3");
+    command.args(["-u", "-m", "http.server", "-b", "127.0.0.1", "0"]).current_dir(dir);
+    let mut server = Kill(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("python3"));
+    let mut line = String::new();
+    BufReader::new(server.0.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");
+    let url = line.split(['(', ')']).nth(1).expect("an address").trim_end_matches('/').to_owned();
+    (server, url)
 }
 
 /// On stdin, packed by anything, a directory, over HTTP: always the same tree.
@@ -270,7 +261,7 @@ fn import_takes_a_tree_from_wherever_it_is() {
         // Not by busybox: its tar gives links the time of today.
         let packed = "gzip -k t.tar; xz -k t.tar; bzip2 -k t.tar; zstd -q t.tar; mkdir tree; tar -C tree -xf t.tar";
         dock.room.sh(packed).ok();
-        let (_web, url) = Web::start(&dock.room.path(""));
+        let (_server, url) = web(&dock.room.path(""));
         for from in ["-", "t.tar.gz", "t.tar.xz", "t.tar.bz2", "t.tar.zst", "tree", &format!("{url}/t.tar")] {
             dock.sh(&format!("dock import {from} mine:3 <t.tar")).ok();
             dock.sh("img-unpack mine:3 look >/dev/null").ok();

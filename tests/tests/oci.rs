@@ -1,6 +1,7 @@
 //! ctr-oci: runc's habits, and podman, buildah, containerd, dockerd and a Swarm service running on it.
 
 use dock_tests::dockerd::Dockerd;
+use dock_tests::ends::Script;
 use dock_tests::{Room, bin, needs};
 use serde_json::{Value, json};
 use std::fs;
@@ -399,7 +400,7 @@ fn podman_and_buildah_run_on_it() {
     let image = p("load -q -i image.tar").ok().rsplit(' ').next().unwrap().to_owned();
     assert_eq!(p(&format!("run --rm --network none {image} sh -c 'echo hi; exit 3'")).stdout, "hi\n");
     let id = p(&format!("run -d --name web --network none --memory 64m {image}")).ok();
-    let _end = End(&room, format!("timeout 60 env {podman} rm -f -t 0 web"));
+    let _end = Script(&room, format!("timeout 60 env {podman} rm -f -t 0 web"));
     for (words, code, want) in [
         ("exec web echo in".to_owned(), 0, "in\n"),
         ("exec -t web tty".into(), 0, "/dev/pts/0\r\n"),
@@ -490,15 +491,6 @@ fn dockerd_containerd_and_a_swarm_service_run_on_it() {
         "{ctr} run --rm --snapshotter native --fifo-dir $PWD/fifos --runc-binary {ours} --runc-root $PWD/shim docker.io/library/box:1 one sh -c 'echo ctr; exit 6'"
     ));
     assert_eq!((ran.code, ran.stdout.as_str()), (6, "ctr\n"), "{ran:#?}");
-}
-
-/// Runs a script when it goes.
-struct End<'a>(&'a Room, String);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        let _ = self.0.sh(&self.1);
-    }
 }
 
 /// What is promised is built: one configuration that has all of it becomes a plan.

@@ -1,12 +1,72 @@
-//! Builds that are killed, and builds on a disk that fills up: the store stays whole, nothing half-built has a name, and
-//! the next build makes what one that nobody disturbed makes.
+//! Builds side by side, builds that are killed, and builds on a disk that fills up: the store stays whole, nothing
+//! half-built has a name, and the next build makes what one that nobody disturbed makes.
 
+use super::config;
 use dock_tests::dice::{self, Dice};
 use dock_tests::{Room, bin, needs};
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+#[test]
+fn two_builds_at_once() {
+    needs!(root, "busybox");
+    let room = Room::with_base();
+    room.write("ctx/Dockerfile", "FROM base\nARG N\nRUN echo $N >/n; sleep 0.3\nRUN cat /n >/m\n");
+    room.sh("for n in 1 2 3 4; do dfile-build -q --build-arg N=$n -t it$n ctx & pids=\"$pids $!\"; done
+         for pid in $pids; do wait $pid || exit 1; done")
+        .ok();
+    for n in ["1", "2", "3", "4"] {
+        config(&room, &format!("it{n}"));
+        assert_eq!(room.sh("cat box/rootfs/m").ok(), n);
+    }
+    room.sh("img-fsck").ok();
+}
+
+#[test]
+fn kill_9_in_the_middle_leaves_a_clean_store() {
+    needs!(root, "busybox");
+    let room = Room::with_base();
+    // A word of the command that no other process of the machine has.
+    let word = room.path("").file_name().unwrap().to_string_lossy().replace('.', "");
+    room.write("ctx/Dockerfile", format!("FROM base\nRUN echo 1 >/1\nRUN : {word}; sleep 300\n"));
+    let mut child = Command::new(dock_tests::bin().join("dfile-build"))
+        .args(["-q", "-t", "it"])
+        .arg(room.path("ctx"))
+        .env("DOCK_ROOT", room.path("root"))
+        .env("DOCK_RUN", room.path("run"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let (first, others) = word.split_at(1);
+    let sleeping = || room.sh(&format!("grep -l -s -a ': [{first}]{others}; sleep' /proc/[0-9]*/cmdline")).stdout;
+    for _ in 0..1200 {
+        if !sleeping().is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    room.sh("img-fsck").ok();
+    // The RUN goes with its build: nothing runs any more in its working place below this room.
+    let left = || room.sh("grep -l -s -a \"$PWD/[r]oot/cache\" /proc/[0-9]*/cmdline").stdout;
+    for _ in 0..1200 {
+        if left().is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(left(), "");
+    room.write("ctx/Dockerfile", "FROM base\nRUN echo 1 >/1\nRUN echo 2 >/2\n");
+    let ran = room.sh("dfile-build -t it ctx");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(ran.stderr.matches("CACHED").count(), 2, "{}", ran.stderr);
+    assert_eq!(room.sh("ls root/cache/failed | wc -l").ok(), "0");
+    room.sh("img-fsck").ok();
+}
 
 /// Stages side by side, layers of some MB that do not compress, a cache mount, and files that are only copied.
 const DOCKERFILE: &str = "FROM base AS one\nCOPY noise /\nRUN cat /noise /noise >/more\n\
