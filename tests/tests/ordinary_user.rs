@@ -246,11 +246,11 @@ fn namespaces_are_shared() {
         let ran = yard.sh("dock run --rm --ipc container:shm busybox true");
         assert!(ran.code == 125 && ran.stderr.contains("\nhint: it belongs to another user namespace"), "{ran:#?}");
         let of_host = yard.sh("readlink /proc/self/ns/pid /proc/self/ns/ipc; ls -d /dev/mqueue 2>/dev/null; true").ok();
-        let look = "for n in pid ipc; do busybox readlink /proc/self/ns/$n; done; ls -d /dev/mqueue 2>/dev/null; (echo 0 >/proc/sys/kernel/hostname) 2>&1";
+        let look = "for n in pid ipc; do busybox readlink /proc/self/ns/$n; done; ls -d /dev/mqueue 2>/dev/null; cat /proc/sys/net/ipv4/ip_unprivileged_port_start; (echo 0 >/proc/sys/kernel/hostname) 2>&1";
         let seen = yard.sh(&format!("dock run --rm --pid host --ipc host busybox sh -c '{look}'"));
         assert_eq!(
             seen.stdout,
-            format!("{of_host}\nsh: can't create /proc/sys/kernel/hostname: Read-only file system\n"),
+            format!("{of_host}\n0\nsh: can't create /proc/sys/kernel/hostname: Read-only file system\n"),
             "{seen:#?}"
         );
     }

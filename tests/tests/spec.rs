@@ -1,10 +1,13 @@
 //! ctr-spec, ctr-ls and ctr-rm: options become config.json, which runc reads too; containers are directories.
 
-use dock_tests::image::image;
+use dock_tests::image::{dock, image};
 use dock_tests::{Room, is_root, needs};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+
+const PORTS: &str = "net.ipv4.ip_unprivileged_port_start";
+const PING: &str = "net.ipv4.ping_group_range";
 
 /// A room with a flat bundle `box` and an overlay bundle `over`, of an image with an entrypoint and a user.
 fn room() -> Room {
@@ -89,7 +92,10 @@ fn each_option_edits_its_members_and_nothing_else() {
         ("--cap-add net_admin", "/process/capabilities/bounding/9", json!("CAP_NET_ADMIN")),
         ("--security-opt no-new-privileges", "/process/noNewPrivileges", json!(true)),
         ("--oom-score-adj -5", "/process/oomScoreAdj", json!(-5)),
-        ("--sysctl net.ipv4.ip_forward=1", "/linux/sysctl", json!({"net.ipv4.ip_forward": "1"})),
+        ("--sysctl net.ipv4.ip_forward=1", "/linux/sysctl/net.ipv4.ip_forward", json!("1")),
+        ("--sysctl net.ipv4.ping_group_range='0 7'", "/linux/sysctl", json!({PORTS: "0", PING: "0 7"})),
+        ("--network none", "/linux/sysctl", json!({PORTS: "0", PING: "0 2147483647"})),
+        ("--network host", "/linux/sysctl", json!(null)),
         ("--network host", "/linux/namespaces/1/type", json!("ipc")),
         ("--pid host", "/linux/namespaces/0/type", json!("network")),
         (
@@ -117,6 +123,26 @@ fn each_option_edits_its_members_and_nothing_else() {
         }
         assert!(!edited.to_string().contains(":null"), "no empty members: {edited}");
     }
+}
+
+/// The image's user is www.
+#[test]
+fn who_is_not_root_listens_on_port_80_and_sends_pings() {
+    needs!(root, "busybox");
+    let room = room();
+    let listen = "/bin/busybox httpd -p 127.0.0.1:80 && echo listens";
+    let run = |options: &str, script: &str| {
+        dock(&room, &format!("dock run --rm --cap-drop all --entrypoint sh {options} img -c '{script}' 2>&1"))
+    };
+    assert_eq!(run("", &format!("{listen}; cat /proc/sys/net/ipv4/ping_group_range")).ok(), "listens\n0\t2147483647");
+    assert!(run(&format!("--sysctl {PORTS}=81"), listen).stdout.contains("Permission denied"));
+    // What is the host's, or another container's, stays as it is; a change of mind takes the usual back.
+    room.sh("ctr-spec over >/dev/null && ctr-spec --network host over >/dev/null").ok();
+    assert!(config(&room, "over").pointer("/linux/sysctl/net.ipv4.ip_unprivileged_port_start").is_none());
+    let other = format!("dock run -d --name other --sysctl {PORTS}=99 --entrypoint sleep img 100 >/dev/null
+        dock run --rm --network container:other --entrypoint cat img /proc/sys/net/ipv4/ip_unprivileged_port_start; code=$?
+        dock rm -f other >/dev/null; exit $code");
+    assert_eq!(dock(&room, &other).ok(), "99");
 }
 
 #[test]

@@ -1,10 +1,8 @@
 //! Security modules of the kernel: the name under which `AppArmor` or `SELinux` watches the command.
 
 use crate::error::{Call, Error, Result};
+use crate::procfs;
 use crate::steps::{Mechanism, Scene, quote};
-use crate::sysctls::private_procfs;
-use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, fstat, fstatfs, open, openat2};
 use rustix::io::Errno;
 use rustix::process::getpid;
 use serde::Serialize;
@@ -60,19 +58,13 @@ impl Mechanism for Label {
     /// Through a procfs that is one: where an image has put another file, the write would confine nothing
     /// (CVE-2019-16884, CVE-2023-28642).
     fn run(&self, scene: &mut Scene) -> Result<()> {
-        if scene.procfs.is_none() {
-            scene.procfs = Some(procfs()?);
-        }
-        let Some(procfs) = &scene.procfs else { return Ok(()) };
         let (file, text) = match self.module {
             Module::AppArmor => ("attr/apparmor/exec", format!("exec {}", self.name)),
             Module::SeLinux => ("attr/exec", self.name.clone()),
         };
         let path = format!("{}/{file}", getpid().as_raw_nonzero());
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
         let line = || format!("write(<procfs>/{path}, {text:?})");
-        let file =
-            openat2(procfs, path.as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve).call(line)?;
+        let file = procfs::open_to_write(scene, &path)?;
         match (rustix::io::write(&file, text.as_bytes()), self.module) {
             (Err(Errno::NOENT), Module::AppArmor) => Err(Error::refused(format!(
                 "{}: the kernel has no such AppArmor profile: apparmor_parser -r FILE loads one",
@@ -85,22 +77,3 @@ impl Mechanism for Label {
         }
     }
 }
-
-/// A procfs of our own. A user namespace in which parts of `/proc` are covered may not have one: then the one on `/proc`,
-/// when it is a procfs and its root. Nothing that is mounted further down is followed.
-fn procfs() -> Result<OwnedFd> {
-    match private_procfs() {
-        Err(Errno::PERM) => {}
-        other => return other.call(|| "fsopen(\"proc\")".into()),
-    }
-    let line = || "open(\"/proc\")".into();
-    let found = open("/proc", OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).call(line)?;
-    let is_procfs = fstatfs(&found).call(line)?.f_type == PROC_SUPER_MAGIC;
-    if !is_procfs || fstat(&found).call(line)?.st_ino != PROC_ROOT_INO {
-        return Err(Error::refused("/proc: is no procfs: who is confined is said there"));
-    }
-    Ok(found)
-}
-
-/// The inode of procfs's root, in every procfs (`fs/proc`).
-const PROC_ROOT_INO: u64 = 1;

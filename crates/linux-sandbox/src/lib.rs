@@ -33,6 +33,7 @@ mod net_devices;
 mod netlink;
 mod pidfd;
 mod pivot;
+mod procfs;
 mod rlimits;
 mod scheduling;
 mod sealed;

@@ -1,9 +1,8 @@
 //! sysctl(8), only those that belong to a namespace: the others would change the host.
 
 use crate::error::{Call, Error, Result};
+use crate::procfs;
 use crate::steps::{Mechanism, Scene, quote};
-use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -67,26 +66,13 @@ impl Mechanism for Sysctls {
     }
 
     fn run(&self, scene: &mut Scene) -> Result<()> {
-        if scene.procfs.is_none() {
-            scene.procfs = Some(private_procfs().call(|| "fsopen(\"proc\")".into())?);
-        }
-        let Some(procfs) = &scene.procfs else { return Ok(()) };
         for (name, value) in &self.values {
             let path = path(name);
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-            let file = openat2(procfs, path.as_str(), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve)
-                .call(|| format!("openat2(<procfs>, {path:?})"))?;
+            let file = procfs::open_to_write(scene, &path)?;
             rustix::io::write(&file, value.as_bytes()).call(|| format!("write(<procfs>/{path}, {value:?})"))?;
         }
         Ok(())
     }
-}
-
-/// A procfs that is mounted nowhere.
-pub(crate) fn private_procfs() -> rustix::io::Result<rustix::fd::OwnedFd> {
-    let fs = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_create(&fs)?;
-    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod naming;
 mod privileges;
 mod resolv;
 mod seccomp;
+mod sysctls;
 mod wish;
 
 use anyhow::bail;

@@ -1,6 +1,6 @@
 //! Which namespaces are the container's own, which are the host's, and which another container's.
 
-use crate::flag;
+use crate::sysctls;
 use anyhow::{Context, bail};
 use bundle::Containers;
 use clap::Args;
@@ -92,7 +92,7 @@ pub fn set(
     }
     let cgroup = read(options.cgroupns.as_ref(), &["private"], "--cgroupns: invalid CGROUP mode")?;
     take(config, host, containers, ("cgroup", "cgroupnsMode"), &cgroup)?;
-    set_parameters(config, host, options)
+    sysctls::set(config, host, &options.sysctl)
 }
 
 fn set_network(
@@ -197,59 +197,4 @@ fn take(
         }
     }
     Ok(())
-}
-
-fn set_parameters(config: &mut Value, host: &mut Map<String, Value>, options: &Options) -> anyhow::Result<()> {
-    let own = |kind: &str| {
-        let list = config["linux"]["namespaces"].as_array();
-        list.is_some_and(|list| list.iter().any(|namespace| namespace["type"] == kind))
-    };
-    let (own_network, own_ipc) = (own("network"), own("ipc"));
-    let mut shown = Map::new();
-    for setting in &options.sysctl {
-        let not_allowed = || flag::refused("--sysctl", setting, format!("sysctl '{setting}' is not allowed"));
-        let (name, value) = setting.split_once('=').ok_or_else(not_allowed)?;
-        if !is_namespaced(name, own_network, own_ipc) {
-            return Err(not_allowed());
-        }
-        config["linux"]["sysctl"][name] = value.into();
-        shown.insert(name.into(), value.into());
-    }
-    if !shown.is_empty() {
-        host.insert("sysctls".into(), shown.into());
-    }
-    Ok(())
-}
-
-/// Kernel parameters that belong to an IPC or network namespace, by exact grammar: anything else, or a name
-/// that hides a second one (CVE-2022-0811), would change the host.
-fn is_namespaced(name: &str, own_network: bool, own_ipc: bool) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
-    let ipc = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
-    let of_ipc = name.strip_prefix("kernel.").is_some_and(|rest| ipc.contains(&rest)) || name.starts_with("fs.mqueue.");
-    name.bytes().all(plain)
-        && !name.split('.').any(str::is_empty)
-        && (own_ipc && of_ipc || own_network && name.starts_with("net."))
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn cve_2022_0811_only_namespaced_parameters() {
-        for (name, own_network, own_ipc, want) in [
-            ("net.ipv4.ip_forward", true, true, true),
-            ("net.ipv4.ip_forward", false, true, false),
-            ("kernel.shmmax", false, true, true),
-            ("kernel.shmmax", true, false, false),
-            ("fs.mqueue.msg_max", true, true, true),
-            ("kernel.core_pattern", true, true, false),
-            ("kernel.shmmax+kernel.core_pattern", true, true, false),
-            ("net.ipv4/../../kernel.core_pattern", true, true, false),
-            ("net..x", true, true, false),
-            ("vm.swappiness", true, true, false),
-            ("", true, true, false),
-        ] {
-            assert_eq!(super::is_namespaced(name, own_network, own_ipc), want, "{name:?}");
-        }
-    }
 }
