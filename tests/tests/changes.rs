@@ -241,9 +241,15 @@ fn system_df_and_prune() {
         "{asked}"
     );
     assert_eq!(dock(&room, "dock ps -aq | wc -l").ok(), "2", "nothing without an answer");
+    for filter in ["until=1h", "label=x", "until=x", "x=y"] {
+        dock(&room, &format!("dock system prune -f --filter {filter}"));
+        assert_eq!(dock(&room, "dock ps -aq | wc -l").ok(), "2", "none that the filter does not mean: {filter}");
+    }
     let pruned = dock(&room, "dock system prune -f").ok();
     assert!(pruned.starts_with("Deleted Containers:\n"), "{pruned}");
     assert_eq!(dock(&room, "dock ps -a --format '{{.Names}}'; dock volume ls -q | wc -l").ok(), "runs\n4");
+    dock(&room, "dock system prune -f --volumes --filter label=x").ok();
+    assert_eq!(dock(&room, "dock volume ls -q | wc -l").ok(), "4", "nor a volume");
     dock(&room, "dock system prune -f --volumes").ok();
     assert_eq!(dock(&room, "dock volume ls -q").ok(), "kept\nused", "anonymous ones that nobody uses");
     assert_eq!(dock(&room, "dock images -q | wc -l").ok(), "1");
@@ -302,7 +308,7 @@ fn events_are_told_by_who_makes_them() {
     let json = dock(&room, "dock events --since 10m --until 0s -f event=rename --format json").ok();
     let event: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&event["Type"], &event["Actor"]["Attributes"]["oldName"]), (&"container".into(), &"/one".into()));
-    room.sh("ctr-events --since yesterday").fails(1, "invalid time \"yesterday\"");
+    room.sh("ctr-events --since yesterday").fails(1, "failed to parse value as time or duration: \"yesterday\"");
     room.sh("ctr-events --until 0s --filter colour=red").fails(1, "invalid filter 'colour'");
     // Bounded: the file makes place for a new one.
     room.sh("head -c 1100000 /dev/zero | tr '\\0' '\\n' >>run/events.json").ok();

@@ -5,7 +5,7 @@ use dock_tests::{Room, dockerd::Dockerd, needs, top};
 use std::process::{Command, Stdio};
 
 /// Command lines without the name of the program. A container `web` runs, `made` was only created.
-const MISTAKES: [&str; 141] = [
+const MISTAKES: [&str; 158] = [
     "attach nosuch",
     "attach --no-stdin nosuch",
     "start nosuch",
@@ -147,6 +147,23 @@ const MISTAKES: [&str; 141] = [
     "attach made",
     "stats --no-stream --format '{{.Nope}}' web",
     "run a:b:c true",
+    "rename web /",
+    "rename web //x",
+    "kill -s 70 web",
+    "kill -s 0 web",
+    "kill -s RTMAX+1 web",
+    "rm -f nosuch other",
+    "container prune -f --filter until=x",
+    "container prune -f --filter foo=x",
+    "container prune -f --filter label",
+    "container prune -a",
+    "image prune -f --filter until=x",
+    "image prune -f --filter foo=x",
+    "system prune -f --filter until=x",
+    "system prune -f --filter foo=x",
+    "system prune -f --volumes --filter until=1h",
+    "events --since x",
+    "events --until x",
 ];
 
 /// Exit code, the first line of stderr and, where that is the client's own, the one that starts with See. For run docker's client ends its line with a full stop, and its versions do

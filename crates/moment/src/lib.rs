@@ -11,10 +11,15 @@
 use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp, Zoned};
 
-/// What `text` means at `now`; none when it means nothing.
-pub fn parse(text: &str, now: &Zoned) -> Option<Timestamp> {
+/// A text that means no time, in docker's words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to parse value as time or duration: {0:?}")]
+pub struct NoTime(String);
+
+/// What `text` means at `now`.
+pub fn parse(text: &str, now: &Zoned) -> Result<Timestamp, NoTime> {
     let ago = || now.timestamp().checked_sub(text.parse::<SignedDuration>().ok()?).ok();
-    seconds(text).or_else(ago).or_else(|| date(text, now))
+    seconds(text).or_else(ago).or_else(|| date(text, now)).ok_or_else(|| NoTime(text.into()))
 }
 
 /// `1767225600` or `1767225600.25`.
@@ -70,12 +75,12 @@ mod tests {
             ("24h", "2025-12-31T00:10:00Z"),
             ("0s", "2026-01-01T00:10:00Z"),
         ] {
-            assert_eq!(parse(text, &now).map(|at| at.to_string()).as_deref(), Some(want), "{text}");
+            assert_eq!(parse(text, &now).map(|at| at.to_string()).as_deref(), Ok(want), "{text}");
         }
         for text in
             ["", "x", "yesterday", "5x", "1.x", "1.", "99999999999999", "2026-13-01", "2026-01-02 x", "2026-01-0é"]
         {
-            assert_eq!(parse(text, &now), None, "{text:?}");
+            assert_eq!(parse(text, &now), Err(NoTime(text.into())), "{text:?}");
         }
     }
 }

@@ -191,7 +191,7 @@ fn prune_all_takes_what_no_container_uses_in_dockers_words() {
     assert!(!said.contains("used"), "{said}");
     assert_eq!(names(), "\"ref\":\"docker.io/library/used:latest\"");
     sound(&room);
-    room.sh("dock image prune -f --filter size=1").fails(2, "invalid filter");
+    room.sh("dock image prune -f --filter size=1").fails(1, "Error response from daemon: Invalid filter 'size'");
     room.sh("dock image prune x").fails_with_help(1, "accepts no arguments");
     room.sh("dock prune").fails(1, "unknown command: dock prune");
     assert_eq!(

@@ -27,7 +27,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 use template::Template;
-use toolkit::{Out, usage};
+use toolkit::{Out, WithHint, usage};
 
 /// Print what happens to containers
 #[derive(Debug, Parser)]
@@ -114,8 +114,8 @@ impl Wish {
 }
 
 fn time(text: &str) -> anyhow::Result<Timestamp> {
-    let wanted = "want 2026-01-02T03:04:05Z, seconds since 1970, or a duration like 10m";
-    moment::parse(text, &Zoned::now()).with_context(|| format!("invalid time {text:?}: {wanted}"))
+    moment::parse(text, &Zoned::now())
+        .hint(|| "want 2026-01-02T03:04:05Z, seconds since 1970, or a duration like 10m".into())
 }
 
 /// Docker's line.

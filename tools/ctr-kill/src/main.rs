@@ -76,7 +76,9 @@ fn main() -> ExitCode {
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let run = toolkit::run_dir();
     let containers = Containers::new(&toolkit::root_dir(args.root.as_deref()), &run);
-    let signal = bundle::signals::number(&args.signal).with_context(|| format!("Invalid signal: {}", args.signal))?;
+    let signal = args.signal.parse().ok().filter(|number| *number != 0);
+    let signal = signal.or_else(|| bundle::signals::number(&args.signal));
+    let signal = signal.with_context(|| format!("Invalid signal: {}", args.signal))?;
     let mut failed = Vec::new();
     let mut asked = Vec::new();
     // Everybody is asked before anybody is waited for.
@@ -109,6 +111,9 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
 /// A signal. After SIGKILL the end is waited for.
 fn send(found: &Found, run: &Path, operand: &str, signal: i32) -> anyhow::Result<Option<Ending>> {
     let not_running = || format!("Cannot kill container: {operand}: Container {} is not running", found.meta.id);
+    if bundle::signals::number(&signal.to_string()).is_none() {
+        bail!("Cannot kill container: {operand}: The linux daemon does not support signal {signal}");
+    }
     let process = match &found.started {
         Some(started) => started.open()?.with_context(not_running)?,
         None => bail!(not_running()),

@@ -24,8 +24,7 @@ impl FromStr for Moment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let at = moment::parse(text, &Zoned::now());
-        at.map(Self).ok_or_else(|| format!("{text:?}: want 2026-01-02T03:04:05Z, seconds since 1970, or 10m"))
+        moment::parse(text, &Zoned::now()).map(Self).map_err(|error| error.to_string())
     }
 }
 

@@ -94,8 +94,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
 /// Docker's words; nothing is no limit.
 fn moment(option: &str, text: Option<&str>) -> anyhow::Result<Option<Moment>> {
     let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(None) };
-    let wrong = || format!("invalid value for {option:?}: failed to parse value as time or duration: {text:?}");
-    text.parse().map(Some).map_err(|_| toolkit::usage(wrong()))
+    text.parse().map(Some).map_err(|error| toolkit::usage(format!("invalid value for {option:?}: {error}")))
 }
 
 /// Docker's rule: what is no number, or negative, is all.

@@ -73,10 +73,9 @@ impl Filter {
             "since" => Test::Since(created()?),
             "status" if STATUSES.contains(&value) => Test::Status(value.into()),
             "status" => return Err(usage(format!("Invalid filter 'status={value}'"))),
-            "until" => Test::Before(Some(
-                moment::parse(value, &Zoned::now())
-                    .ok_or_else(|| usage(format!("Invalid filter 'until=[{value}]'")))?,
-            )),
+            "until" => {
+                Test::Before(Some(moment::parse(value, &Zoned::now()).map_err(|error| usage(error.to_string()))?))
+            }
             "volume" => Test::Volume(value.into()),
             _ => {
                 return Err::<Self, _>(usage(format!("Invalid filter '{name}'"))).hint(|| {

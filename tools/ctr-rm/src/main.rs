@@ -61,7 +61,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     for operand in operands {
         match remove(&containers, &root, &run, &operand, &args) {
             Ok(true) => out.text(&format!("{operand}\n")).and_then(|()| out.finish())?,
-            Ok(false) => {}
+            // What is to be gone by all means, and is gone, is told and no failure: as docker has it.
+            Ok(false) => eprintln!("ctr-rm: {}", bundle::Error::NoContainer(operand)),
             Err(error) => failed.push(error),
         }
     }

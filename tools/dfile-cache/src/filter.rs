@@ -29,8 +29,7 @@ impl FromStr for Filter {
 }
 
 fn time(text: &str) -> Result<SystemTime, String> {
-    let found = moment::parse(text, &Zoned::now()).map(SystemTime::from);
-    found.ok_or_else(|| format!("until: {text:?} is neither a time nor a duration"))
+    moment::parse(text, &Zoned::now()).map(SystemTime::from).map_err(|error| error.to_string())
 }
 
 impl Filter {

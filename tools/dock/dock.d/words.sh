@@ -44,7 +44,7 @@ answer() {
     { errors=$(eval "$line" 2>&1 >&3 3>&-) || said=$?; } 3>&1
     line=
     [ -n "$errors" ] || return "$said"
-    printf '%s\n' "$errors" | sed -e "${1-}" -e "/^Try '/d" \
+    printf '%s\n' "$errors" | sed -e "${1-}" -e "/^Try '/d" -e "s/^\([a-z]*-[a-z]*: \)invalid value '.*' for '--filter <[A-Z=]*>': /\1/" \
         -e 's/^[a-z]*-[a-z]*: \(template parsing error:\|failed to [a-z]* template:\|invalid argument\)/\1/' \
         -e 's/^[a-z]*-[a-z]*: /Error response from daemon: /' >&2
     case $said$errors in

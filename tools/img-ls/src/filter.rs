@@ -71,7 +71,7 @@ fn boolean(value: &str) -> anyhow::Result<bool> {
 }
 
 fn time(value: &str) -> anyhow::Result<Timestamp> {
-    moment::parse(value, &Zoned::now()).ok_or_else(|| usage(format!("Invalid filter 'until=[{value}]'")))
+    moment::parse(value, &Zoned::now()).map_err(|error| usage(error.to_string()))
 }
 
 impl Resolved<'_> {

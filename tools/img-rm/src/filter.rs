@@ -23,16 +23,12 @@ impl FromStr for Filter {
             Self::Label { wanted, key: key.into(), value }
         };
         match key {
-            "until" => time(value).map(Self::Until),
+            "until" => moment::parse(value, &Zoned::now()).map(Self::Until).map_err(|error| error.to_string()),
             "label" => Ok(label(true)),
             "label!" => Ok(label(false)),
-            _ => Err(format!("invalid filter '{key}'")),
+            _ => Err(format!("Invalid filter '{key}'")),
         }
     }
-}
-
-fn time(text: &str) -> Result<Timestamp, String> {
-    moment::parse(text, &Zoned::now()).ok_or_else(|| format!("until: {text:?} is neither a time nor a duration"))
 }
 
 impl Filter {
