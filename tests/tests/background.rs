@@ -254,15 +254,34 @@ fn a_pause_that_is_killed_midway_can_be_undone() {
     needs!(root, "busybox", "strace");
     let yard = Yard::new();
     let id = yard.sh("dock run -d --name web busybox sleep 600").ok();
-    let group = |tree: &str, file: &str| format!("-P /sys/fs/cgroup/{tree}dock/{}/{file}", id.trim());
-    let files = [group("freezer/", "freezer.state"), group("unified/", "cgroup.freeze"), group("", "cgroup.freeze")];
-    let kill = "-e trace=write -e inject=write:signal=KILL";
-    let line = format!("strace -qq -o trace {} {kill} ctr-kill --pause web; cat trace", files.join(" "));
+    let line = format!("{} ctr-kill --pause web; cat trace", tampered_freezer(&id, "signal=KILL"));
     let trace = yard.sh(&line).stdout;
     assert!(trace.contains("killed by SIGKILL"), "{trace}");
     let status = yard.sh("dock ps --format '{{.Status}}'").ok();
     assert!(status.contains("(Paused)"), "{status}");
     yard.sh("dock unpause web && dock exec web true && dock pause web && dock rm -f web").ok();
+}
+
+/// The same when somebody else lets it go on in the midst of it.
+#[test]
+fn who_pauses_and_who_unpauses_take_turns() {
+    needs!(root, "busybox", "strace");
+    let yard = Yard::new();
+    let id = yard.sh("dock run -d --name web busybox sleep 600").ok();
+    let slowly = tampered_freezer(&id, "delay_enter=300000");
+    let script = format!(
+        "{slowly} ctr-kill --pause web & until [ -e run/containers/*/paused ]; do sleep 0.01; done; dock unpause web; wait; cat trace"
+    );
+    assert!(yard.sh(&script).ok().contains("(DELAYED)"));
+    // Output to nowhere: who enters a frozen container would hold the pipe for ever.
+    assert_eq!(yard.sh("dock ps --filter status=paused -q; timeout 20 dock exec web true >over 2>&1").ok(), "");
+}
+
+/// A line of strace(1) that does something to each write to the freezer of a container.
+fn tampered_freezer(id: &str, what: &str) -> String {
+    let group = |tree: &str, file: &str| format!("-P /sys/fs/cgroup/{tree}dock/{}/{file}", id.trim());
+    let files = [group("freezer/", "freezer.state"), group("unified/", "cgroup.freeze"), group("", "cgroup.freeze")];
+    format!("strace -qq -o trace {} -e trace=write -e inject=write:{what}", files.join(" "))
 }
 
 #[test]

@@ -179,7 +179,7 @@ impl Containers {
         let naming = self.naming()?;
         naming.forget(&found.meta.id)?;
         drop(naming);
-        keeper::end_cgroups(&self.run, &found.meta.id)?;
+        keeper::end_cgroups(&found.dir, &self.run, &found.meta.id)?;
         Started::remove(&self.run, &found.meta.id)?;
         crate::remove_tree(&found.dir).map_err(|cause| Error::Io(found.dir.clone(), cause.into()))?;
         drop(lock);
@@ -192,7 +192,7 @@ impl Containers {
         let dir = self.dir.join(id);
         self.naming()?.forget(id)?;
         // A note of its cgroups that cannot be read either names none.
-        let _ = keeper::end_cgroups(&self.run, id);
+        let _ = keeper::end_cgroups(&dir, &self.run, id);
         Started::remove(&self.run, id)?;
         crate::remove_tree(&dir).map_err(|cause| Error::Io(dir.clone(), cause.into()))?;
         drop(lock);

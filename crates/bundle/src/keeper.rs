@@ -12,10 +12,11 @@
 use crate::life::{start_time, state_dir};
 use crate::{Error, Found, Result, file};
 use rustix::fd::{AsRawFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
 use rustix::net::{self, AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -130,6 +131,24 @@ pub fn forbid_restart(found: &Found, run: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Held by who freezes a container or lets it go on, from the look at its state to the change of it: two at once would
+/// leave one that stands still and is said to run. It is the bundle's directory, which stays as long as the container.
+#[derive(Debug)]
+pub struct Pausing {
+    _dir: Option<File>,
+}
+
+impl Pausing {
+    /// Waits for it. A container that is gone has nobody who pauses it.
+    pub fn take(bundle: &Path) -> Result<Self> {
+        let take = || File::open(bundle).and_then(|dir| Ok(flock(&dir, FlockOperation::LockExclusive).map(|()| dir)?));
+        match take() {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(Error::Io(bundle.into(), cause)),
+            dir => Ok(Self { _dir: dir.ok() }),
+        }
+    }
+}
+
 /// Is there while a container is paused.
 pub fn paused_path(run: &Path, id: &str) -> PathBuf {
     state_dir(run, id).join("paused")
@@ -154,6 +173,11 @@ pub fn freezer(run: &Path, id: &str) -> Option<PathBuf> {
     Some(std::ffi::OsString::from_vec(bytes).into())
 }
 
+/// The cgroup in which the container is frozen now.
+pub fn frozen(run: &Path, id: &str) -> Option<PathBuf> {
+    freezer(run, id).filter(|_| paused_path(run, id).exists())
+}
+
 /// Remembers cgroups that a container got while it ran: they go with it.
 pub fn note_cgroups(run: &Path, id: &str, more: &[PathBuf]) -> Result<()> {
     let mut all = later_cgroups(run, id)?;
@@ -167,7 +191,8 @@ pub fn later_cgroups(run: &Path, id: &str) -> Result<Vec<PathBuf>> {
 }
 
 /// The container has ended: so have its pause and the cgroups that it got while it ran.
-pub fn end_cgroups(run: &Path, id: &str) -> Result<()> {
+pub fn end_cgroups(bundle: &Path, run: &Path, id: &str) -> Result<()> {
+    let _pausing = Pausing::take(bundle)?;
     set_resumed(run, id)?;
     later_cgroups(run, id)?.iter().chain(&freezer(run, id)).for_each(|cgroup| remove_cgroup(cgroup));
     crate::life::gone(state_dir(run, id).join("freezer"))?;

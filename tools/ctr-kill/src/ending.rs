@@ -1,16 +1,19 @@
 //! Seeing a container end: its process, and then whoever keeps it, who has written how.
 
+use crate::pausing::send_awake;
 use anyhow::{Context, bail};
 use bundle::Found;
 use bundle::life::Waiting;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// An end that has been asked for.
 #[derive(Debug)]
 pub struct Ending {
-    name: String,
+    found: Found,
+    run: PathBuf,
     process: Option<OwnedFd>,
     lock: Option<Waiting>,
     until: Option<Instant>,
@@ -18,9 +21,9 @@ pub struct Ending {
 
 impl Ending {
     /// `patience` counts from now; without one it has no end.
-    pub fn new(found: &Found, process: Option<OwnedFd>, patience: Option<Duration>) -> Self {
+    pub fn new(found: &Found, run: &Path, process: Option<OwnedFd>, patience: Option<Duration>) -> Self {
         let until = patience.and_then(|patience| Instant::now().checked_add(patience));
-        Self { name: found.meta.name.clone(), process, lock: Waiting::open(&found.dir).ok(), until }
+        Self { found: found.clone(), run: run.into(), process, lock: Waiting::open(&found.dir).ok(), until }
     }
 
     /// Waits for it, with SIGKILL when patience is over.
@@ -28,9 +31,10 @@ impl Ending {
         if let Some(process) = &self.process
             && !has_ended(process, self.until)?
         {
-            linux_sandbox::send_signal(process, super::KILL)?;
+            // It may have been paused meanwhile.
+            send_awake(&self.found, &self.run, process, super::KILL)?;
             if !has_ended(process, Some(Instant::now() + super::PATIENCE))? {
-                bail!("{}: still there {} s after SIGKILL", self.name, super::PATIENCE.as_secs());
+                bail!("{}: still there {} s after SIGKILL", self.found.meta.name, super::PATIENCE.as_secs());
             }
         }
         if let Some(lock) = self.lock {

@@ -21,6 +21,7 @@ use anyhow::{Context, bail};
 use bundle::{Containers, Found, keeper};
 use clap::Parser;
 use ending::Ending;
+use pausing::send_awake;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -83,12 +84,13 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let mut asked = Vec::new();
     // Everybody is asked before anybody is waited for.
     for operand in toolkit::containers(&args.containers)? {
-        let begun = containers.find(&operand).map_err(anyhow::Error::from).and_then(|found| match &args {
-            Args { pause: true, .. } => pausing::pause(&found, &run).map(|()| None),
-            Args { resume: true, .. } => pausing::resume(&found, &run).map(|()| None),
-            Args { stop: true, .. } => ask_to_end(&found, &run, args.time, args.spare),
-            _ => send(&found, &run, &operand, signal),
-        });
+        let find = || containers.find(&operand).map_err(anyhow::Error::from);
+        let begun = match &args {
+            Args { pause: true, .. } => pausing::pause(&containers, &operand, &run).map(|()| None),
+            Args { resume: true, .. } => pausing::resume(&containers, &operand, &run).map(|()| None),
+            Args { stop: true, .. } => find().and_then(|found| ask_to_end(&found, &run, args.time, args.spare)),
+            _ => find().and_then(|found| send(&found, &run, &operand, signal)),
+        };
         match begun {
             Ok(ending) => asked.push((operand, ending)),
             Err(error) => failed.push(error),
@@ -124,14 +126,12 @@ fn send(found: &Found, run: &Path, operand: &str, signal: i32) -> anyhow::Result
         // Who kills a container does not want it back.
         keeper::forbid_restart(found, run)?;
     }
-    if !linux_sandbox::send_signal(&process, signal)? {
+    let sent =
+        if ends { send_awake(found, run, &process, signal)? } else { linux_sandbox::send_signal(&process, signal)? };
+    if !sent {
         bail!(not_running());
     }
-    if ends {
-        // Who is frozen hears of it when it moves again.
-        pausing::wake(found, run)?;
-    }
-    Ok((signal == KILL).then(|| Ending::new(found, Some(process), Some(PATIENCE))))
+    Ok((signal == KILL).then(|| Ending::new(found, run, Some(process), Some(PATIENCE))))
 }
 
 const KILL: i32 = 9;
@@ -154,8 +154,7 @@ fn ask_to_end(found: &Found, run: &Path, time: Option<i64>, spare: bool) -> anyh
         None => None,
     };
     if let Some(process) = &process {
-        linux_sandbox::send_signal(process, signal)?;
-        pausing::wake(found, run)?;
+        send_awake(found, run, process, signal)?;
     }
-    Ok(Some(Ending::new(found, process, u64::try_from(seconds).ok().map(Duration::from_secs))))
+    Ok(Some(Ending::new(found, run, process, u64::try_from(seconds).ok().map(Duration::from_secs))))
 }

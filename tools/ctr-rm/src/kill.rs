@@ -2,13 +2,12 @@
 
 use anyhow::{Context, bail};
 use bundle::Found;
-use bundle::keeper::{self, Keeper};
+use bundle::keeper::{self, Keeper, Pausing};
 use bundle::life::{self, Lock};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use wire::Status;
 
 /// How long a killed process may take: as long as its file systems do.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,12 +17,14 @@ pub fn kill(found: &Found, run: &Path) -> anyhow::Result<()> {
     let Some(started) = &found.started else { return Ok(()) };
     let name = || format!("could not kill container: {}", found.meta.id);
     let Some(process) = started.open().with_context(name)? else { return Ok(()) };
+    // As long as this is held, nobody freezes it again.
+    let _pausing = Pausing::take(&found.dir)?;
     match pidfd_send_signal(&process, Signal::KILL) {
         Err(rustix::io::Errno::SRCH) => return Ok(()),
         sent => sent.with_context(name)?,
     }
     // Who is frozen cannot even die.
-    if let Some(cgroup) = keeper::freezer(run, &found.meta.id).filter(|_| found.status == Status::Paused) {
+    if let Some(cgroup) = keeper::frozen(run, &found.meta.id) {
         linux_sandbox::thaw(&cgroup)?;
     }
     let patience = Timespec { tv_sec: i64::try_from(PATIENCE.as_secs())?, tv_nsec: 0 };

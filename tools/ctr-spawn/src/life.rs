@@ -39,7 +39,7 @@ impl Kept {
         lock.clear();
         Exit::remove(dir)?;
         // What a killed keeper left, and a stop that was meant for the last life.
-        keeper::end_cgroups(&run, id)?;
+        keeper::end_cgroups(dir, &run, id)?;
         Started::remove(&run, id)?;
         keeper::set_stopped(dir, false)?;
         Ok(Some(Self { dir: dir.into(), run, id: id.into(), keeping, containers, started: None, lock }))
@@ -65,7 +65,7 @@ impl Kept {
         exit.oom_killed = end.oom_killed;
         exit.rest.clone_from(&end.more);
         exit.write(&self.dir)?;
-        keeper::end_cgroups(&self.run, &self.id)?;
+        keeper::end_cgroups(&self.dir, &self.run, &self.id)?;
         Started::forget(&self.run, &self.id)?;
         if end.oom_killed {
             self.note("oom", &[])?;
