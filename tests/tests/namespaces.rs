@@ -140,6 +140,38 @@ fn propagation_both_ways_only_where_it_was_asked_for() {
     }
 }
 
+/// What the container's root is to the mounts around it, as the kernel tells it, under ctr-spawn and under runc.
+#[test]
+fn the_propagation_of_the_root_is_the_one_that_was_asked_for() {
+    needs!(root, "busybox", "unshare", "runc");
+    let room = room();
+    for (wanted, tells) in [
+        ("private", "-"),
+        ("rprivate", "-"),
+        ("slave", "master"),
+        ("rslave", "master"),
+        ("shared", "shared"),
+        ("rshared", "shared"),
+        ("unbindable", "unbindable"),
+        ("runbindable", "unbindable"),
+    ] {
+        let mut config = config(&[
+            "sh",
+            "-c",
+            "grep -E '^[0-9]+ [0-9]+ [^ ]+ [^ ]+ / ' /proc/self/mountinfo | cut -d' ' -f7 | cut -d: -f1",
+        ]);
+        config["linux"]["rootfsPropagation"] = json!(wanted);
+        configure(&room, &config);
+        let runc = "timeout 60 runc --root rr run -b box propagation-$$ </dev/null";
+        // runc leaves a root private that was to be shared, and cannot start on one that nobody may bind.
+        let runtimes = if matches!(tells, "shared" | "unbindable") { 1 } else { 2 };
+        for runtime in ["ctr-spawn box", runc].iter().take(runtimes) {
+            let ran = room.sh(&format!("unshare -m --propagation shared sh -c '{runtime}'"));
+            assert_eq!(ran.ok(), tells, "{wanted:?} {runtime}");
+        }
+    }
+}
+
 /// A mount on the host's root, as some rescue systems have it, came along on top of the container's root.
 #[test]
 fn a_stack_of_roots_does_not_lead_out() {

@@ -1,5 +1,5 @@
 //! `process` of the runtime configuration (OCI runtime-spec config.md, "Process"): what the first process of a
-//! container is started by, and every further one.
+//! container is started by, and every further one; and what `linux` has for each of them.
 
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -143,4 +143,27 @@ pub struct IoPriority {
     /// 0, the highest, to 7.
     #[serde(default)]
     pub priority: i64,
+}
+
+/// `linux.memoryPolicy`: what `set_mempolicy(2)` takes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct MemoryPolicy {
+    /// `MPOL_BIND` and the like.
+    pub mode: String,
+    /// Nodes as a list like `0-3,7`.
+    #[serde(default)]
+    pub nodes: String,
+    /// `MPOL_F_STATIC_NODES` and the like.
+    #[serde(default)]
+    pub flags: Vec<String>,
+}
+
+/// `linux.personality`: what personality(2) takes.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Personality {
+    /// `LINUX` or `LINUX32`.
+    pub domain: String,
+    /// The specification names none.
+    #[serde(default)]
+    pub flags: Vec<String>,
 }

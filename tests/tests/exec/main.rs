@@ -164,6 +164,23 @@ fn scheduler_priority_and_processors() {
     }
 }
 
+/// What `linux` has for every process of the container, and not for its first alone.
+#[test]
+fn personality_and_memory_policy_are_the_containers() {
+    needs!(root, "busybox");
+    let web = Web::start_with("", |config| {
+        config["linux"]["personality"] = json!({"domain": "LINUX32"});
+        config["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "0"});
+    });
+    web.room.write("show", "busybox uname -m; head -n 1 /proc/self/numa_maps | busybox cut -d ' ' -f 2");
+    let ran = web.sh("ctr-exec web -- sh -c \"$(cat show)\"").ok();
+    let (machine, policy) = ran.split_once('\n').unwrap();
+    let here = web.sh("uname -m; setarch linux32 uname -m").ok();
+    let (wide, narrow) = here.split_once('\n').unwrap();
+    assert_eq!((machine, policy), (narrow, "bind:0"));
+    assert_ne!(wide, narrow, "it can be told");
+}
+
 #[test]
 fn a_cgroup_below_the_containers() {
     needs!(root, "busybox");

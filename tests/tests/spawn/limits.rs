@@ -2,7 +2,7 @@
 
 use crate::v1;
 use dock_tests::bundle::{config, configure, room, with};
-use dock_tests::skip;
+use dock_tests::{needs, skip};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -90,6 +90,45 @@ fn cve_2022_0811_only_sysctls_of_a_namespace() {
     )
     .ok();
     assert_eq!(text, "1");
+}
+
+/// Every limit that Linux has, as the process sees it, here and under runc.
+#[test]
+fn each_rlimit_by_its_name() {
+    needs!(root, "busybox", "runc");
+    let room = room();
+    let mut config = config(&["cat", "/proc/self/limits"]);
+    // None is raised: there are machines whose root may not.
+    let (large, most) = (1_u64 << 40, u64::MAX);
+    config["process"]["rlimits"] = [
+        ("CPU", 5000, 6000),
+        ("FSIZE", 1 << 30, most),
+        ("DATA", large, large + 4096),
+        ("STACK", 4 << 20, 64 << 20),
+        ("CORE", 0, 4096),
+        ("RSS", 1 << 30, 1 << 31),
+        ("NPROC", 30_000, 40_000),
+        ("NOFILE", 200, 300),
+        ("MEMLOCK", 65536, 131_072),
+        ("AS", large, most),
+        ("LOCKS", 70, 80),
+        ("SIGPENDING", 500, 501),
+        ("MSGQUEUE", 4096, 8192),
+        ("NICE", 0, 0),
+        ("RTPRIO", 0, 0),
+        ("RTTIME", 1_000_000, 2_000_000),
+    ]
+    .map(|(name, soft, hard)| json!({"type": format!("RLIMIT_{name}"), "soft": soft, "hard": hard}))
+    .into();
+    configure(&room, &config);
+    let ours = room.sh("ctr-spawn box").ok();
+    assert_eq!(ours, room.sh("timeout 60 runc --root rr run -b box rlimits-$$ </dev/null").ok());
+    for line in [
+        "Max cpu time              5000                 6000",
+        "Max realtime timeout      1000000              2000000",
+    ] {
+        assert!(ours.contains(line), "{ours}");
+    }
 }
 
 #[test]

@@ -4,9 +4,9 @@ use crate::cgroups;
 use crate::target::Container;
 use bundle::process::Process;
 use linux_sandbox::{
-    Affinity, Attach, BornIn, Capabilities, Clone, Console, EnterCgroups, Exec, IoPriority, Label, Module, Namespace,
-    NamespaceRoot, NoNewPrivileges, NullStdio, OomScore, Outlive, Rlimits, Scheduler, Seccomp, SignalsToDefault, Step,
-    User, WorkDir,
+    Affinity, Attach, BornIn, Capabilities, Clone, Console, EnterCgroups, Exec, IoPriority, Label, MemoryPolicy,
+    Module, Namespace, NamespaceRoot, NoNewPrivileges, NullStdio, OomScore, Outlive, Personality, Rlimits, Scheduler,
+    Seccomp, SignalsToDefault, Step, User, WorkDir,
 };
 
 /// What the command line adds to the process.
@@ -55,7 +55,7 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
     }
     let last = affinity(affinities.and_then(|both| both.last.as_ref())).transpose()?;
     steps.extend(last.map(Step::Affinity));
-    steps.extend(scheduling(process)?);
+    steps.extend(scheduling(container, process)?);
     steps.push(Step::Enter(inside));
     let sets_groups = !first.denies_setgroups();
     if namespaces.contains(&Namespace::User) && sets_groups {
@@ -85,8 +85,15 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
     Ok(steps)
 }
 
-fn scheduling(process: &Process) -> anyhow::Result<Vec<Step>> {
+fn scheduling(container: &Container, process: &Process) -> anyhow::Result<Vec<Step>> {
     let mut steps = Vec::new();
+    let linux = &container.config.linux;
+    if let Some(wanted) = &linux.personality {
+        steps.push(Step::Personality(Personality::new(&wanted.domain, &wanted.flags)?));
+    }
+    if let Some(wanted) = &linux.memory_policy {
+        steps.push(Step::MemoryPolicy(MemoryPolicy::new(&wanted.mode, &wanted.nodes, &wanted.flags)?));
+    }
     if let Some(wanted) = process.scheduler.clone() {
         let bundle::process::Scheduler { policy, nice, priority, flags, runtime, deadline, period } = wanted;
         let scheduler = Scheduler { policy, nice, priority, flags, runtime, deadline, period };

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, bail};
 use bundle::life::Started;
-use bundle::process::Process;
+use bundle::process::{MemoryPolicy, Personality, Process};
 use bundle::{Containers, Found};
 use linux_sandbox::{Profile, Target, Unit, capability_number};
 use serde::Deserialize;
@@ -59,8 +59,11 @@ pub struct Config {
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Linux {
     pub seccomp: Option<Profile>,
+    pub personality: Option<Personality>,
+    pub memory_policy: Option<MemoryPolicy>,
 }
 
 /// It is not there, or does not run: docker tells these from all other errors.

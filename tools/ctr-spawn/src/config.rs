@@ -1,6 +1,6 @@
 //! The part of `config.json` that this program obeys (OCI runtime-spec config.md, config-linux.md).
 
-use bundle::process::Process;
+use bundle::process::{MemoryPolicy, Personality, Process};
 use linux_sandbox::Resources;
 use serde::Deserialize;
 use serde_json::Value;
@@ -94,22 +94,6 @@ pub struct Linux {
 #[derive(Debug, Deserialize)]
 pub struct NetDevice {
     pub name: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct MemoryPolicy {
-    pub mode: String,
-    #[serde(default)]
-    pub nodes: String,
-    #[serde(default)]
-    pub flags: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-pub struct Personality {
-    pub domain: String,
-    #[serde(default)]
-    pub flags: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
