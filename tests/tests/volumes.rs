@@ -130,6 +130,11 @@ fn mounts_of_all_kinds_reach_the_container() {
     }
     dock(&room, "dock run --mount type=bind,src=/no/such,dst=/x img true")
         .fails(125, "invalid mount config for type \"bind\": bind source path does not exist: /no/such");
+    for (source, cause) in [("/proc/none/x", "no such file or directory"), ("$PWD/t.tar/x", "not a directory")] {
+        let ran = dock(&room, &format!("dock run -v \"{source}:/x\" img true"));
+        assert!(ran.stderr.contains(": error while creating mount source path '/"), "{ran:#?}");
+        ran.fails(125, &format!("/x: {cause}\nhint: make it first"));
+    }
     assert_eq!(room.sh("ls -A root/containers | grep -v lock | wc -l").ok(), "0");
 }
 

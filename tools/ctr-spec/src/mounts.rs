@@ -7,7 +7,8 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use toolkit::WithHint;
 
 #[derive(Debug, Args)]
 #[group(skip)]
@@ -175,13 +176,25 @@ impl Mounts {
     pub fn make_directories(&self) -> anyhow::Result<()> {
         for wish in &self.wishes {
             let Kind::Bind(Bind { source, make: true, .. }) = &wish.kind else { continue };
-            if !source.try_exists().with_context(|| source.display().to_string())? {
-                let made = DirBuilder::new().recursive(true).mode(0o755).create(source);
-                made.with_context(|| format!("{}: mkdir", source.display()))?;
+            let make = || DirBuilder::new().recursive(true).mode(0o755).create(source);
+            match source.try_exists() {
+                Ok(true) => {}
+                Ok(false) => make().map_err(|error| not_made(source, &error)).hint(|| HOW_TO_BIND.into())?,
+                Err(error) => return Err(not_made(source, &error)).hint(|| HOW_TO_BIND.into()),
             }
         }
         Ok(())
     }
+}
+
+const HOW_TO_BIND: &str =
+    "make it first, or bind what is there; a name without / is a volume, which needs no directory";
+
+/// Docker's words, with the system's in lower case as Go has them.
+fn not_made(source: &Path, error: &std::io::Error) -> anyhow::Error {
+    let cause = error.to_string().to_lowercase();
+    let cause = cause.split(" (os error").next().unwrap_or_default();
+    anyhow::anyhow!("error while creating mount source path '{0}': mkdir {0}: {cause}", source.display())
 }
 
 fn text(path: PathBuf) -> anyhow::Result<String> {
