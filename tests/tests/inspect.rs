@@ -129,8 +129,14 @@ fn the_same_options_give_dockers_object() {
         "9/TCP",
     ];
     let host = ["--network", "none", "--privileged", "--ipc", "host", "--uts", "host", "--pid", "host"];
-    let cases: [(&str, &[&str], &[&str]); 3] =
-        [("plain", &["--network", "none"], &[]), ("full", &all, &["50"]), ("host", &host, &[])];
+    let more =
+        ["--entrypoint", "", "--cgroup-parent", "/a/b", "--mount", "type=volume,src=lab,dst=/l,volume-label=k=v"];
+    let cases: [(&str, &[&str], &[&str]); 4] = [
+        ("plain", &["--network", "none"], &[]),
+        ("full", &all, &["50"]),
+        ("host", &host, &[]),
+        ("more", &[&["--network", "none"], &more[..]].concat(), &["true"]),
+    ];
     for (name, options, command) in cases {
         let line = [&["create", "--name", name], options, &["img"], command].concat();
         docker.docker(&line).unwrap();
@@ -194,6 +200,11 @@ fn templates_sizes_and_states() {
         "[\"sleep\",\"100\"] /data 1"
     );
     assert_eq!(get("{{range .Mounts}}{{.Destination}} {{.Type}}{{end}}", "fresh"), "/vol volume");
+    // What docker goes on to say of one that has ended.
+    dock(&room, "dock run --name probed --health-cmd true img true; dock run -d --restart on-failure:2 --name again img false; dock wait again").ok();
+    assert_eq!(get("{{.State.Health.Status}} {{.State.Health.FailingStreak}}", "probed"), "unhealthy 0");
+    assert_eq!(dock(&room, "dock ps -aq --filter health=unhealthy | wc -l").ok(), "1");
+    assert_eq!(get("{{.RestartCount}}", "again"), "2");
     let sized: Value = serde_json::from_str(&dock(&room, "dock inspect -s ended").ok()).unwrap();
     assert_eq!(sized[0]["SizeRw"], json!(2));
     // What was written down stands in files that anybody can read with any tool.

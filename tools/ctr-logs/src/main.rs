@@ -15,6 +15,7 @@ mod entry;
 mod files;
 mod follow;
 
+use anyhow::bail;
 use bundle::Containers;
 use clap::Parser;
 use entry::{Moment, Shown};
@@ -68,6 +69,9 @@ fn main() -> ExitCode {
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let run = toolkit::run_dir();
     let found = Containers::new(&toolkit::root_dir(args.root.as_deref()), &run).find(&args.container)?;
+    if found.meta.keeping().log_config.is_some_and(|config| config.kind == "none") {
+        bail!("configured logging driver does not support reading");
+    }
     let (since, until) = (moment("since", args.since.as_deref())?, moment("until", args.until.as_deref())?);
     let shown = Shown { since, until, timestamps: args.timestamps, details: args.details };
     // Before the first byte is read, so that nothing happens between reading and watching.

@@ -1,6 +1,6 @@
 //! The object that docker inspect prints: its members, its order, its words for nothing.
 
-use crate::host;
+use crate::{host, status};
 use bundle::Found;
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -28,7 +28,7 @@ pub fn object(found: &Found, sizes: bool) -> anyhow::Result<Value> {
         "HostsPath": file_at(&config, "/etc/hosts"),
         "LogPath": found.dir.join("log.json").to_string_lossy(),
         "Name": format!("/{}", meta.name),
-        "RestartCount": found.keeper.as_ref().map_or(0, |keeper| keeper.restart_count),
+        "RestartCount": restart_count(found),
         "Driver": "overlay2",
         "Platform": "linux",
         "MountLabel": label(&config["linux"]["mountLabel"]),
@@ -75,9 +75,14 @@ fn state(found: &Found) -> Value {
     state
 }
 
+/// Of one that nobody keeps any more, as its last end has it.
+fn restart_count(found: &Found) -> u64 {
+    let at_end = || found.exit.as_ref()?.rest.get("restartCount")?.as_u64();
+    found.keeper.as_ref().map_or_else(|| at_end().unwrap_or(0), |keeper| keeper.restart_count)
+}
+
 fn health(found: &Found) -> Option<Value> {
-    let health = found.health()?;
-    serde_json::to_value(health).ok()
+    serde_json::to_value(status::health(found)?).ok()
 }
 
 /// Where a file of the container's own identity lies on the host.
@@ -144,7 +149,8 @@ fn made_as(found: &Found, config: &Value, image: &Value) -> Value {
     put("Image", found.meta.image.as_deref().unwrap_or_default().into());
     put("Volumes", either("volumes", "Volumes"));
     put("WorkingDir", config["process"]["cwd"].as_str().filter(|dir| *dir != "/").unwrap_or_default().into());
-    put("Entrypoint", either("entrypoint", "Entrypoint"));
+    // An empty one takes away the image's.
+    put("Entrypoint", Some(either("entrypoint", "Entrypoint")).filter(|words| *words != json!([""])).into());
     put("OnBuild", of_image("OnBuild").clone());
     put("Labels", found.meta.labels.clone().into());
     for (name, docker) in [("stopSignal", "StopSignal"), ("stopTimeout", "StopTimeout")] {

@@ -1,6 +1,7 @@
 //! What a container is doing, in docker's words.
 
 use bundle::Found;
+use bundle::keeper::Health;
 use jiff::Timestamp;
 use wire::Status;
 
@@ -8,7 +9,7 @@ use wire::Status;
 pub fn text(found: &Found, now: Timestamp) -> String {
     let started = || found.started_at().map_or_else(|| "some time".into(), |at| since(at, now));
     match (found.status, &found.exit) {
-        (Status::Running, _) => match health(found).as_deref() {
+        (Status::Running, _) => match health(found).as_ref().map(|health| health.status.as_str()) {
             None | Some("none") => format!("Up {}", started()),
             Some("starting") => format!("Up {} (health: starting)", started()),
             Some(health) => format!("Up {} ({health})", started()),
@@ -27,9 +28,12 @@ pub fn text(found: &Found, now: Timestamp) -> String {
     }
 }
 
-/// How its health is, when that is probed.
-pub fn health(found: &Found) -> Option<String> {
-    Some(found.health()?.status.clone())
+/// How its health is, when that is probed. One that has ended is unhealthy, says docker.
+pub fn health(found: &Found) -> Option<Health> {
+    let probed =
+        || found.meta.keeping().healthcheck.is_some_and(|check| check.test.first().is_some_and(|how| how != "NONE"));
+    let ended = || Health { status: "unhealthy".into(), failing_streak: 0, log: Vec::new() };
+    found.health().cloned().or_else(|| (found.status == Status::Exited && probed()).then(ended))
 }
 
 /// The word that records and filters use.

@@ -12,9 +12,9 @@ own_words() { say "${DOCK_ERROR_PREFIX%Error*}$1"; give_up "$failed"; }
 provide() {
     case ${1##*/} in *[:@]*) name=$1 ;; *) name=$1:latest ;; esac
     case ${opt_pull:-missing} in
-        never) have_image "$1" || { say "${DOCK_ERROR_PREFIX}No such image: $name"; return 1; }; return 0 ;;
+        never) have_image ${opt_platform:+--platform "$opt_platform"} "$1" || { say "${DOCK_ERROR_PREFIX}No such image: $name"; return 1; }; return 0 ;;
         missing)
-            ! have_image "$1" || return 0
+            ! have_image ${opt_platform:+--platform "$opt_platform"} "$1" || return 0
             check_reference "$1"
             say "Unable to find image '$name' locally"
             ;;

@@ -163,8 +163,7 @@ fn set_parent(config: &mut Value, host: &mut Map<String, Value>, parent: &str, i
         bail!("--cgroup-parent {parent}: a path without .. is wanted");
     }
     let own = id.map_or_else(bundle::names::id, Into::into);
-    let parent = parent.trim_matches('/');
-    config["linux"]["cgroupsPath"] = format!("/{parent}/{own}").into();
+    config["linux"]["cgroupsPath"] = format!("/{}/{own}", parent.trim_matches('/')).into();
     host.insert("cgroupParent".into(), parent.into());
     Ok(())
 }

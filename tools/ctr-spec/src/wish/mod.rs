@@ -11,7 +11,8 @@ pub use volume::{from_container, from_volume};
 
 use anyhow::bail;
 use bundle::Volume;
-use serde_json::{Value, json};
+use bundle::volumes::ANONYMOUS;
+use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 
 /// One mount that was asked for.
@@ -97,8 +98,13 @@ impl Wish {
                 if !named.subpath.is_empty() {
                     shown["volumeOptions"]["subpath"] = named.subpath.as_str().into();
                 }
-                if !named.volume.labels.is_empty() && !named.volume.is_anonymous() {
-                    shown["volumeOptions"]["labels"] = named.volume.labels.clone().into();
+                let labels = named.volume.labels.iter().filter(|(name, _)| *name != ANONYMOUS);
+                let labels: Map<String, Value> = labels.map(|(name, value)| (name.clone(), value.clone())).collect();
+                if !labels.is_empty() {
+                    shown["volumeOptions"]["labels"] = labels.into();
+                }
+                if let Some(Value::Object(options)) = shown.get_mut("volumeOptions") {
+                    options.insert("driverConfig".into(), json!({}));
                 }
                 shown
             }
