@@ -409,3 +409,26 @@ fn containers_are_shown_by_template() {
         assert_eq!(sized, "5");
     });
 }
+
+/// None keeps the others from their turn.
+#[test]
+fn what_fails_of_several_is_a_line_each() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        let dead = |name: &str| {
+            format!("Error response from daemon: Cannot kill container: {name}: No such container: {name}\n")
+        };
+        assert_eq!(dock.says("kill x y"), (1, String::new(), dead("x") + &dead("y")));
+        let none = |what: &str, name: &str| format!("Error response from daemon: No such {what}: {name}\n");
+        for command in ["rm", "stop", "wait", "pause"] {
+            let said = none("container", "x") + &none("container", "y");
+            assert_eq!(dock.says(&format!("{command} x y")), (1, String::new(), said), "{command}");
+        }
+        assert_eq!(dock.says("rmi x y").2, none("image", "x:latest") + &none("image", "y:latest"));
+    });
+    let room = Room::new();
+    for tool in ["ctr-rm", "ctr-kill", "ctr-wait"] {
+        let ran = room.sh(&format!("{tool} x y"));
+        assert_eq!(ran.stderr, format!("{tool}: No such container: x\n{tool}: No such container: y\n"));
+    }
+}

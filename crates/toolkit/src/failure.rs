@@ -1,10 +1,10 @@
 //! Errors for people: one line, a hint, an exit code.
 
-use std::fmt;
 use wire::exit;
 
 /// An error that knows its exit code or carries a hint. It travels inside an [`anyhow::Error`].
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
 pub struct Failure {
     message: String,
     code: Option<u8>,
@@ -17,14 +17,6 @@ impl Failure {
         Self { message: message.into(), code: Some(code), hint: None }.into()
     }
 }
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Failure {}
 
 /// A mistake in the command line that clap cannot see: exit code 2 (125 for ctr-spawn and ctr-exec).
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
@@ -44,6 +36,30 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
             let code = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.code);
             Failure { message: joined(&error), code, hint: Some(hint()) }.into()
         })
+    }
+}
+
+/// What fails of several things, none of which keeps the others from their turn, as docker has it: each failure is
+/// lines of its own, and the last one is what the tool ends with.
+#[derive(Debug)]
+pub struct Failures(&'static str, Option<anyhow::Error>);
+
+impl Failures {
+    /// Nothing has failed yet in the tool of this name.
+    pub fn of(tool: &'static str) -> Self {
+        Self(tool, None)
+    }
+
+    /// Remembers a failure, and says the one before it.
+    pub fn add(&mut self, error: anyhow::Error) {
+        if let Some(earlier) = self.1.replace(error) {
+            report(self.0, &earlier);
+        }
+    }
+
+    /// The last failure, not said yet.
+    pub fn finish(self) -> anyhow::Result<()> {
+        self.1.map_or(Ok(()), Err)
     }
 }
 
@@ -73,8 +89,9 @@ fn joined(error: &anyhow::Error) -> String {
 /// How the lines start that docker's client says itself, whatever it says before others.
 const CLIENTS: [&str; 3] = ["invalid argument ", "template parsing error: ", "You cannot attach to a "];
 
-/// One line, whatever the causes contain; then the hint. `dock` asks for docker's words by what it wants before them.
-pub(crate) fn print(tool: &str, error: &anyhow::Error) {
+/// Says an error as `main` does when it ends the tool: one line, whatever the causes contain; then the hint. `dock` asks
+/// for docker's words by what it wants before them.
+pub fn report(tool: &str, error: &anyhow::Error) {
     let line = joined(error).replace(['\n', '\r'], " ");
     eprint_line(&match std::env::var("DOCK_ERROR_PREFIX") {
         Err(_) => format!("{tool}: {line}"),
@@ -98,7 +115,7 @@ pub(crate) fn print_usage_error(tool: &str, error: &clap::Error) {
         .filter(|l| !l.is_empty())
         .collect();
     let what = what.join(" ").replace(" tip: ", "; ");
-    print(tool, &usage(what.strip_prefix("error: ").unwrap_or(&what)));
+    report(tool, &usage(what.strip_prefix("error: ").unwrap_or(&what)));
     if std::env::var_os("DOCK_ERROR_PREFIX").is_none() {
         eprint_line(&format!("Try '{tool} --help'."));
     }

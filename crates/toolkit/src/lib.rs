@@ -8,7 +8,7 @@ mod input;
 mod output;
 mod places;
 
-pub use failure::{Failure, WithHint, code_of, usage};
+pub use failure::{Failure, Failures, WithHint, code_of, report, usage};
 pub use input::{containers, one_record, read_records, read_secret, record_unbuffered};
 pub use output::{Format, Out, refuse_terminal, terminal_width, widen_pipe};
 pub use places::{layout_dir, root_dir, run_dir};
@@ -45,7 +45,7 @@ pub fn main_with_codes<Args: Parser>(
         Ok(code) => ExitCode::from(code),
         Err(error) if output::reader_went_away(&error) => ExitCode::from(exit::DONE),
         Err(error) => {
-            failure::print(&name, &error);
+            failure::report(&name, &error);
             ExitCode::from(failure::code(&error, failed, usage))
         }
     }

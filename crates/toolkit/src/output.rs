@@ -2,12 +2,12 @@
 
 use crate::usage;
 use clap::ValueEnum;
-use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
 use wire::Record;
 
 /// The one way to stdout. Rust loses data silently when a buffered stdout is dropped on a full disk, so every
 /// tool ends in [`Out::finish`].
+#[derive(Debug)]
 pub struct Out {
     to: BufWriter<Stdout>,
     carries_bytes: bool,
@@ -23,22 +23,9 @@ pub enum Format {
 }
 
 /// Wraps an error of writing to stdout, so that it is told from other errors.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("<stdout>: {0}")]
 struct StdoutError(io::Error);
-
-impl fmt::Display for StdoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<stdout>: {}", self.0)
-    }
-}
-
-impl std::error::Error for StdoutError {}
-
-impl fmt::Debug for Out {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Out")
-    }
-}
 
 impl Out {
     pub(crate) fn stdout() -> Self {

@@ -25,7 +25,7 @@ use pausing::send_awake;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
-use toolkit::Out;
+use toolkit::{Failures, Out};
 use wire::Status;
 
 /// Signal, stop, pause and resume containers
@@ -80,7 +80,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let signal = args.signal.parse().ok().filter(|number| *number != 0);
     let signal = signal.or_else(|| bundle::signals::number(&args.signal));
     let signal = signal.with_context(|| format!("Invalid signal: {}", args.signal))?;
-    let mut failed = Vec::new();
+    let mut failed = Failures::of("ctr-kill");
     let mut asked = Vec::new();
     // Everybody is asked before anybody is waited for.
     for operand in toolkit::containers(&args.containers)? {
@@ -93,21 +93,16 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         };
         match begun {
             Ok(ending) => asked.push((operand, ending)),
-            Err(error) => failed.push(error),
+            Err(error) => failed.add(error),
         }
     }
     for (operand, ending) in asked {
         match ending.map_or(Ok(()), Ending::see) {
             Ok(()) => out.text(&format!("{operand}\n")).and_then(|()| out.finish())?,
-            Err(error) => failed.push(error),
+            Err(error) => failed.add(error),
         }
     }
-    // As docker: one that fails does not keep the others.
-    match failed.len() {
-        0 => Ok(()),
-        1 => Err(failed.remove(0)),
-        _ => bail!(failed.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ")),
-    }
+    failed.finish()
 }
 
 /// A signal. After SIGKILL the end is waited for.

@@ -22,7 +22,7 @@ use clap::Parser;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use subids::Mapping;
-use toolkit::Out;
+use toolkit::{Failures, Out};
 use wire::Status;
 
 /// Remove containers that do not run
@@ -55,7 +55,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let root = toolkit::root_dir(args.root.as_deref());
     let run = toolkit::run_dir();
     let containers = Containers::new(&root, &run);
-    let mut failed = Vec::new();
+    let mut failed = Failures::of("ctr-rm");
     let operands = toolkit::containers(&args.containers)?;
     go_inside(&containers, &root, &run, &operands, &args)?;
     for operand in operands {
@@ -63,15 +63,10 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
             Ok(true) => out.text(&format!("{operand}\n")).and_then(|()| out.finish())?,
             // What is to be gone by all means, and is gone, is told and no failure: as docker has it.
             Ok(false) => eprintln!("ctr-rm: {}", bundle::Error::NoContainer(operand)),
-            Err(error) => failed.push(error),
+            Err(error) => failed.add(error),
         }
     }
-    // As docker: one that cannot be removed does not keep the others.
-    match failed.len() {
-        0 => Ok(()),
-        1 => Err(failed.remove(0)),
-        _ => bail!(failed.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ")),
-    }
+    failed.finish()
 }
 
 /// An ordinary user may remove what his containers wrote as other users only as root of a user namespace, and from

@@ -19,13 +19,13 @@
 mod filter;
 mod show;
 
-use anyhow::bail;
+use anyhow::anyhow;
 use bundle::{Containers, Volume, Volumes};
 use clap::Parser;
 use filter::Filters;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use toolkit::{Out, usage};
+use toolkit::{Failures, Out, usage};
 
 /// List, make and remove volumes
 #[derive(Debug, Parser)]
@@ -125,21 +125,20 @@ fn create(store: &Store, args: &Args, out: &mut Out) -> anyhow::Result<()> {
     out.text(&format!("{}\n", volume.name))
 }
 
-/// As docker: one that cannot be removed does not keep the others.
 fn remove(store: &Store, args: &Args, out: &mut Out) -> anyhow::Result<()> {
     let guard = store.volumes.guard(true)?;
-    let mut failed = Vec::new();
+    let mut failed = Failures::of("ctr-vol");
     for name in &args.names {
         match store.volumes.find(name) {
             Err(bundle::Error::NoVolume(_)) if args.force => {}
             Err(error) => {
-                failed.push(error.to_string());
+                failed.add(error.into());
                 continue;
             }
             Ok(volume) => {
                 let users = store.volumes.users(&store.containers, &volume.name)?;
                 if !users.is_empty() {
-                    failed.push(format!("remove {name}: volume is in use - [{}]", users.join(", ")));
+                    failed.add(anyhow!("remove {name}: volume is in use - [{}]", users.join(", ")));
                     continue;
                 }
                 store.volumes.remove(&guard, &volume.name)?;
@@ -147,7 +146,7 @@ fn remove(store: &Store, args: &Args, out: &mut Out) -> anyhow::Result<()> {
         }
         out.text(&format!("{name}\n")).and_then(|()| out.finish())?;
     }
-    if failed.is_empty() { Ok(()) } else { bail!(failed.join("; ")) }
+    failed.finish()
 }
 
 /// Names of those removed, one a line, then what that freed as docker says it.

@@ -12,7 +12,7 @@
 
 #![forbid(unsafe_code)]
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bundle::life::{Exit, Waiting};
 use bundle::{Containers, Found};
 use clap::Parser;
@@ -20,7 +20,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use toolkit::Out;
+use toolkit::{Failures, Out};
 use wire::Status;
 
 /// Wait until containers have ended
@@ -56,19 +56,14 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let operands = toolkit::containers(&args.containers)?;
     // All are looked up before the first is waited for: it may be gone when its turn comes.
     let watched: Vec<_> = operands.iter().map(|operand| watch(containers.find(operand)?)).collect();
-    let mut failed = Vec::new();
+    let mut failed = Failures::of("ctr-wait");
     for end in watched.into_iter().map(|watched| end_of(watched?)) {
         match end {
             Ok(code) => out.text(&format!("{code}\n")).and_then(|()| out.finish())?,
-            Err(error) => failed.push(error),
+            Err(error) => failed.add(error),
         }
     }
-    // As docker: one that is not there does not keep the others.
-    match failed.len() {
-        0 => Ok(()),
-        1 => Err(failed.remove(0)),
-        _ => bail!(failed.iter().map(|error| format!("{error:#}")).collect::<Vec<_>>().join("; ")),
-    }
+    failed.finish()
 }
 
 fn watch(found: Found) -> anyhow::Result<Watched> {

@@ -4,9 +4,6 @@
 # What the tools say from here on is docker's: as its daemon answers, in front of that what is given here.
 speak() { DOCK_ERROR_PREFIX="${1-}Error response from daemon: "; export DOCK_ERROR_PREFIX; }
 
-# For answer: what several operands had is one line each.
-each='s/; /\nError response from daemon: /g'
-
 # Docker's answer to a wrong command line: two lines and 125.
 misuse() { say "$1"; say "See 'dock $called --help'."; exit 125; }
 

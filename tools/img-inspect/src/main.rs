@@ -22,7 +22,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use template::{Listing, Template};
-use toolkit::{Out, usage};
+use toolkit::{Failures, Out, usage};
 use wire::{Descriptor, Platform, Record, Reference, annotation};
 
 /// Show an image, or the history of its layers
@@ -86,17 +86,15 @@ fn main() -> ExitCode {
 #[expect(clippy::needless_pass_by_value, reason = "toolkit::main gives them away")]
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let shape = shape(&args).map_err(|error| usage(error.to_string()))?;
-    let mut failed = None;
+    let mut failed = Failures::of("img-inspect");
     for (layout, image) in images(&args)? {
         let shown = image.and_then(|entry| show(&args, &shape, &layout, &entry, out));
         // What there is is shown, whatever else is missing.
-        if let Err(error) = shown
-            && let Some(earlier) = failed.replace(error)
-        {
-            let _ = writeln!(std::io::stderr(), "img-inspect: {earlier:#}");
+        if let Err(error) = shown {
+            failed.add(error);
         }
     }
-    failed.map_or(Ok(()), Err)
+    failed.finish()
 }
 
 fn shape(args: &Args) -> Result<Shape, template::Error> {

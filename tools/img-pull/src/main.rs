@@ -108,19 +108,18 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         if args.says_default() && args.references.get(at).is_some_and(|text| is_repository(text)) {
             out.text("Using default tag: latest\n")?;
         }
-        match one(reference, &args, &mut registries, out).with_context(|| reference.familiar()) {
-            Ok(()) => {}
-            Err(error) if references.len() == 1 => return Err(error),
-            Err(error) => {
-                eprintln!("img-pull: {}", format!("{error:#}").replace(['\n', '\r'], " "));
-                failed += 1;
+        if let Err(error) = one(reference, &args, &mut registries, out).with_context(|| reference.familiar()) {
+            if references.len() == 1 {
+                return Err(error);
             }
+            toolkit::report("img-pull", &error);
+            failed += 1;
         }
     }
-    match failed {
-        0 => Ok(()),
-        failed => bail!("{failed} of {} images were not pulled", references.len()),
+    if failed > 0 {
+        bail!("{failed} of {} images were not pulled", references.len());
     }
+    Ok(())
 }
 
 /// All names are read before the first request is sent.

@@ -80,19 +80,18 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         if args.images.get(at).is_some_and(|text| args.says_default(text, &image.to)) {
             out.text("Using default tag: latest\n")?;
         }
-        match push(image, &args, &settings, out).with_context(|| image.to.familiar()) {
-            Ok(()) => {}
-            Err(error) if images.len() == 1 => return Err(error),
-            Err(error) => {
-                eprintln!("img-push: {}", format!("{error:#}").replace(['\n', '\r'], " "));
-                failed += 1;
+        if let Err(error) = push(image, &args, &settings, out).with_context(|| image.to.familiar()) {
+            if images.len() == 1 {
+                return Err(error);
             }
+            toolkit::report("img-push", &error);
+            failed += 1;
         }
     }
-    match failed {
-        0 => Ok(()),
-        failed => bail!("{failed} of {} images were not pushed", images.len()),
+    if failed > 0 {
+        bail!("{failed} of {} images were not pushed", images.len());
     }
+    Ok(())
 }
 
 /// The environment's word, and what the command line has to add.

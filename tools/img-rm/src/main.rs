@@ -25,7 +25,7 @@ use filter::Filter;
 use oci_layout::{Layout, OpenImage};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use toolkit::{Failure, Out};
+use toolkit::{Failure, Failures, Out};
 use wire::{Descriptor, Digest, Record, Reference, annotation, exit};
 
 /// Take names from a layout and collect what no name reaches
@@ -70,14 +70,14 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
     let layout = Layout::open(&place)?;
     let users = Users::of(&root, &toolkit::run_dir())?;
-    let mut failed = None;
+    let mut failed = Failures::of("img-rm");
     for operand in operands(&args)? {
         // One that cannot be removed does not keep the others.
         match remove(&layout, &users, &operand, args.force, out) {
             Ok(()) => {}
             // What is to be gone by all means, and is gone, is told and no failure: as docker has it.
-            Err(error) if args.force && is_not_found(&error) => eprint(&error),
-            Err(error) => failed.replace(error).iter().for_each(eprint),
+            Err(error) if args.force && is_not_found(&error) => toolkit::report("img-rm", &error),
+            Err(error) => failed.add(error),
         }
     }
     // First of all: on a full disk even the index has no room to be written.
@@ -89,7 +89,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     if args.prune {
         out.text(&format!("Total reclaimed space: {}\n", table::size(freed)))?;
     }
-    failed.map_or(Ok(()), Err)
+    failed.finish()
 }
 
 fn is_not_found(error: &anyhow::Error) -> bool {
@@ -231,7 +231,7 @@ fn delete(layout: &Layout, entry: &Descriptor, id: &Digest, image: Option<&OpenI
 fn collect(layout: &Layout) -> anyhow::Result<u64> {
     match layout.collect_unless_busy() {
         Err(busy @ oci_layout::Error::Busy(_)) => {
-            eprint(&busy.into());
+            eprintln!("img-rm: {busy}");
             Ok(0)
         }
         removed => Ok(removed.context("collect")?.iter().map(|(_, size)| size).sum()),
@@ -245,9 +245,4 @@ fn collect_layers(layout: &Layout, root: &Path) -> anyhow::Result<u64> {
         return Ok(0);
     }
     Ok(Layers::new(root).collect(&layout.chain_ids()?).context("unpacked layers")?.bytes)
-}
-
-fn eprint(error: &anyhow::Error) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "img-rm: {error:#}");
 }
