@@ -276,6 +276,17 @@ fn a_container_is_listed_as_in_docker() {
         let ours = ours.lines().find(|line| !line.starts_with("hint: ")).unwrap_or_default();
         assert_eq!(ours, all.docker.docker(&words).unwrap_err(), "{filter}");
     }
+    // What scripts ask of the machine: no member that docker has not, and where both can know it, the same.
+    let (ours, theirs) = row(&["info", "--format", "json"]);
+    assert!(keys(&ours).is_subset(&keys(&theirs)), "{ours} {theirs}");
+    let same = "OSType Architecture NCPU MemTotal KernelVersion OSVersion Name CgroupVersion Containers ContainersRunning \
+        MemoryLimit SwapLimit CpuCfsQuota PidsLimit Swarm LoggingDriver Labels HttpProxy Warnings";
+    for key in same.split_whitespace() {
+        assert_eq!(ours[key], theirs[key], "{key}");
+    }
+    let (ours, theirs) =
+        all.both(&["version", "-f", "{{.Server.Os}}/{{.Server.Arch}} {{.Server.KernelVersion}} {{.Client.Os}}"]);
+    assert_eq!(ours, theirs);
     for template in ["{{", "{{.Nope}}", "{{foo}}"] {
         let words = ["ps", "-a", "--format", template];
         assert_eq!(all.dock(&words).unwrap_err(), all.docker.docker(&words).unwrap_err(), "{template}");

@@ -216,6 +216,15 @@ fn port_and_info() {
     {
         assert!(info.lines().any(|have| have == line), "no {line:?} in {info}");
     }
+    let root = room.path("root").display().to_string();
+    let asked = dock(
+        &room,
+        "dock info -f '{{.Containers}} {{.ContainersStopped}} {{.DockerRootDir}}'; dock version -f '{{.Server.Os}}'",
+    );
+    assert_eq!(asked.ok(), format!("1 1 {root}\nlinux"));
+    for (line, code) in [("info -f '{{'", 64), ("version -f '{{'", 64), ("info -f '{{.Nope}}'", 1), ("version x", 1)] {
+        assert_eq!(dock(&room, &format!("dock {line}")).code, code, "{line}");
+    }
 }
 
 #[test]

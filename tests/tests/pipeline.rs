@@ -166,3 +166,19 @@ fn diff_append_unpack_gives_back_the_tree() {
     let overlay = room.sh(&format!("img-unpack --overlay changed o | ctr-spawn -- sh -c \"cd / && {names}\"")).ok();
     assert_eq!(overlay, room.sh(&format!("cd c/rootfs && {names}")).ok());
 }
+
+#[test]
+fn any_record_by_a_template() {
+    let room = Room::new();
+    room.sh(r#"printf '{"a":{"b":1}}\n{"a":\n{"b":"<x>"}} {"c":[1,2]}' | rec-format '{{with .a}}{{.b}}{{else}}{{json .c}}{{end}}' >out"#)
+        .fails(1, "template parsing error");
+    assert_eq!(room.sh("cat out").ok(), "1\n<x>");
+    assert_eq!(room.sh(r#"echo '{"b":[1], "a":"<"}' | rec-format json"#).ok(), r#"{"b":[1],"a":"<"}"#);
+    for (line, code, words) in [
+        ("rec-format '{{' </dev/null", 2, "unclosed action"),
+        ("rec-format . </dev/null", 1, "no JSON document on <stdin>"),
+        ("printf '{\"a\":1} {' | rec-format '{{.a}}'", 1, "<stdin>: EOF"),
+    ] {
+        room.sh(line).fails(code, words);
+    }
+}
