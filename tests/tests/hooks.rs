@@ -109,18 +109,28 @@ fn one_that_fails_before_the_start_is_the_end() {
     }
 }
 
+/// Behind the start: the container is stopped. Behind the end nothing is left to stop, and the next one is told.
 #[test]
-fn one_that_fails_later_is_a_note() {
+fn one_that_fails_later_stops_what_there_is_to_stop() {
     needs!(root, "busybox");
     let room = room();
     let fail = script(&room, "fail", "exit 4");
-    let hook = json!([{"path": fail}]);
-    with_hooks(&room, &json!({"poststart": hook, "poststop": hook}), &["sh", "-c", "sleep 0.2; exit 7"]);
+    let after = script(&room, "after", "echo told >>told");
+    let poststop = json!([{"path": fail}, {"path": after}]);
+    with_hooks(
+        &room,
+        &json!({"poststart": [{"path": fail}, {"path": after}], "poststop": poststop}),
+        &["sleep", "1000"],
+    );
+    let ran = room.sh("ctr-spawn box");
+    assert_eq!(ran.code, 125, "{ran:#?}");
+    for words in ["ctr-spawn: hooks: poststart: ", "ctr-spawn: note: hooks: poststop: "] {
+        assert!(ran.stderr.contains(words), "{ran:#?}");
+    }
+    assert_eq!(fs::read_to_string(room.path("box/told")).expect("the second at the end"), "told\n");
+    with_hooks(&room, &json!({"poststop": poststop}), &["sh", "-c", "exit 7"]);
     let ran = room.sh("ctr-spawn box");
     assert_eq!(ran.code, 7, "{ran:#?}");
-    for moment in ["poststart", "poststop"] {
-        assert!(ran.stderr.contains(&format!("ctr-spawn: note: hooks: {moment}: ")), "{ran:#?}");
-    }
 }
 
 #[test]

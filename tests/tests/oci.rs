@@ -2,7 +2,7 @@
 
 use dock_tests::dockerd::Dockerd;
 use dock_tests::ends::Script;
-use dock_tests::{Room, bin, needs};
+use dock_tests::{Room, bin, needs, skip};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
@@ -378,6 +378,78 @@ fn hooks_run_in_the_order_of_the_specification() {
     let without =
         |text: &str| text.lines().filter(|line| *line != "poststart 1").map(Into::into).collect::<Vec<String>>();
     assert_eq!(without(&ours), without(&theirs));
+}
+
+/// runtime-spec 1.3, and runc from its first day on.
+#[test]
+fn a_hook_that_fails_behind_the_start_ends_the_container() {
+    needs!(root, "busybox");
+    let oci = Oci::new();
+    let log = oci.room.path("hooks.log").display().to_string();
+    oci.configure(&["sleep", "1000"], |config| {
+        let told = format!("echo poststop >>{log}");
+        config["hooks"] = json!({"poststart": [{"path": "/bin/false"}],
+            "poststop": [{"path": "/bin/sh", "args": ["sh", "-c", told]}]});
+    });
+    oci.sh("$oci create -b box $id </dev/null >/dev/null 2>&1").ok();
+    oci.sh("$oci start $id").fails(1, "hooks: poststart: /bin/false: exit status 1");
+    oci.sh("$oci state $id").fails(1, "container does not exist");
+    oci.sh("$oci run -b box $id").fails(1, "hooks: poststart: ");
+    oci.sh("$oci state $id").fails(1, "container does not exist");
+    assert_eq!(fs::read_to_string(log).unwrap(), "poststop\npoststop\n");
+}
+
+/// `--pidfd-socket`, as runc 1.2 has it: a word that says which process it is, and its descriptor.
+#[test]
+fn a_descriptor_of_the_process_goes_to_who_wants_it() {
+    needs!(root, "busybox", "python3");
+    let oci = Oci::new();
+    oci.configure(&["sleep", "1000"], |_| {});
+    oci.room.write(
+        "listen.py",
+        "import os, signal, socket
+listener = socket.socket(socket.AF_UNIX)
+listener.bind('new')
+listener.listen()
+os.rename('new', 'socket')
+word, fds, _, _ = socket.recv_fds(listener.accept()[0], 100, 1)
+os.unlink('socket')
+signal.pidfd_send_signal(fds[0], signal.SIGKILL)
+print(word.decode())",
+    );
+    let listen = "python3 listen.py & until [ -S socket ]; do sleep 0.01; done";
+    let stopped = "n=0; until $oci state $id | grep -q stopped || [ $((n += 1)) -gt 500 ]; do sleep 0.02; done; wait; $oci delete $id";
+    for verb in ["create", "run -d"] {
+        let script =
+            format!("{listen}; $oci {verb} -b box --pidfd-socket socket $id </dev/null >/dev/null 2>&1; {stopped}");
+        assert_eq!(oci.sh(&script).ok(), "standard", "{verb}");
+    }
+    oci.sh("$oci run -d -b box $id </dev/null >/dev/null 2>&1").ok();
+    let ran = oci.sh(&format!("{listen}; $oci exec --pidfd-socket socket $id sleep 1000; echo $?; wait"));
+    let mut lines: Vec<&str> = ran.stdout.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["137", "setns"], "{ran:#?}");
+    oci.sh("$oci delete --force $id").ok();
+    oci.sh("$oci create -b box --pidfd-socket nosuch $id </dev/null").fails(1, "connect(\"nosuch\")");
+    oci.sh("$oci state $id").fails(1, "container does not exist");
+}
+
+#[test]
+fn events_tell_of_want_of_memory() {
+    needs!(root, "busybox");
+    let oci = Oci::new();
+    oci.configure(
+        &["sh", "-c", "while :; do busybox dd if=/dev/zero of=/dev/null bs=64M count=1; sleep 0.1; done"],
+        |config| {
+            config["linux"]["resources"] = json!({"memory": {"limit": 16 << 20, "swap": 16 << 20}});
+        },
+    );
+    let started = oci.sh("$oci run -d -b box $id </dev/null >/dev/null 2>err || cat err");
+    if started.stdout.contains("controller") {
+        return skip("no memory controller");
+    }
+    let line = oci.sh("$oci events --interval 50ms $id | grep -m 1 oom").ok();
+    assert_eq!(line, format!(r#"{{"type":"oom","id":"{}"}}"#, oci.id));
 }
 
 /// An image of busybox as an OCI archive, in the room.

@@ -80,7 +80,7 @@ fn odd_configurations_are_taken_and_refused_as_runc_does() {
         let mount = json!({"destination": "/tmp/made", "type": "tmpfs", "source": "tmpfs", "options": options});
         config["mounts"].as_array_mut().unwrap().push(mount);
     };
-    let rows: [(Change, &str, bool); 22] = [
+    let rows: [(Change, &str, bool); 24] = [
         (|_| {}, "echo $HOME; cat /etc/passwd", true),
         (|config| config["process"]["user"] = json!({"uid": 7, "gid": 7}), "echo $HOME", true),
         (|config| config["process"]["user"] = json!({"uid": 8, "gid": 8}), "echo $HOME", true),
@@ -93,6 +93,15 @@ fn odd_configurations_are_taken_and_refused_as_runc_does() {
         (|config| config["root"]["path"] = json!("nosuch"), "true", false),
         (|config| config["ociVersion"] = json!("1.9.9-dev"), "true", true),
         (|config| config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "pid"})), "true", false),
+        (|config| config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"})), "true", false),
+        (
+            |config| {
+                config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+                config["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 10}]);
+            },
+            "true",
+            false,
+        ),
         (|config| config["linux"]["rootfsPropagation"] = json!("nosuch"), "true", false),
         (|config| config["linux"]["sysctl"] = json!({"kernel.msgmax": "8192"}), "cat /proc/sys/kernel/msgmax", true),
         (|config| config["linux"]["sysctl"] = json!({"kernel.hostname": "x"}), "true", false),

@@ -114,17 +114,22 @@ pub struct Hooks {
 }
 
 impl Hooks {
-    /// Runs them for a process that is `pid` to them. The first that fails is the last.
-    pub fn tell(&self, pid: Option<i32>) -> std::result::Result<(), Error> {
+    /// Runs them for a process that is `pid` to them. The first that fails is the last; but behind the end all are told,
+    /// and those that failed come back as warnings.
+    pub fn tell(&self, pid: Option<i32>) -> std::result::Result<Vec<String>, Error> {
         let out = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stderr(), 3).call(|| "dup(2)".into())?;
         let state = State { status: self.moment.status().into(), pid, ..self.state.clone() };
         let state = serde_json::to_vec(&state).map_err(|cause| Error::refused(format!("state: {cause}")))?;
+        let mut warnings = Vec::new();
         for hook in &self.hooks {
-            let failed =
-                |what: String| Error::refused(format!("{}: {}: {what}", self.moment.name(), hook.path.display()));
-            hook.run(&self.directory, &state, &out).map_err(failed)?;
+            let Err(what) = hook.run(&self.directory, &state, &out) else { continue };
+            let line = format!("{}: {}: {what}", self.moment.name(), hook.path.display());
+            if self.moment != Moment::Poststop {
+                return Err(Error::refused(line));
+            }
+            warnings.push(line);
         }
-        Ok(())
+        Ok(warnings)
     }
 }
 
@@ -197,18 +202,15 @@ impl Mechanism for Hooks {
             Place::Inside => rustix::process::getpid().as_raw_nonzero().get(),
             _ => scene.pid.map_or(0, |pid| pid.as_raw_nonzero().get()),
         };
-        match (self.moment, self.tell(Some(pid))) {
-            // The process runs already: no error can be one of the start.
-            (Moment::Poststart, Err(error)) => scene.note(&format!("hooks: {error}")),
-            (_, other) => other?,
-        }
-        Ok(())
+        self.tell(Some(pid)).map(drop)
     }
 
     fn undo(&self) {
-        let told = if self.moment == Moment::Poststop { self.tell(None) } else { Ok(()) };
-        if let Err(error) = told {
-            let line = format!("{}: note: hooks: {error}\n", self.program);
+        if self.moment != Moment::Poststop {
+            return;
+        }
+        for warning in self.tell(None).unwrap_or_else(|error| vec![error.to_string()]) {
+            let line = format!("{}: note: hooks: {warning}\n", self.program);
             let _ = rustix::io::write(rustix::stdio::stderr(), line.as_bytes());
         }
     }

@@ -95,7 +95,14 @@ impl Running {
     /// Hands the container's terminal to whoever listens at the socket `path`, and forgets it.
     pub fn send_terminal(&mut self, path: &Path) -> std::result::Result<(), crate::Error> {
         let Some(master) = self.master.take() else { return Ok(()) };
-        crate::terminal::send_to(path, &master).inspect_err(|_| {
+        crate::terminal::send_to(path, "t", &master).inspect_err(|_| {
+            let _ = sys::pidfd_send_signal(&self.pidfd, libc::SIGKILL);
+        })
+    }
+
+    /// Hands the process itself to whoever listens at the socket `path`: its descriptor, and `message` with it.
+    pub fn send_pidfd(&self, path: &Path, message: &str) -> std::result::Result<(), crate::Error> {
+        crate::terminal::send_to(path, message, &self.pidfd).inspect_err(|_| {
             let _ = sys::pidfd_send_signal(&self.pidfd, libc::SIGKILL);
         })
     }

@@ -93,9 +93,8 @@ fn start(plan: &Plan, scene: &mut Scene, signals: OwnedFd) -> Result<Running> {
     if let Some(child) = met? {
         running.go_over_to(child)?;
     }
-    for step in plan.steps.iter().filter(|step| step.place() == Place::After) {
-        run(plan, step, scene)?;
-    }
+    let mut after = plan.steps.iter().filter(|step| step.place() == Place::After);
+    after.try_for_each(|step| run(plan, step, scene)).inspect_err(|_| running.kill())?;
     Ok(running)
 }
 

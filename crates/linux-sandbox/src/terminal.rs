@@ -95,10 +95,10 @@ pub(crate) fn send(socket: impl AsFd, message: &[u8], fd: &OwnedFd) -> rustix::i
     sendmsg(socket, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
 }
 
-/// Hands the master to whoever listens at `path`: the console socket of podman and containerd.
-pub(crate) fn send_to(path: &Path, master: &OwnedFd) -> Result<()> {
+/// Hands a descriptor to whoever listens at `path`, as to the console socket of podman and containerd.
+pub(crate) fn send_to(path: &Path, message: &str, fd: &OwnedFd) -> Result<()> {
     let socket = connect_to(path)?;
-    send(&socket, b"t", master).call(|| format!("sendmsg({path:?}, <ptmx>)"))
+    send(&socket, message.as_bytes(), fd).call(|| format!("sendmsg({path:?}, {message:?})"))
 }
 
 /// A connection to a socket of the host's.

@@ -90,6 +90,10 @@ struct Args {
     #[arg(long, value_name = "PATH")]
     console_socket: Option<PathBuf>,
 
+    /// Hand a descriptor of the process to whoever listens at the socket PATH
+    #[arg(long, value_name = "PATH")]
+    pidfd_socket: Option<PathBuf>,
+
     /// Pass COUNT descriptors from 3 on to the process
     #[arg(long, value_name = "COUNT", default_value_t = 0, hide_default_value = true)]
     preserve_fds: u32,
@@ -237,6 +241,9 @@ fn enter_and_wait(args: &Args, steps: Vec<Step>, terminal: Option<Terminal>) -> 
     let mut running = linux_sandbox::spawn(&plan).map_err(failed)?;
     if let Some(socket) = &args.console_socket {
         running.send_terminal(socket)?;
+    }
+    if let Some(socket) = &args.pidfd_socket {
+        running.send_pidfd(socket, "setns")?;
     }
     if let Some(file) = &args.pid_file {
         std::fs::write(file, running.pid().to_string()).with_context(|| file.display().to_string())?;

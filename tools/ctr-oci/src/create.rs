@@ -29,6 +29,10 @@ pub struct Making {
     #[arg(long, value_name = "PATH")]
     pub console_socket: Option<PathBuf>,
 
+    /// Hand a descriptor of the process to whoever listens at the socket PATH
+    #[arg(long, value_name = "PATH")]
+    pub pidfd_socket: Option<PathBuf>,
+
     /// Write the process's ID to FILE
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
@@ -92,7 +96,12 @@ fn spawn(
     let log_file = dir.join("log");
     let mut command = sibling::command("ctr-spawn")?;
     command.arg("--create").arg(dir).args(["--id", &short(id)]).arg("--log").arg(&log_file);
-    for (option, value) in [("--console-socket", console), ("--pid-file", making.pid_file.as_deref())] {
+    let options = [
+        ("--console-socket", console),
+        ("--pidfd-socket", making.pidfd_socket.as_deref()),
+        ("--pid-file", making.pid_file.as_deref()),
+    ];
+    for (option, value) in options {
         if let Some(value) = value {
             command.arg(option).arg(value);
         }

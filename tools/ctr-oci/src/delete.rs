@@ -49,7 +49,7 @@ pub fn verb(store: &Store, log: &Log, options: &Options) -> anyhow::Result<()> {
 }
 
 /// Kills its first process, and with it everything in its PID namespace.
-fn end(container: &Container) -> anyhow::Result<()> {
+pub fn end(container: &Container) -> anyhow::Result<()> {
     let Some(first) = container.process() else { return Ok(()) };
     kill::all(container, 9)?;
     if !first.ends_within(PATIENCE) {

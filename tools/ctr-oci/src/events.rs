@@ -28,18 +28,37 @@ pub fn verb(store: &Store, options: &Options, out: &mut Out) -> anyhow::Result<(
     if container.status() == Status::Stopped {
         bail!("container with id {} is not running", options.id);
     }
-    loop {
-        let line = json!({ "type": "stats", "id": options.id, "data": stats(&container.cgroups()) });
+    let groups = container.cgroups();
+    let mut say = |kind: &str, data: Option<Value>| {
+        let mut line = json!({ "type": kind, "id": options.id });
+        line.as_object_mut().zip(data).map(|(line, data)| line.insert("data".into(), data));
         out.text(&format!("{line}\n"))?;
-        out.finish()?;
+        out.finish()
+    };
+    let mut killed = 0;
+    loop {
+        let now = killed_for_memory(&groups);
+        if now > killed && !options.stats {
+            say("oom", None)?;
+        }
+        killed = now;
+        say("stats", Some(stats(&groups)))?;
         if options.stats {
             return Ok(());
         }
         match container.process() {
             Some(process) if !process.ends_within(interval) => {}
+            _ if killed_for_memory(&groups) > killed => return say("oom", None),
             _ => return Ok(()),
         }
     }
+}
+
+/// How many of its processes the kernel has killed for want of memory.
+fn killed_for_memory(groups: &[PathBuf]) -> u64 {
+    let text = cgroups::read(groups, &["memory.events", "memory.oom_control"]).unwrap_or_default();
+    let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    count.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 fn duration(text: &str) -> Option<Duration> {

@@ -19,6 +19,10 @@ pub struct Options {
     #[arg(long, value_name = "PATH")]
     console_socket: Option<PathBuf>,
 
+    /// Hand a descriptor of the process to whoever listens at the socket PATH
+    #[arg(long, value_name = "PATH")]
+    pidfd_socket: Option<PathBuf>,
+
     /// The working directory
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
@@ -127,6 +131,7 @@ fn pass_on(options: &Options, command: &mut Command) {
         }
     };
     option("--console-socket", options.console_socket.as_deref().map(AsRef::as_ref));
+    option("--pidfd-socket", options.pidfd_socket.as_deref().map(AsRef::as_ref));
     option("--process", options.process.as_deref().map(AsRef::as_ref));
     option("--pid-file", options.pid_file.as_deref().map(AsRef::as_ref));
     option("--workdir", options.cwd.as_deref().map(AsRef::as_ref));

@@ -18,7 +18,7 @@ struct Wanted {
     timeout: Option<u64>,
 }
 
-/// Tells all of one moment. One that fails now can stop nothing: it is a warning.
+/// Tells all of one moment. One that fails behind the end can stop nothing: it is a warning.
 pub fn tell(container: &Container, moment: Moment, pid: Option<i32>) -> anyhow::Result<Vec<String>> {
     let config = container.config()?;
     let list = &config["hooks"][moment.name()];
@@ -43,5 +43,6 @@ pub fn tell(container: &Container, moment: Moment, pid: Option<i32>) -> anyhow::
     };
     let hooks = wanted.into_iter().map(hook).collect();
     let hooks = Hooks { moment, hooks, directory, state, program: "ctr-oci".into() };
-    Ok(hooks.tell(pid).err().map(|error| format!("hooks: {error}")).into_iter().collect())
+    let warnings = hooks.tell(pid).context("hooks")?;
+    Ok(warnings.iter().map(|warning| format!("hooks: {warning}")).collect())
 }

@@ -1,8 +1,8 @@
 //! start: one byte into the FIFO that the process reads from.
 
-use crate::hooks;
 use crate::log::Log;
 use crate::store::{Container, Status, Store};
+use crate::{delete, hooks};
 use anyhow::{Context, bail};
 use linux_sandbox::Moment;
 
@@ -28,6 +28,10 @@ pub fn start(container: &Container, log: &Log) -> anyhow::Result<()> {
         bail!("cannot start a container that has stopped");
     }
     std::fs::remove_file(&fifo).with_context(|| fifo.display().to_string())?;
-    log.warnings(&hooks::tell(container, Moment::Poststart, Some(container.state.pid))?);
-    Ok(())
+    hooks::tell(container, Moment::Poststart, Some(container.state.pid)).map(drop).or_else(|error| {
+        // The specification: the container is stopped and goes.
+        delete::end(container)?;
+        delete::remove(container, log)?;
+        Err(error)
+    })
 }

@@ -29,6 +29,10 @@ pub struct Options {
     #[arg(long, value_name = "PATH", requires = "create")]
     console_socket: Option<PathBuf>,
 
+    /// With --create: hand a descriptor of the process to whoever listens at the socket PATH
+    #[arg(long, value_name = "PATH", requires = "create")]
+    pidfd_socket: Option<PathBuf>,
+
     /// With --create: pass COUNT descriptors from 3 on to the process
     #[arg(long, value_name = "COUNT", requires = "create", default_value_t = 0, hide_default_value = true)]
     preserve_fds: u32,
@@ -126,6 +130,9 @@ fn tell(
 ) -> anyhow::Result<()> {
     if let Some(socket) = &options.console_socket {
         running.send_terminal(socket)?;
+    }
+    if let Some(socket) = &options.pidfd_socket {
+        running.send_pidfd(socket, "standard")?;
     }
     let mut state = Started::new(id, running.pid(), bundle.path.as_path())?;
     state.status = "created".into();

@@ -60,6 +60,7 @@ impl<'a> Facts<'a> {
         if rootless && !new.contains(&Namespace::User) && joined.iter().all(|(kind, _)| *kind != Namespace::User) {
             new.push(Namespace::User);
         }
+        check_maps(&config.linux, new.contains(&Namespace::User), rootless)?;
         if rootless && new.contains(&Namespace::Time) {
             bail!("config.json: linux.namespaces: time: its clocks are set by root only");
         }
@@ -101,6 +102,17 @@ impl<'a> Facts<'a> {
             }
         }
     }
+}
+
+/// Who is nobody in a new user namespace can do nothing there. Without root, one ID is mapped by itself.
+fn check_maps(linux: &crate::config::Linux, is_new: bool, rootless: bool) -> anyhow::Result<()> {
+    for (member, maps) in [("uidMappings", &linux.uid_mappings), ("gidMappings", &linux.gid_mappings)] {
+        let other = !linux.uid_mappings.is_empty() || !linux.gid_mappings.is_empty();
+        if maps.is_empty() && is_new && (other || !rootless) {
+            bail!("config.json: linux.{member}: a new user namespace, and none");
+        }
+    }
+    Ok(())
 }
 
 /// Whether the maps are those of the user namespace that we are in: a build runs its steps from within.
