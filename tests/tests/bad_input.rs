@@ -139,6 +139,20 @@ fn a_dockerfile_error_names_file_and_line() {
 }
 
 #[test]
+fn a_note_that_nobody_can_read_ends_nothing() {
+    let room = Room::new();
+    let damaged = "d".repeat(64);
+    room.sh(&format!("mkdir -p root/containers/{damaged} && echo '{{' >root/containers/{damaged}/container.json")).ok();
+    for (script, noted) in [("ctr-rm --force nosuch", "nosuch"), ("ctr-ls --all --root root", &damaged)] {
+        assert!(room.sh(script).stderr.contains(noted), "{script}");
+        for lost in ["2>/dev/full", "2>&-", "2>&1 >/dev/null | true"] {
+            let ran = room.sh(&format!("({script}; echo code $? >&3) 3>code {lost}; cat code"));
+            assert_eq!(ran.stdout.lines().last(), Some("code 0"), "{script} {lost}: {ran:?}");
+        }
+    }
+}
+
+#[test]
 fn lost_output_is_an_error_and_a_closed_pipe_ends_lists_quietly() {
     needs!("busybox");
     let (room, _) = room_with_image();

@@ -93,7 +93,7 @@ const CLIENTS: [&str; 3] = ["invalid argument ", "template parsing error: ", "Yo
 /// for docker's words by what it wants before them.
 pub fn report(tool: &str, error: &anyhow::Error) {
     let line = joined(error).replace(['\n', '\r'], " ");
-    eprint_line(&match std::env::var("DOCK_ERROR_PREFIX") {
+    say(&match std::env::var("DOCK_ERROR_PREFIX") {
         Err(_) => format!("{tool}: {line}"),
         // What docker's client finds, its daemon has no part in.
         Ok(_) if CLIENTS.iter().any(|start| line.starts_with(start)) => line,
@@ -101,7 +101,7 @@ pub fn report(tool: &str, error: &anyhow::Error) {
         Ok(prefix) => prefix + &line,
     });
     if let Some(hint) = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_ref()) {
-        eprint_line(&format!("hint: {hint}"));
+        say(&format!("hint: {hint}"));
     }
 }
 
@@ -117,12 +117,13 @@ pub(crate) fn print_usage_error(tool: &str, error: &clap::Error) {
     let what = what.join(" ").replace(" tip: ", "; ");
     report(tool, &usage(what.strip_prefix("error: ").unwrap_or(&what)));
     if std::env::var_os("DOCK_ERROR_PREFIX").is_none() {
-        eprint_line(&format!("Try '{tool} --help'."));
+        say(&format!("Try '{tool} --help'."));
     }
 }
 
-/// A lost message on stderr has nowhere to be reported.
-fn eprint_line(line: &str) {
+/// One line for whoever looks on. When nobody reads stderr any more there is nowhere to report that: `eprintln!` would
+/// end the process in the middle of its work.
+pub fn say(line: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -8,7 +8,7 @@ mod input;
 mod output;
 mod places;
 
-pub use failure::{Failure, Failures, WithHint, code_of, report, usage};
+pub use failure::{Failure, Failures, WithHint, code_of, report, say, usage};
 pub use input::{containers, one_record, read_records, read_secret, record_unbuffered};
 pub use output::{Format, Out, refuse_terminal, terminal_width, widen_pipe};
 pub use places::{layout_dir, root_dir, run_dir};

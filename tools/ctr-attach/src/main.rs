@@ -75,7 +75,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
     match talk.until_the_end()? {
         End::Code(code) => Ok(code),
         End::Detached => {
-            eprintln!("read escape sequence");
+            toolkit::say("read escape sequence");
             Ok(exit::DONE)
         }
         End::Signal(signal) => Ok(exit::SIGNAL_BASE.saturating_add(signal)),

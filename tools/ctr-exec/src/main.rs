@@ -256,7 +256,6 @@ fn enter_and_wait(args: &Args, steps: Vec<Step>, terminal: Option<Terminal>) -> 
 
 /// Docker's client answers 1 when there is no container to ask, and 126 or 127 when the process could not start.
 fn say_as_docker(error: &anyhow::Error) -> u8 {
-    use std::io::Write;
     let (line, code) = if let Some(not_there) = error.downcast_ref::<NotThere>() {
         (format!("Error response from daemon: {not_there}"), exit::FAILED)
     } else if let Some(no_file) = error.downcast_ref::<process::NoFile>() {
@@ -265,6 +264,6 @@ fn say_as_docker(error: &anyhow::Error) -> u8 {
         let code = toolkit::code_of(error).filter(|code| *code == exit::NOT_FOUND).unwrap_or(exit::NOT_EXECUTABLE);
         (format!("OCI runtime exec failed: exec failed: {error:#}"), code)
     };
-    let _ = writeln!(std::io::stderr(), "{}", line.replace(['\n', '\r'], " "));
+    toolkit::say(&line.replace(['\n', '\r'], " "));
     code
 }

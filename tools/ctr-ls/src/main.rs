@@ -168,7 +168,7 @@ fn select(containers: &Containers, args: &Args) -> anyhow::Result<Vec<Found>> {
         (listed, damaged) = containers.look()?;
     }
     for one in damaged {
-        eprintln!("ctr-ls: note: {one}\nhint: ctr-rm --force {:.12} removes this container", one.id);
+        toolkit::say(&format!("ctr-ls: note: {one}\nhint: ctr-rm --force {:.12} removes this container", one.id));
     }
     listed.retain(|found| all || matches!(found.status, Status::Running | Status::Paused | Status::Restarting));
     listed.retain(|found| !args.to_boot || found.comes_back());

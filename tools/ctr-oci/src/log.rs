@@ -53,7 +53,7 @@ impl Log {
         };
         let Some(file) = &self.file else {
             if level != "error" {
-                let _ = writeln!(std::io::stderr(), "{line}");
+                toolkit::say(&line);
             }
             return;
         };

@@ -62,7 +62,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         match remove(&containers, &root, &run, &operand, &args) {
             Ok(true) => out.text(&format!("{operand}\n")).and_then(|()| out.finish())?,
             // What is to be gone by all means, and is gone, is told and no failure: as docker has it.
-            Ok(false) => eprintln!("ctr-rm: {}", bundle::Error::NoContainer(operand)),
+            Ok(false) => toolkit::say(&format!("ctr-rm: {}", bundle::Error::NoContainer(operand))),
             Err(error) => failed.add(error),
         }
     }

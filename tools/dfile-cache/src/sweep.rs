@@ -68,7 +68,7 @@ fn remove(path: &Path) -> anyhow::Result<u64> {
 fn collect(root: &Path, layout: &Layout) -> anyhow::Result<u64> {
     let removed = match layout.collect_unless_busy() {
         Err(busy @ oci_layout::Error::Busy(_)) => {
-            eprintln!("dfile-cache: {busy}");
+            toolkit::say(&format!("dfile-cache: {busy}"));
             return Ok(0);
         }
         removed => removed.context("collect")?,

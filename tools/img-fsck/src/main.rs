@@ -21,7 +21,6 @@ use bundle::Layers;
 use clap::Parser;
 use oci_layout::{Class, Finding, Layout, Severity, Summary};
 use repair::Source;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toolkit::{Failure, Out, WithHint};
@@ -117,7 +116,7 @@ fn repaired(layout: &Layout, args: &Args, sources: &[Source], out: &mut Out) -> 
             }
             if opened.len() == at {
                 // One that cannot be had does not keep the others.
-                let tell = |error| eprintln!("img-fsck: {}: {error:#}", args.from[at]);
+                let tell = |error| toolkit::say(&format!("img-fsck: {}: {error:#}", args.from[at]));
                 opened.push(source.open(layout, &wanted).map_err(tell).ok());
             }
             let Some(source) = &opened[at] else { continue };
@@ -167,7 +166,7 @@ fn verdict(args: &Args, path: &Path, summary: &Summary) -> anyhow::Result<()> {
         return if *errors > 0 && !args.repair { failed.hint(how_to_mend) } else { failed };
     }
     if !args.quiet {
-        let _ = writeln!(io::stderr(), "{text}");
+        toolkit::say(&text);
     }
     Ok(())
 }

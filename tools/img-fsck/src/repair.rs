@@ -118,7 +118,7 @@ pub fn mend(damaged: &Layout, source: &Opened, wanted: &HashSet<Digest>) -> Hash
         match damaged.mend(digest, &source.layout) {
             Ok(true) => drop(mended.insert(digest.clone())),
             Ok(false) => {}
-            Err(error) => eprintln!("img-fsck: {}: {error}", source.layout.path().display()),
+            Err(error) => toolkit::say(&format!("img-fsck: {}: {error}", source.layout.path().display())),
         }
     }
     mended

@@ -91,7 +91,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         [only] => bail!("{label}: {only}"),
         several => {
             for problem in several {
-                eprintln!("img-load: {label}: {problem}");
+                toolkit::say(&format!("img-load: {label}: {problem}"));
             }
             bail!("{label}: {} images were not loaded", several.len())
         }
@@ -127,14 +127,14 @@ fn load(
         [only] => return Err(anyhow!("{label}: nothing was loaded: {only}")).hint(incomplete),
         several => {
             for image in several {
-                eprintln!("img-load: {label}: {image}");
+                toolkit::say(&format!("img-load: {label}: {image}"));
             }
             let count = several.len();
             return Err(anyhow!("{label}: nothing was loaded: {count} images are not whole")).hint(incomplete);
         }
     }
     for skipped in &found.skipped {
-        eprintln!("img-load: {label}: skipped: {skipped}");
+        toolkit::say(&format!("img-load: {label}: skipped: {skipped}"));
     }
     if found.images.is_empty() {
         bail!("{label}: nothing to load: no image in it");

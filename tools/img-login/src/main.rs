@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use registry::{ConfigFile, Credentials, Settings, Stored};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use toolkit::{Out, usage};
@@ -68,7 +68,10 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     settings.client_as(&host, Some(credentials))?.check().with_context(|| host.clone())?;
     let stored = config.store(&host, &user, &password)?;
     if stored == Stored::File {
-        eprintln!("img-login: the password is not encrypted in {}; a credential helper would keep it", path.display());
+        toolkit::say(&format!(
+            "img-login: the password is not encrypted in {}; a credential helper would keep it",
+            path.display()
+        ));
     }
     out.text("Login Succeeded\n")
 }
@@ -94,7 +97,7 @@ fn ask(args: Args) -> anyhow::Result<(String, String)> {
     }
     if let (Some(user), Some(password)) = (&args.username, &args.password) {
         let pair = checked(user.clone(), password.clone())?;
-        eprintln!("img-login: using --password via the CLI is insecure; use --password-stdin");
+        toolkit::say("img-login: using --password via the CLI is insecure; use --password-stdin");
         return Ok(pair);
     }
     if !std::io::stdin().is_terminal() {
@@ -119,7 +122,7 @@ fn checked(user: String, password: String) -> anyhow::Result<(String, String)> {
 /// One line from the terminal; without `echo` nobody reads it over a shoulder.
 fn line(prompt: &str, echo: bool) -> anyhow::Result<String> {
     let (stdin, mut text) = (std::io::stdin(), String::new());
-    eprint!("{prompt}");
+    let _ = write!(std::io::stderr(), "{prompt}");
     let before = tcgetattr(&stdin).context("terminal")?;
     if !echo {
         let mut silent = before.clone();
@@ -129,7 +132,7 @@ fn line(prompt: &str, echo: bool) -> anyhow::Result<String> {
     let read = stdin.lock().read_line(&mut text);
     if !echo {
         tcsetattr(&stdin, OptionalActions::Flush, &before).context("terminal")?;
-        eprintln!();
+        toolkit::say("");
     }
     read.context("<stdin>")?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())

@@ -108,5 +108,5 @@ impl<'a> Sources<'a> {
 /// A line on stderr, in the place of the progress where a terminal shows it.
 fn warn(line: &str) {
     let wipe = toolkit::terminal_width().map_or("", |_| progress::WIPE);
-    eprintln!("{wipe}img-pull: {line}");
+    toolkit::say(&format!("{wipe}img-pull: {line}"));
 }

@@ -115,7 +115,7 @@ fn push(image: &Chosen, args: &Args, settings: &Settings, out: &mut Out) -> anyh
         out.text(&format!("The push refers to repository [{}]\n", image.to.repository()))?;
         out.finish()?;
     }
-    let client = settings.client(image.to.host(), |warning| eprintln!("img-push: {warning}"))?;
+    let client = settings.client(image.to.host(), |warning| toolkit::say(&format!("img-push: {warning}")))?;
     // While this is held, no collector takes what is still to be sent.
     let _hold = image.layout.hold_to_read()?;
     let width = toolkit::terminal_width().filter(|_| !args.quiet);

@@ -231,7 +231,7 @@ fn delete(layout: &Layout, entry: &Descriptor, id: &Digest, image: Option<&OpenI
 fn collect(layout: &Layout) -> anyhow::Result<u64> {
     match layout.collect_unless_busy() {
         Err(busy @ oci_layout::Error::Busy(_)) => {
-            eprintln!("img-rm: {busy}");
+            toolkit::say(&format!("img-rm: {busy}"));
             Ok(0)
         }
         removed => Ok(removed.context("collect")?.iter().map(|(_, size)| size).sum()),

@@ -107,5 +107,5 @@ fn split(term: &str) -> (&str, &str) {
 
 #[expect(clippy::needless_pass_by_value, reason = "a callback")]
 fn warn(warning: String) {
-    eprintln!("img-search: {warning}");
+    toolkit::say(&format!("img-search: {warning}"));
 }

@@ -113,7 +113,7 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
     if args.explain {
         for line in plan::explain(&chosen, args.overlay, store.path(), bundle) {
-            eprintln!("{line}");
+            toolkit::say(&line);
         }
     }
     // Files get their mode when they are made, not in a second step.
@@ -192,13 +192,13 @@ fn overlay(dir: &Path, mut lower: Vec<PathBuf>, owners: Owners) -> anyhow::Resul
 /// Nothing is lost in silence.
 fn report(loss: Loss, root: &Path) {
     if loss != Loss::default() {
-        eprintln!(
+        toolkit::say(&format!(
             "img-unpack: note: left out, for want of privilege or of a file system that holds them: \
              {} device nodes, {} extended attributes, {} owners",
             loss.devices, loss.xattrs, loss.owners
-        );
+        ));
         if let Some(hint) = ids::missing(root).filter(|_| loss.owners > 0) {
-            eprintln!("hint: {hint}");
+            toolkit::say(&format!("hint: {hint}"));
         }
     }
 }
