@@ -91,6 +91,21 @@ fn run_options_reach_the_container() {
     });
 }
 
+/// As a daemon's or a cron job's line may have it: the work is done all the same.
+#[test]
+fn closed_streams_are_no_obstacle() {
+    needs!(root, "busybox", "dash");
+    in_both(|dock| {
+        assert_eq!(dock.sh("dock create --name made busybox <&- >&- 2>&-").ok(), "");
+        assert_eq!(dock.sh("dock ps -a <&- | grep -c made").ok(), "1");
+        assert_eq!(dock.sh("dock ps -a >&-").ok(), "");
+        dock.sh("dock rm none >&-").fails(1, "No such container: none");
+        assert_eq!(dock.sh("dock rm none <&- >&- 2>&-").code, 1);
+        assert_eq!(dock.sh("dock rm made >&-").ok(), "");
+        assert_eq!(dock.containers(), 0);
+    });
+}
+
 #[test]
 fn a_failure_after_creation_leaves_nothing() {
     needs!(root, "busybox", "dash");
@@ -375,6 +390,14 @@ fn help_is_made_from_the_commands() {
             let own = dock.sh(&format!("dock {name} --help")).ok();
             assert!(own.starts_with(&format!("Usage:  dock {name}")) && !own.contains("shellcheck"), "{own}");
         }
+        // A group once, and each command in it once, whatever else it is called.
+        assert_eq!(help.matches("\n  image       Manage images\n").count(), 1, "{help}");
+        let group = dock.sh("dock image --help").ok();
+        assert!(
+            group.contains("\n  inspect     Return low-level") && group.contains("\n  ls          List images\n"),
+            "{group}"
+        );
+        assert!(!group.contains("\n  list "), "{group}");
         let ran = dock.sh("dock nonsense");
         assert_eq!((ran.code, ran.stderr.lines().next()), (1, Some("dock: unknown command: dock nonsense")));
         for evil in ["../dock", "lib.sh", "''", "container.sh"] {

@@ -281,3 +281,79 @@ fn files_of_a_container_by_any_program() {
     assert_eq!(Room::new().sh("ctr-unshare id -u").ok(), "0", "root is root without that");
     assert_eq!(Room::of_user(ANN).sh("ctr-unshare id -u").ok(), "4321", "one ID needs no other");
 }
+
+/// Runs a script as the user on a machine of which root has changed something before.
+fn on_a_machine(room: &Room, change: &str, script: &str) -> dock_tests::Ran {
+    let here = room.path("").display().to_string();
+    Room::new().sh(&format!(
+        "cd {here} && exec unshare --mount sh -ec '
+            for f in subuid subgid; do mount --bind etc/ranges /etc/$f; done; mount --bind etc/passwd /etc/passwd
+            {change}
+            export PATH={}:$PATH HOME=$PWD DOCK_ROOT=$PWD/root DOCK_RUN=$PWD/run
+            exec setpriv --reuid {ANN} --regid {ANN} --clear-groups $nnp sh -c \"$0\"' '{script}'",
+        dock_tests::bin().display()
+    ))
+}
+
+#[test]
+fn what_of_the_host_is_in_the_way_is_said_with_what_helps() {
+    needs!(root, "busybox", "setpriv", "newuidmap", "unshare");
+    let yard = yard();
+    let helper = "h=$(command -v newuidmap); cp $h helper";
+    for (change, why) in [
+        (
+            format!("{helper}; chmod 755 helper; mount --bind helper $h"),
+            "is not set-user-ID root: root mends that with chmod u+s",
+        ),
+        (
+            format!("{helper}; chmod 4755 helper; mount --bind helper $h; mount -o remount,bind,nosuid $h"),
+            "is on a file system mounted nosuid",
+        ),
+        ("nnp=--no-new-privs".into(), "no_new_privs is set, as by a unit"),
+    ] {
+        let ran = on_a_machine(&yard.room, &change, "dock run --rm busybox true");
+        let (first, rest) = ran.stderr.split_once('\n').unwrap_or_default();
+        assert!(ran.code == 125 && first.contains("Operation not permitted: ") && first.contains(why), "{ran:#?}");
+        // The tools behind the one that failed have nothing to add.
+        assert_eq!(rest, "See 'dock run --help'.\n");
+    }
+    for (change, options, why) in [
+        ("mount --bind /proc/sys /proc/sys", "", "\nhint: parts of /proc are covered here"),
+        ("mount --bind /proc/sys /proc/sys", "--network host --pid host", ""),
+        (
+            "mkdir -p o/l o/u o/w; mount -t tmpfs o o; mkdir o/l o/u o/w; mount -t overlay -o lowerdir=o/l,upperdir=o/u,workdir=o/w o root/containers; chmod 777 root/containers",
+            "",
+            "\nhint: it lies on an overlay itself",
+        ),
+    ] {
+        let ran = on_a_machine(&yard.room, change, &format!("dock run --rm {options} busybox true"));
+        assert!(ran.code == if why.is_empty() { 0 } else { 125 } && ran.stderr.contains(why), "{change}: {ran:#?}");
+    }
+}
+
+/// By cron, su or sudo there is no XDG_RUNTIME_DIR, or another user's.
+#[test]
+fn a_container_is_found_again_without_a_session() {
+    needs!(root, "busybox", "setpriv", "newuidmap", "unshare");
+    let yard = yard();
+    let machine = format!(
+        "mount -t tmpfs none /run; mkdir -p /run/user/{ANN} /run/user/1 state; chown {ANN} /run/user/{ANN} state; chmod 700 /run/user/*"
+    );
+    let script = format!(
+        "unset DOCK_RUN; export XDG_RUNTIME_DIR=/run/user/{ANN}
+        dock run -d --name here busybox sleep 1000 >/dev/null && dock exec here echo login
+        unset XDG_RUNTIME_DIR; dock exec here echo cron
+        XDG_RUNTIME_DIR=/run/user/1 dock exec here echo su
+        XDG_RUNTIME_DIR=/none dock exec here echo none
+        XDG_RUNTIME_DIR=$PWD/state dock ps -q; dock rm -f here"
+    );
+    let ran = on_a_machine(&yard.room, &machine, &script);
+    assert_eq!(ran.ok(), "login\ncron\nsu\nnone\nhere");
+    // Without any, it is kept with the rest.
+    let ran = on_a_machine(
+        &yard.room,
+        "mount -t tmpfs none /run",
+        "unset DOCK_RUN; dock run --rm busybox true && ls -d .local/share/dock/run/dock",
+    );
+    assert_eq!(ran.ok(), ".local/share/dock/run/dock");
+}

@@ -49,7 +49,8 @@ pub fn namespace(mapping: &Mapping) -> Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::Helper(said.lines().next().unwrap_or("newuidmap: failed").to_owned()))
+    let said = said.lines().next().unwrap_or("newuidmap: failed");
+    Err(Error::Helper(crate::powerless().map_or_else(|| said.to_owned(), |why| format!("{said}: {why}"))))
 }
 
 fn words(map: &[Range]) -> String {

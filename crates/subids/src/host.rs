@@ -1,6 +1,8 @@
-//! Why a host gives an ordinary user no user namespace, and how its administrator changes that.
+//! Why a host gives an ordinary user no user namespace, or no range in it, and how its administrator changes that.
 
+use rustix::fs::{StatVfsMountFlags, getxattr, statvfs};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// What the kernel's parameters say, as a line for the administrator; `None` when none of them is in the way.
@@ -22,6 +24,27 @@ fn obstacle_in(parameters: &Path) -> Option<String> {
             format!("{group}.{name} is {forbids}, so ordinary users have no user namespaces: root allows them with sysctl -w {group}.{name}={allows}")
         })
     })
+}
+
+/// Why newuidmap(1) and newgidmap(1) may not write a map, as a line for the administrator.
+pub fn powerless() -> Option<String> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    if status.contains("\nNoNewPrivs:\t1") {
+        return Some("no_new_privs is set, as by a unit's NoNewPrivileges=: it takes newuidmap's rights away".into());
+    }
+    crate::enter::helpers().ok()?.iter().find_map(|helper| powerless_file(helper))
+}
+
+/// It has its rights by its owner and mode, or by file capabilities.
+fn powerless_file(helper: &Path) -> Option<String> {
+    let set_user_id = fs::metadata(helper).ok()?.permissions().mode() & 0o4000 != 0;
+    let capable = getxattr(helper, "security.capability", &mut [0_u8; 64]).is_ok();
+    let name = helper.display();
+    if !set_user_id && !capable {
+        return Some(format!("{name} is not set-user-ID root: root mends that with chmod u+s {name}"));
+    }
+    let mount = statvfs(helper).ok()?;
+    mount.f_flag.contains(StatVfsMountFlags::NOSUID).then(|| format!("{name} is on a file system mounted nosuid"))
 }
 
 #[cfg(test)]

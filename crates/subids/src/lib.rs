@@ -22,7 +22,7 @@ mod enter;
 mod host;
 mod ranges;
 
-pub use host::obstacle;
+pub use host::{obstacle, powerless};
 
 use rustix::process::{getegid, geteuid};
 use serde::{Deserialize, Serialize};

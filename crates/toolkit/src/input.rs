@@ -1,5 +1,6 @@
 //! What a tool reads from stdin: records, one record and not a byte more, a secret.
 
+use crate::failure::NoRecord;
 use crate::usage;
 use anyhow::{Context, bail};
 use std::fs::File;
@@ -10,8 +11,8 @@ use wire::Record;
 /// A record is one line of paths, digests and annotations; more than this is not a record.
 const LONGEST_RECORD: u64 = 1 << 20;
 
-/// Reads records from stdin, one a line, until its end. `kind` is the word for the error message: an empty
-/// stdin means that the tool before this one failed, and a shell without pipefail would hide it.
+/// Reads records from stdin, one a line, until its end. `kind` is the word for the error message that an
+/// empty stdin is.
 pub fn read_records(kind: &str) -> anyhow::Result<Vec<Record>> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
@@ -25,7 +26,7 @@ pub fn read_records(kind: &str) -> anyhow::Result<Vec<Record>> {
         }
     }
     if records.is_empty() {
-        bail!("no {kind} record on <stdin>");
+        bail!(NoRecord(kind.into()));
     }
     Ok(records)
 }
@@ -77,7 +78,7 @@ pub fn record_unbuffered(kind: &str) -> anyhow::Result<Record> {
         }
     }
     if line.iter().all(u8::is_ascii_whitespace) {
-        bail!("no {kind} record on <stdin>");
+        bail!(NoRecord(kind.into()));
     }
     let line = String::from_utf8(line).context("<stdin>")?;
     Record::parse(&line).context("<stdin>")

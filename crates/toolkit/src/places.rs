@@ -1,18 +1,24 @@
 //! Where things are kept when nobody says: what lasts, and what a reboot may take.
 
 use std::env;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 /// Where images, layers and containers live: `given`, else `$DOCK_ROOT`, else /var/lib/dock for root and
 /// `$XDG_DATA_HOME/dock` (`~/.local/share/dock`) for everybody else.
 pub fn root_dir(given: Option<&Path>) -> PathBuf {
-    place(given, "DOCK_ROOT", "/var/lib/dock", "XDG_DATA_HOME", ".local/share")
+    place(given, "DOCK_ROOT", "/var/lib/dock", || set("XDG_DATA_HOME").unwrap_or_else(|| below_home(".local/share")))
 }
 
-/// What must not survive a reboot: `$DOCK_RUN`, else /run/dock for root, else `$XDG_RUNTIME_DIR/dock`.
+/// What must not survive a reboot: `$DOCK_RUN`, else /run/dock for root, else `dock` in the user's own directory for
+/// such things, which is the same whether he has logged in or cron runs his commands.
 pub fn run_dir() -> PathBuf {
-    place(None, "DOCK_RUN", "/run/dock", "XDG_RUNTIME_DIR", ".local/share/dock/run")
+    let of_user = format!("/run/user/{}", rustix::process::geteuid().as_raw());
+    // After su or sudo the variable may still name that of another user.
+    let mut places = set("XDG_RUNTIME_DIR").into_iter().chain([of_user.into()]);
+    let own = || places.find(|dir| is_ours(dir)).unwrap_or_else(|| below_home(".local/share/dock/run"));
+    place(None, "DOCK_RUN", "/run/dock", own)
 }
 
 /// The image layout: `given`, else `images` below the root.
@@ -20,18 +26,24 @@ pub fn layout_dir(given: Option<&Path>) -> PathBuf {
     given.map_or_else(|| root_dir(None).join("images"), absolute)
 }
 
-fn place(given: Option<&Path>, own: &str, for_root: &str, xdg: &str, below_home: &str) -> PathBuf {
-    if let Some(path) = given {
-        return absolute(path);
+fn place(given: Option<&Path>, own: &str, for_root: &str, for_users: impl FnOnce() -> PathBuf) -> PathBuf {
+    match given.map(Into::into).or_else(|| set(own)) {
+        Some(path) => absolute(&path),
+        None if is_roots() => for_root.into(),
+        None => for_users().join("dock"),
     }
-    let set = |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(path) = set(own) {
-        return absolute(&path);
-    }
-    if is_roots() {
-        return for_root.into();
-    }
-    set(xdg).unwrap_or_else(|| set("HOME").unwrap_or_else(|| "/".into()).join(below_home)).join("dock")
+}
+
+fn set(name: &str) -> Option<PathBuf> {
+    env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+fn below_home(place: &str) -> PathBuf {
+    set("HOME").unwrap_or_else(|| "/".into()).join(place)
+}
+
+fn is_ours(dir: &Path) -> bool {
+    std::fs::metadata(dir).is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw())
 }
 
 /// Whose places they are: those of who started the program, also when it is root of a user namespace by now.

@@ -6,9 +6,28 @@ header() {
     sed -n "s/^# $1: //p" "$lib/$2"
 }
 
-# One line a command, of `NAME SUMMARY` lines.
+# One line a name, of `NAME SUMMARY` lines.
 columns() {
-    while read -r name text; do printf '  %-11s %s\n' "$name" "$text"; done
+    awk '{ name = $1; sub(/^[^ ]* /, ""); printf("  %-11s %s\n", name, $0) }'
+}
+
+# `NAME SUMMARY` of every command.
+commands() {
+    awk '/^# Summary: / { name = FILENAME; sub(/.*\//, "", name); print name, substr($0, 12) }' "$lib"/*
+}
+
+# `GROUP NAME SUMMARY` of every command that is in a group, by its first name there.
+grouped() {
+    awk '/^# Summary: / { summary = substr($0, 12) }
+        /^# Also: / {
+            many = split(substr($0, 9), names, / *, */)
+            for (i = 1; i <= many; i++) {
+                group = names[i]
+                sub(/ .*/, "", group)
+                if (!((FILENAME, group) in seen)) print names[i], summary
+                seen[FILENAME, group] = 1
+            }
+        }' "$lib"/*
 }
 
 summary() {
@@ -17,16 +36,9 @@ summary() {
     printf '%s\n' '  -n, --dry-run  Only print what would be done, as a shell script' \
         '      --trace    Print each line before it is run' '  -v, --version  Print the version'
     printf '\n%s\n' 'Management Commands:'
-    for name in $(sed -n 's/^# Also: //p' "$lib"/* | tr , '\n' | sed 's/^ *//; s/ .*//' | sort -u); do
-        printf '%s Manage %ss\n' "$name" "$name"
-    done | columns
+    grouped | sed 's/^\([^ ]*\) .*/\1 Manage \1s/' | sort -u | columns
     printf '\n%s\n' 'Commands:'
-    for file in "$lib"/*; do
-        case ${file##*/} in
-            *[!a-z]*) ;;
-            *) printf '%s %s\n' "${file##*/}" "$(header Summary "${file##*/}")" ;;
-        esac
-    done | columns
+    commands | columns
     printf '\n%s\n' "Run 'dock COMMAND --help' for more information on a command."
 }
 
@@ -41,12 +53,9 @@ help_for() {
     sed -n '/^# Usage:/,/^[^#]/{ /^# Usage:/d; /^# Also:/d; /^# shellcheck/d; s/^#$//p; s/^# //p; }' "$lib/$1"
 }
 
-# The commands of a group, by their first name in it.
+# The commands of a group.
 group_help() {
     printf '%s\n\n%s\n\n%s\n' "Usage:  dock $1 COMMAND" "Manage $1s" 'Commands:'
-    for file in "$lib"/*; do
-        name=$(header Also "${file##*/}" | tr , '\n' | sed -n "s/^ *$1 //p" | head -n 1)
-        [ -z "$name" ] || printf '%s %s\n' "$name" "$(header Summary "${file##*/}")"
-    done | sort | columns
+    grouped | sed -n "s/^$1 //p" | sort | columns
     printf '\n%s\n' "Run 'dock $1 COMMAND --help' for more information on a command."
 }
