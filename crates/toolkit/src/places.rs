@@ -14,10 +14,11 @@ pub fn root_dir(given: Option<&Path>) -> PathBuf {
 /// What must not survive a reboot: `$DOCK_RUN`, else /run/dock for root, else `dock` in the user's own directory for
 /// such things, which is the same whether he has logged in or cron runs his commands.
 pub fn run_dir() -> PathBuf {
-    let of_user = format!("/run/user/{}", rustix::process::geteuid().as_raw());
+    let uid = rustix::process::geteuid().as_raw();
+    let is_ours = |dir: &PathBuf| std::fs::metadata(dir).is_ok_and(|found| found.uid() == uid);
     // After su or sudo the variable may still name that of another user.
-    let mut places = set("XDG_RUNTIME_DIR").into_iter().chain([of_user.into()]);
-    let own = || places.find(|dir| is_ours(dir)).unwrap_or_else(|| below_home(".local/share/dock/run"));
+    let mut places = set("XDG_RUNTIME_DIR").into_iter().chain([format!("/run/user/{uid}").into()]);
+    let own = || places.find(is_ours).unwrap_or_else(|| below_home(".local/share/dock/run"));
     place(None, "DOCK_RUN", "/run/dock", own)
 }
 
@@ -40,10 +41,6 @@ fn set(name: &str) -> Option<PathBuf> {
 
 fn below_home(place: &str) -> PathBuf {
     set("HOME").unwrap_or_else(|| "/".into()).join(place)
-}
-
-fn is_ours(dir: &Path) -> bool {
-    std::fs::metadata(dir).is_ok_and(|found| found.is_dir() && found.uid() == rustix::process::geteuid().as_raw())
 }
 
 /// Whose places they are: those of who started the program, also when it is root of a user namespace by now.
