@@ -58,6 +58,7 @@ lint: deps
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	shellcheck -s sh tools/dock/dock tools/dock/dock.d/* examples/*.sh tests/run tests/deps tests/debian tests/packages $(VM:%=tests/vm/%) fuzz/run bench/corpus bench/context
+	shellcheck tools/dock/completion.bash
 	mandoc -T lint -W warning $(PAGES)
 
 # Installs the Debian packages that tests, lint and bench use and that are not there yet.
@@ -69,6 +70,8 @@ install: build
 	install -m 755 $(TOOLS:%=bin/%) bin/dock $(DESTDIR)$(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/share/dock
 	install -m 644 tools/dock/dock.d/* $(DESTDIR)$(PREFIX)/share/dock
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 644 tools/dock/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/dock
 	for page in $(PAGES); do install -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/; done
 
 clean:

@@ -421,3 +421,39 @@ fn dock_is_found_through_links_and_without_its_directory() {
         assert!(dock.room.command(shell, &script).ok().starts_with("dock:\n Version: "));
     }
 }
+
+/// What the tab key offers, by the file that make install puts where bash looks for it.
+#[test]
+fn the_tab_key_knows_commands_options_and_names() {
+    needs!(root, "busybox", "bash");
+    let dock = Dock::new("dash");
+    dock.sh("dock create --name one busybox >/dev/null; dock create --name two busybox >/dev/null; dock volume create vol >/dev/null").ok();
+    let tab = |line: &str| {
+        let script = format!(
+            ". {}/tools/dock/completion.bash
+            COMP_WORDS=(dock {line}) COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _dock dock \"${{COMP_WORDS[-1]}}\"; echo ${{COMPREPLY[@]}}",
+            top().display()
+        );
+        // The dock that is beside the tools, as an installed one is.
+        dock.room.command("bash", &script).ok()
+    };
+    for (line, offered) in [
+        ("st", "start stats stop"),
+        ("--", "--dry-run --trace --version"),
+        ("volume ''", "create inspect ls prune rm"),
+        ("start ''", "two one"),
+        ("rm -f t", "two"),
+        ("container stop o", "one"),
+        ("run --rm b", "busybox:latest"),
+        ("image rm ''", "busybox:latest"),
+        ("volume rm v", "vol"),
+        ("run --restart=no --cpuset-", "--cpuset-cpus --cpuset-mems"),
+        ("ps --la", "--last --latest"),
+        // Files, which bash finds by itself.
+        ("cp ./", ""),
+        ("build ''", ""),
+        ("nonsense ''", ""),
+    ] {
+        assert_eq!(tab(line), offered, "dock {line}");
+    }
+}

@@ -156,6 +156,7 @@ fn an_installed_dock_finds_its_tools_and_pages() {
     for page in ["man1/dock.1", "man1/ctr-spawn.1", "man5/dock-wire.5", "man7/dock-tools.7"] {
         assert!(room.path(&format!("stage/opt/dock/share/man/{page}")).exists(), "{page}");
     }
+    assert!(room.path("stage/opt/dock/share/bash-completion/completions/dock").exists());
 }
 
 /// Every option in the pipelines that README shows exists in the tool that it is given to.
