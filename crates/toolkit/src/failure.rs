@@ -76,20 +76,13 @@ pub(crate) fn code(error: &anyhow::Error, failed: u8, usage: u8) -> u8 {
 fn joined(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain().map(ToString::to_string) {
-        if line.is_empty() {
-            line = cause;
-        } else if !line.ends_with(&cause) {
-            line.push_str(": ");
-            line.push_str(&cause);
+        if !line.ends_with(&cause) {
+            line += if line.is_empty() { "" } else { ": " };
+            line += &cause;
         }
     }
     line
 }
-
-/// An empty stdin: the tool before this one failed, and a shell without pipefail would hide it.
-#[derive(Debug, thiserror::Error)]
-#[error("no {0} record on <stdin>")]
-pub(crate) struct NoRecord(pub(crate) String);
 
 /// How the lines start that docker's client says itself, whatever it says before others.
 const CLIENTS: [&str; 3] = ["invalid argument ", "template parsing error: ", "You cannot attach to a "];
@@ -102,8 +95,8 @@ pub fn report(tool: &str, error: &anyhow::Error) {
         Err(_) => format!("{tool}: {line}"),
         // What docker's client finds, its daemon has no part in.
         Ok(_) if CLIENTS.iter().any(|start| line.starts_with(start)) => line,
-        // The tool before this one has said why.
-        Ok(_) if error.downcast_ref::<NoRecord>().is_some() => return,
+        // The tool before this one in the pipe has said why.
+        Ok(_) if line.starts_with("no ") && line.ends_with(" record on <stdin>") => return,
         Ok(prefix) if code_of(error) == Some(exit::USAGE) => prefix.replace("Error response from daemon: ", "") + &line,
         Ok(prefix) => prefix + &line,
     });

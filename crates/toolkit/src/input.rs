@@ -1,6 +1,5 @@
 //! What a tool reads from stdin: records, one record and not a byte more, a secret.
 
-use crate::failure::NoRecord;
 use crate::usage;
 use anyhow::{Context, bail};
 use std::fs::File;
@@ -11,8 +10,8 @@ use wire::Record;
 /// A record is one line of paths, digests and annotations; more than this is not a record.
 const LONGEST_RECORD: u64 = 1 << 20;
 
-/// Reads records from stdin, one a line, until its end. `kind` is the word for the error message that an
-/// empty stdin is.
+/// Reads records from stdin, one a line, until its end. `kind` is the word for the error message: an empty
+/// stdin means that the tool before this one failed, and a shell without pipefail would hide it.
 pub fn read_records(kind: &str) -> anyhow::Result<Vec<Record>> {
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
@@ -26,7 +25,7 @@ pub fn read_records(kind: &str) -> anyhow::Result<Vec<Record>> {
         }
     }
     if records.is_empty() {
-        bail!(NoRecord(kind.into()));
+        bail!("no {kind} record on <stdin>");
     }
     Ok(records)
 }
@@ -78,7 +77,7 @@ pub fn record_unbuffered(kind: &str) -> anyhow::Result<Record> {
         }
     }
     if line.iter().all(u8::is_ascii_whitespace) {
-        bail!(NoRecord(kind.into()));
+        bail!("no {kind} record on <stdin>");
     }
     let line = String::from_utf8(line).context("<stdin>")?;
     Record::parse(&line).context("<stdin>")

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 /// Where images, layers and containers live: `given`, else `$DOCK_ROOT`, else /var/lib/dock for root and
 /// `$XDG_DATA_HOME/dock` (`~/.local/share/dock`) for everybody else.
 pub fn root_dir(given: Option<&Path>) -> PathBuf {
-    place(given, "DOCK_ROOT", "/var/lib/dock", || set("XDG_DATA_HOME").unwrap_or_else(|| below_home(".local/share")))
+    place(given, "DOCK_ROOT", "/var/lib/dock").unwrap_or_else(|| of_user(set("XDG_DATA_HOME"), ".local/share"))
 }
 
 /// What must not survive a reboot: `$DOCK_RUN`, else /run/dock for root, else `dock` in the user's own directory for
@@ -18,8 +18,7 @@ pub fn run_dir() -> PathBuf {
     let is_ours = |dir: &PathBuf| std::fs::metadata(dir).is_ok_and(|found| found.uid() == uid);
     // After su or sudo the variable may still name that of another user.
     let mut places = set("XDG_RUNTIME_DIR").into_iter().chain([format!("/run/user/{uid}").into()]);
-    let own = || places.find(is_ours).unwrap_or_else(|| below_home(".local/share/dock/run"));
-    place(None, "DOCK_RUN", "/run/dock", own)
+    place(None, "DOCK_RUN", "/run/dock").unwrap_or_else(|| of_user(places.find(is_ours), ".local/share/dock/run"))
 }
 
 /// The image layout: `given`, else `images` below the root.
@@ -27,20 +26,17 @@ pub fn layout_dir(given: Option<&Path>) -> PathBuf {
     given.map_or_else(|| root_dir(None).join("images"), absolute)
 }
 
-fn place(given: Option<&Path>, own: &str, for_root: &str, for_users: impl FnOnce() -> PathBuf) -> PathBuf {
-    match given.map(Into::into).or_else(|| set(own)) {
-        Some(path) => absolute(&path),
-        None if is_roots() => for_root.into(),
-        None => for_users().join("dock"),
-    }
+fn place(given: Option<&Path>, own: &str, for_root: &str) -> Option<PathBuf> {
+    let named = given.map(absolute).or_else(|| set(own).map(|path| absolute(&path)));
+    named.or_else(|| is_roots().then(|| for_root.into()))
+}
+
+fn of_user(dir: Option<PathBuf>, below_home: &str) -> PathBuf {
+    dir.unwrap_or_else(|| set("HOME").unwrap_or_else(|| "/".into()).join(below_home)).join("dock")
 }
 
 fn set(name: &str) -> Option<PathBuf> {
     env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
-}
-
-fn below_home(place: &str) -> PathBuf {
-    set("HOME").unwrap_or_else(|| "/".into()).join(place)
 }
 
 /// Whose places they are: those of who started the program, also when it is root of a user namespace by now.
