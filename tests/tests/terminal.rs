@@ -114,6 +114,56 @@ fn leaving_and_coming_back() {
     assert_eq!(yard.sh("dock wait box").ok(), "3");
 }
 
+/// Without -i nothing that is typed is the container's, and a signal is: of run, not of who comes later, as in docker.
+#[test]
+fn a_terminal_that_is_only_looked_at_passes_signals_on() {
+    needs!(root, "busybox", "tmux");
+    let yard = Yard::new();
+    let window = Window::open(&yard, "tmux");
+    let program = "trap \"echo got; exit 3\" INT; echo ready$((40+2)); while :; do sleep 0.1; done";
+    window.line(&format!("dock run -t --name box busybox sh -c '{program}'; echo code=$?"));
+    window.shows("ready42");
+    window.keys("C-c");
+    window.shows("code=3");
+    let window = Window::open(&yard, "tmux2");
+    window.line("dock start -a box; echo left=$?");
+    window.shows("ready42");
+    window.keys("C-c");
+    window.shows("left=130");
+    assert_eq!(yard.member("box", "status"), "running");
+    yard.sh("dock kill box").ok();
+    let window = Window::open(&yard, "tmux3");
+    window
+        .line("dock run -t --sig-proxy=false --name other busybox sh -c 'echo ready$((40+3)); sleep 99'; echo left=$?");
+    window.shows("ready43");
+    window.keys("C-c");
+    window.shows("left=130");
+    assert_eq!(yard.member("other", "status"), "running");
+}
+
+#[test]
+fn one_end_is_no_terminal() {
+    needs!(root, "busybox", "tmux");
+    let yard = Yard::new();
+    let window = Window::open(&yard, "tmux");
+    for (line, want) in [
+        ("echo x | dock run --rm -t busybox sh -c 'test -t 0 && echo tty$((40+2))'", "tty42\n"),
+        ("dock run --rm -it busybox sh -c 'test -t 1 && echo tty$((40+3))' | cat", "tty43\n"),
+        ("dock run --rm -i busybox sh -c 'cat; echo end$((40+4))' <&-", "end44\n"),
+    ] {
+        // The shell's own word comes last: what is typed before it may be the container's.
+        window.line(&format!("clear; {line}; echo over$((40+6))"));
+        window.shows(&format!("{want}over46"));
+    }
+    // All of it at once, and none is lost.
+    yard.sh("head -c 10000 /dev/zero | tr '\\0' y >pasted").ok();
+    window.line("clear; dock run --rm -it busybox sh -c 'stty -icanon -echo; echo $((40+5)); head -c 10000 | wc -c'");
+    window.shows("45");
+    window.tmux(&format!("load-buffer {}", yard.room.path("pasted").display()));
+    window.tmux("paste-buffer");
+    window.shows("10000\n");
+}
+
 #[test]
 fn an_editor_draws_its_screen() {
     needs!(root, "busybox", "tmux");

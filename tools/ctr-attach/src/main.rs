@@ -44,10 +44,10 @@ struct Args {
     #[arg(long, value_name = "KEYS", default_value = "ctrl-p,ctrl-q")]
     detach_keys: DetachKeys,
 
-    /// Pass signals on to a container without a terminal
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set, num_args = 0..=1,
-          default_missing_value = "true", require_equals = true)]
-    sig_proxy: bool,
+    /// Pass signals on to the container [default: true for one without a terminal]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true",
+          require_equals = true)]
+    sig_proxy: Option<bool>,
 
     /// Where images, volumes and containers are kept [default: /var/lib/dock]
     #[arg(long, value_name = "DIR")]
@@ -70,7 +70,7 @@ fn run(args: Args) -> anyhow::Result<u8> {
         terminal: if keeping.tty { Terminal::of_stdin() } else { None },
         keys: keeping.open_stdin && !args.no_stdin,
         detach: keeping.tty.then_some(args.detach_keys),
-        pass_signals: args.sig_proxy && !keeping.tty,
+        pass_signals: args.sig_proxy.unwrap_or(!keeping.tty),
     };
     match talk.until_the_end()? {
         End::Code(code) => Ok(code),

@@ -36,7 +36,7 @@ through() {
 own() {
     case $1 in
         attach) attach "$2" ;;
-        sig-proxy) proxy=${2:-false} ;;
+        sig-proxy) proxy=${2:+true}; proxy=${proxy:-false} ;;
         isolation) case $2 in '' | default) ;; *) die "Error response from daemon: Invalid isolation: \"$2\" - linux only supports 'default'" 125 ;; esac ;;
         pull) case $2 in always | missing | never) ;; *) misuse "invalid pull option: '$2': must be one of \"always\", \"missing\" or \"never\"" ;; esac ;;
         cidfile | detach* | disable-content-trust | platform | quiet) ;;
