@@ -84,7 +84,7 @@ pub fn has_env(env: &[String], name: &str) -> bool {
 }
 
 /// The host name of a container is the start of its ID, as docker's; of any other bundle, the directory's own.
-pub fn hostname_for(dir: &Path) -> String {
+pub(crate) fn hostname_for(dir: &Path) -> String {
     let name = std::path::absolute(dir).ok().and_then(|dir| dir.file_name()?.to_str().map(str::to_owned));
     match name {
         Some(name) if crate::names::is_id(&name) => name[..12].into(),

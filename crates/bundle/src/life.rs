@@ -57,7 +57,7 @@ impl Lock {
 }
 
 /// Whether the process of a bundle was ever executed, as far as its lock tells.
-pub fn was_started(bundle: &Path) -> bool {
+pub(crate) fn was_started(bundle: &Path) -> bool {
     std::fs::metadata(bundle.join("lock")).is_ok_and(|found| found.len() > 0)
 }
 
@@ -224,7 +224,7 @@ pub(crate) fn open_process(pid: i32, lives: impl Fn() -> bool) -> Result<Option<
 
 /// When a process started, in clock ticks since boot; `None` when there is no such process, or only its
 /// zombie. The command's name, in parentheses, can hold anything: what counts stands after the last one.
-pub fn start_time(pid: i32) -> Option<u64> {
+pub(crate) fn start_time(pid: i32) -> Option<u64> {
     // Files of procfs tell no size: room for all of it is one read.
     let mut stat = Vec::with_capacity(1024);
     File::open(format!("/proc/{pid}/stat")).ok()?.read_to_end(&mut stat).ok()?;

@@ -20,7 +20,7 @@ pub fn is_id(text: &str) -> bool {
 }
 
 /// `adjective_surname`, for a container that was given no name. The caller asks again when it is taken.
-pub fn random_name() -> String {
+pub(crate) fn random_name() -> String {
     let words = |data: &'static str| -> Vec<&'static str> {
         data.lines().filter(|line| !line.starts_with('#')).flat_map(|line| line.split(' ')).collect()
     };

@@ -189,7 +189,7 @@ impl Volumes {
     }
 
     /// Removes those of `names` that were given no name and that no container uses any more: `--rm` and `rm -v`.
-    pub fn remove_anonymous(&self, containers: &Containers, names: &[String]) -> Result<()> {
+    pub(crate) fn remove_anonymous(&self, containers: &Containers, names: &[String]) -> Result<()> {
         if names.is_empty() {
             return Ok(());
         }

@@ -42,7 +42,7 @@ pub fn split(text: &str, escape: char) -> Vec<String> {
 }
 
 /// Removes quotes and escapes; variables stay as they are.
-pub fn unquote(word: &str, escape: char) -> anyhow::Result<String> {
+pub(crate) fn unquote(word: &str, escape: char) -> anyhow::Result<String> {
     let mut lexer = Lexer { chars: word.chars().peekable(), escape, lookup: None, depth: 0 };
     lexer.word(None)
 }

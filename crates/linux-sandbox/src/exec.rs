@@ -66,7 +66,7 @@ pub struct Exec {
     /// Descriptors from 3 on that the command keeps.
     #[serde(skip_serializing_if = "is_zero")]
     pub keep: u32,
-    /// The process that executes it is born for that alone ([`crate::born_last`]).
+    /// The process that executes it is born for that alone (`born_last.rs`).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub born_last: bool,
     #[serde(skip)]

@@ -199,12 +199,6 @@ impl BlobReader {
         while self.from.read(&mut buffer)? > 0 {}
         Ok(())
     }
-
-    /// The open file at its beginning, for `copy_file_range(2)` and `sendfile(2)`. What is read from it is not
-    /// verified.
-    pub fn into_file(self) -> File {
-        self.from.into_inner().file
-    }
 }
 
 impl Read for BlobReader {

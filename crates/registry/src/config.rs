@@ -1,8 +1,9 @@
 //! Docker's `config.json`: who we are to each registry, and the helpers that keep secrets instead of the file.
 
+use crate::credentials::from_helper;
 use crate::credentials::{Stored, erase, place, set};
 use crate::error::clip;
-use crate::{Certificates, Client, Credentials, Error, Lookup, Options, Proxies, Result, from_helper, lookup, mirrors};
+use crate::{Certificates, Client, Credentials, Error, Lookup, Options, Proxies, Result, lookup, mirrors};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::ffi::OsString;

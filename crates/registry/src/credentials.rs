@@ -121,7 +121,7 @@ pub(crate) fn erase(config: &mut Value, host: &str) -> bool {
 }
 
 /// The answer of `docker-credential-NAME get`: `{"Username":…,"Secret":…}`.
-pub fn from_helper(answer: &[u8], host: &str) -> Result<Credentials> {
+pub(crate) fn from_helper(answer: &[u8], host: &str) -> Result<Credentials> {
     let bad = |reason: &str| Error::Credentials { host: host.into(), reason: reason.into() };
     let answer: Value = serde_json::from_slice(answer).map_err(|_| bad("the helper's answer is not JSON"))?;
     match (answer["Username"].as_str(), answer["Secret"].as_str()) {

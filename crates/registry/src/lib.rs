@@ -28,7 +28,7 @@ pub use blob::Blob;
 pub use certs::Certificates;
 pub use client::{Client, Options};
 pub use config::{ConfigFile, Settings};
-pub use credentials::{Credentials, Lookup, Stored, from_helper, lookup};
+pub use credentials::{Credentials, Lookup, Stored, lookup};
 pub use error::Error;
 pub use listing::Found;
 pub use manifest::{Document, Index, Manifest};

@@ -36,7 +36,7 @@ pub fn mapped(own: u32, ranges: Vec<(u32, u32)>) -> Vec<Range> {
 }
 
 /// The lines of `/proc/PID/uid_map`.
-pub fn in_force(file: &str) -> Result<Vec<Range>> {
+pub(crate) fn in_force(file: &str) -> Result<Vec<Range>> {
     let failed = |cause| Error::Io(file.into(), cause);
     let text = fs::read_to_string(file).map_err(failed)?;
     let line = |line: &str| {

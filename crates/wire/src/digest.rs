@@ -22,7 +22,7 @@ impl Algorithm {
     }
 
     /// How many hexadecimal digits a digest of this algorithm has.
-    pub fn hex_len(self) -> usize {
+    pub(crate) fn hex_len(self) -> usize {
         match self {
             Self::Sha256 => 64,
             Self::Sha512 => 128,

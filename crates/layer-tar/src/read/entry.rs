@@ -74,18 +74,8 @@ impl<R: Read> TarReader<R> {
             },
             xattrs: pax.xattrs,
         };
-        let kind = match block[156] {
-            // Before POSIX, a directory was a file whose name ends in a slash.
-            0 if path.ends_with(b"/") => Type::Node(Kind::Directory),
-            0 | b'0' | b'7' | b'S' => Type::Node(Kind::File),
-            b'1' => Type::HardLink,
-            b'2' => Type::Node(Kind::Symlink),
-            b'3' => Type::Node(Kind::Char),
-            b'4' => Type::Node(Kind::Block),
-            b'5' => Type::Node(Kind::Directory),
-            b'6' => Type::Node(Kind::Fifo),
-            other => return Err(bad(&format!("unknown type {:?}", char::from(other)))),
-        };
+        let kind =
+            type_of(block[156], &path).ok_or_else(|| bad(&format!("unknown type {:?}", char::from(block[156]))))?;
         let mut device = Device { major: 0, minor: 0 };
         if matches!(kind, Type::Node(Kind::Char | Kind::Block)) {
             let part = |from: usize| {
@@ -152,6 +142,22 @@ impl<R: Read> TarReader<R> {
         sparse::check(&pieces, stored, size).map_err(|what| refused(path, what))?;
         Ok((Some(pieces), stored, size))
     }
+}
+
+/// What the type flag of a header says.
+fn type_of(flag: u8, path: &[u8]) -> Option<Type> {
+    Some(match flag {
+        // Before POSIX, a directory was a file whose name ends in a slash.
+        0 if path.ends_with(b"/") => Type::Node(Kind::Directory),
+        0 | b'0' | b'7' | b'S' => Type::Node(Kind::File),
+        b'1' => Type::HardLink,
+        b'2' => Type::Node(Kind::Symlink),
+        b'3' => Type::Node(Kind::Char),
+        b'4' => Type::Node(Kind::Block),
+        b'5' => Type::Node(Kind::Directory),
+        b'6' => Type::Node(Kind::Fifo),
+        _ => return None,
+    })
 }
 
 /// A map, how much of the file is stored, and how large it is.

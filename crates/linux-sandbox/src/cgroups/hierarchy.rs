@@ -110,7 +110,7 @@ impl Hierarchies {
     }
 
     /// Whether version 2 is all there is.
-    pub fn is_unified(&self) -> bool {
+    pub(crate) fn is_unified(&self) -> bool {
         self.0.iter().all(|tree| tree.unified)
     }
 }

@@ -33,7 +33,7 @@ pub enum Throttle {
 
 impl Limit {
     /// Share of block devices' time, 10 to 1000; of one device when `device` names it as `major:minor`.
-    pub fn block_weight(weight: u16, device: Option<&str>) -> Self {
+    pub(crate) fn block_weight(weight: u16, device: Option<&str>) -> Self {
         let v2 = 1 + (u64::from(weight.clamp(10, 1000)) - 10) * 9999 / 990;
         let text = |value: String| device.map_or(value.clone(), |device| format!("{device} {value}"));
         let v1_file = if device.is_some() {
@@ -53,7 +53,7 @@ impl Limit {
     }
 
     /// Bytes or operations a second of one device.
-    pub fn block_throttle(what: Throttle, device: &str, rate: u64) -> Self {
+    pub(crate) fn block_throttle(what: Throttle, device: &str, rate: u64) -> Self {
         let (v1, v2) = match what {
             Throttle::ReadBytes => ("blkio.throttle.read_bps_device", "rbps"),
             Throttle::WriteBytes => ("blkio.throttle.write_bps_device", "wbps"),
@@ -64,7 +64,7 @@ impl Limit {
     }
 
     /// Bytes of huge pages of one size: `2MB`, `1GB`.
-    pub fn huge_pages(size: &str, bytes: u64) -> Self {
+    pub(crate) fn huge_pages(size: &str, bytes: u64) -> Self {
         let (v1, v2) = (format!("hugetlb.{size}.limit_in_bytes"), format!("hugetlb.{size}.max"));
         files(["hugetlb", "hugetlb"], &[(&v1, bytes.to_string())], &[(&v2, bytes.to_string())])
     }
@@ -77,12 +77,12 @@ impl Limit {
     }
 
     /// The class of the container's packets for tc(8). Version 1 only.
-    pub fn network_class(class: u32) -> Self {
+    pub(crate) fn network_class(class: u32) -> Self {
         files(["net_cls", "net_cls"], &[("net_cls.classid", class.to_string())], &[])
     }
 
     /// The priority of the container's packets on one interface. Version 1 only.
-    pub fn network_priority(interface: &str, priority: u32) -> Self {
+    pub(crate) fn network_priority(interface: &str, priority: u32) -> Self {
         files(["net_prio", "net_prio"], &[("net_prio.ifpriomap", format!("{interface} {priority}"))], &[])
     }
 
@@ -99,7 +99,7 @@ impl Limit {
     }
 
     /// Microseconds of real-time processor time in a period. Version 1 only.
-    pub fn cpu_real_time(runtime: Option<i64>, period: Option<u64>) -> Self {
+    pub(crate) fn cpu_real_time(runtime: Option<i64>, period: Option<u64>) -> Self {
         let period = period.map(|value| ("cpu.rt_period_us", value.to_string()));
         let runtime = runtime.map(|value| ("cpu.rt_runtime_us", value.to_string()));
         let list: Vec<_> = period.into_iter().chain(runtime).collect();
@@ -112,7 +112,7 @@ impl Limit {
     }
 
     /// Processes wait for memory instead of being killed. Version 1 only.
-    pub fn no_oom_killer() -> Self {
+    pub(crate) fn no_oom_killer() -> Self {
         files(["memory", "memory"], &[("memory.oom_control", "1".into())], &[])
     }
 }

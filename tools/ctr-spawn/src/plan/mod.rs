@@ -24,7 +24,7 @@ use mounts::{mount_step, pivot, propagation, root};
 use namespaces::{clone, hostname, id_map, joins, map_in_force, net_devices};
 use rights::{rights, user};
 use scheduling::scheduling;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use wire::Bundle;
 
 /// What the command line and the host add to the configuration.
@@ -45,42 +45,78 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     let process = config.process.as_ref().context("config.json: process: missing")?;
     refuse_what_is_not_built(config)?;
     let facts = Facts::of(config, process, around)?;
-    let scope = if around.systemd { Some(scope(&facts)?) } else { None };
-    let cgroups = if around.systemd { None } else { cgroups(&facts)? };
+    let state = state(bundle, config, around);
+    let rootfs = bundle.path.as_path().join(&config.root.path);
+    let hooks = |moment, directory: &Path| crate::hooks::of(moment, config, &state, directory);
+
     let mut steps = Vec::new();
+    let trees = add_isolation(&mut steps, bundle, &facts)?;
+    add_view(&mut steps, bundle, &facts, &rootfs, &trees)?;
+    steps.extend(hooks(Moment::Prestart, bundle.path.as_path())?);
+    steps.extend(hooks(Moment::CreateRuntime, bundle.path.as_path())?);
+    steps.extend(hooks(Moment::CreateContainer, &rootfs)?);
+    add_entry(&mut steps, &facts);
+    add_process(&mut steps, &facts)?;
+    let args = if around.command.is_empty() { &process.args } else { around.command };
+    let exec = Exec::new(args.to_vec(), process.env.clone())?;
+    steps.push(Step::Look(exec.look()));
+    steps.extend(rights(&facts, &state)?);
+    steps.extend(hooks(Moment::StartContainer, Path::new("."))?);
+    steps.push(Step::Exec(exec));
+    steps.extend(hooks(Moment::Poststart, bundle.path.as_path())?);
+    steps.extend(hooks(Moment::Poststop, bundle.path.as_path())?);
+    Ok(steps)
+}
+
+/// Cgroups and namespaces, and a process that is in them; the answer is where the trees of its cgroups are.
+fn add_isolation(steps: &mut Vec<Step>, bundle: &Bundle, facts: &Facts) -> anyhow::Result<Vec<(String, PathBuf)>> {
+    let by_systemd = facts.around.systemd;
+    let scope = if by_systemd { Some(scope(facts)?) } else { None };
+    let cgroups = if by_systemd { None } else { cgroups(facts)? };
     let made = cgroups.as_ref().or(scope.as_ref().map(|scope| &scope.cgroups));
     let join = made.map(|made| JoinCgroups { paths: made.groups.iter().map(|g| g.path.clone()).collect() });
     let trees = made.map(cgroup_trees).unwrap_or_default();
 
     steps.extend(cgroups.map(Step::Cgroups));
-    steps.extend(clone(bundle, &facts)?);
-    steps.extend(id_map(&facts).map(Step::IdMap));
+    steps.extend(clone(bundle, facts)?);
+    steps.extend(id_map(facts).map(Step::IdMap));
     steps.extend(scope.map(Step::Scope));
-    steps.extend(process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
+    steps.extend(facts.process.oom_score_adj.map(|value| Step::OomScore(OomScore { value })));
     steps.extend(join.map(Step::JoinCgroups));
-    let has_root = map_in_force(&facts).map(|map| !map.deny_setgroups);
+    let has_root = map_in_force(facts).map(|map| !map.deny_setgroups);
     if has_root.unwrap_or_else(|| facts.joins(Namespace::User).is_some()) {
         steps.push(Step::NamespaceRoot(NamespaceRoot {}));
     }
-    let (_, inside) = joins(&facts);
+    let (_, inside) = joins(facts);
     steps.extend(inside);
-    steps.extend(net_devices(&facts)?.map(Step::NetDevices));
+    steps.extend(net_devices(facts)?.map(Step::NetDevices));
     if facts.has_own(Namespace::Cgroup) {
         steps.push(Step::UnshareCgroup(UnshareCgroup {}));
     }
-    let rootfs = bundle.path.as_path().join(&config.root.path);
+    Ok(trees)
+}
+
+/// What it will see: the root directory with what is mounted in it, devices, what is hidden or only read.
+fn add_view(
+    steps: &mut Vec<Step>,
+    bundle: &Bundle,
+    facts: &Facts,
+    rootfs: &Path,
+    trees: &[(String, PathBuf)],
+) -> anyhow::Result<()> {
+    let (config, process) = (facts.config, facts.process);
     if facts.has_own(Namespace::Mount) {
         let propagation = propagation(config)?;
-        let except = (propagation == Propagation::Shared).then(|| rootfs.clone());
+        let except = (propagation == Propagation::Shared).then(|| rootfs.to_owned());
         steps.push(Step::Propagation(PropagationStep { propagation, except }));
     }
-    steps.push(root(bundle, &facts));
+    steps.push(root(bundle, facts));
     for mount in &config.mounts {
-        steps.extend(mount_step(mount, bundle, &facts, &trees)?);
+        steps.extend(mount_step(mount, bundle, facts, trees)?);
     }
-    steps.push(Step::Devices(devices(&facts)?));
-    if around.terminal {
-        steps.push(Step::Console(Console { uid: process.user.uid, size: around.terminal_size, console: true }));
+    steps.push(Step::Devices(devices(facts)?));
+    if facts.around.terminal {
+        steps.push(Step::Console(Console { uid: process.user.uid, size: facts.around.terminal_size, console: true }));
     }
     if !config.linux.sysctl.is_empty() {
         let (ipc, network) = (facts.is_own(Namespace::Ipc), facts.is_own(Namespace::Network));
@@ -91,36 +127,33 @@ pub fn steps(bundle: &Bundle, config: &Config, around: &Around) -> anyhow::Resul
     if process.cwd != Path::new("/") {
         steps.push(Step::MakeWorkDir(MakeWorkDir { path: process.cwd.clone() }));
     }
-    let state = state(bundle, config, around);
-    let hooks = |moment, directory: &Path| crate::hooks::of(moment, config, &state, directory);
-    steps.extend(hooks(Moment::Prestart, bundle.path.as_path())?);
-    steps.extend(hooks(Moment::CreateRuntime, bundle.path.as_path())?);
-    steps.extend(hooks(Moment::CreateContainer, &rootfs)?);
-    if config.root.readonly {
+    Ok(())
+}
+
+/// The root directory becomes its own.
+fn add_entry(steps: &mut Vec<Step>, facts: &Facts) {
+    if facts.config.root.readonly {
         steps.push(Step::ReadOnlyRoot(ReadOnlyRoot {}));
     }
-    steps.push(Step::Pivot(pivot(config)));
-    steps.extend(hostname(&facts).map(Step::Hostname));
+    steps.push(Step::Pivot(pivot(facts.config)));
+    steps.extend(hostname(facts).map(Step::Hostname));
     if facts.has_own(Namespace::Network) {
         steps.push(Step::Loopback(Loopback {}));
     }
+}
+
+/// Limits of the process alone, where it starts, and as whom.
+fn add_process(steps: &mut Vec<Step>, facts: &Facts) -> anyhow::Result<()> {
+    let process = facts.process;
     if !process.rlimits.is_empty() {
         let limits = process.rlimits.iter().map(|limit| (limit.kind.clone(), limit.soft, limit.hard));
         steps.push(Step::Rlimits(Rlimits::new(limits.collect())?));
     }
-    steps.extend(scheduling(config, process)?);
+    steps.extend(scheduling(facts.config, process)?);
     steps.push(Step::WorkDir(WorkDir { path: process.cwd.clone() }));
-    steps.push(user(&facts)?);
+    steps.push(user(facts)?);
     steps.push(Step::Signals(SignalsToDefault {}));
-    let args = if around.command.is_empty() { &process.args } else { around.command };
-    let exec = Exec::new(args.to_vec(), process.env.clone())?;
-    steps.push(Step::Look(exec.look()));
-    steps.extend(rights(&facts, &state)?);
-    steps.extend(hooks(Moment::StartContainer, Path::new("."))?);
-    steps.push(Step::Exec(exec));
-    steps.extend(hooks(Moment::Poststart, bundle.path.as_path())?);
-    steps.extend(hooks(Moment::Poststop, bundle.path.as_path())?);
-    Ok(steps)
+    Ok(())
 }
 
 /// Isolation that was asked for and cannot be given is an error, never left out in silence.
