@@ -1,0 +1,59 @@
+//! Lives of containers, told as scripts and lived under docker's daemon and here: the same words on stdout, the same
+//! exit codes.
+
+use dock_tests::dockerd::Dockerd;
+use dock_tests::image::{dock, image};
+use dock_tests::{Room, needs};
+
+/// `$D` is the program; each script begins in an empty directory and removes what it makes.
+const LIVES: [&str; 5] = [
+    // What options come to, seen from inside.
+    r#"printf 'A=1\n#c\nB=two words\n' >e
+    $D run --rm --network none --env-file e -e D=4 -h web.example.com -u www --group-add 77 box sh -c 'echo $A $B $D; hostname; id'
+    $D run --rm --network none --dns 8.8.8.8 --dns-search x.y --dns-opt ndots:2 --ulimit nofile=100:200 --oom-score-adj 300 \
+        box sh -c 'cat /etc/resolv.conf /proc/self/oom_score_adj; ulimit -n; ulimit -Hn'
+    $D run --rm --network none --tmpfs /run:rw,noexec,size=64k --read-only --device /dev/zero:/dev/nulo --shm-size 1m \
+        box sh -c 'grep -E " /(run|dev/shm) " /proc/mounts | busybox cut -d" " -f2,4 | busybox sort; touch /x; echo $?; ls /dev/nulo'"#,
+    // Input, output, the end, and once more.
+    "echo in | $D run -i --network none --name a box sh -c 'cat; echo err >&2; exit 42'; echo $?
+    $D logs a; $D logs --tail 0 a; $D inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.Path}} {{.Args}}' a
+    $D start -a a; echo $?; $D wait a; $D diff a; $D rm a
+    $D run --rm --network none box nosuch; echo $?; $D run --rm --network none box /etc; echo $?
+    $D run --rm --init --network none box sh -c 'kill -TERM $$; sleep 9'; echo $?",
+    // Files in and out, and an image of them.
+    "mkdir h; echo hello >h/f; $D create --name b --network none box cat /in/f | wc -c
+    $D cp h/f b:/tmp/; $D cp h b:/in; $D start -a b; $D cp b:/tmp/f - | tar -tf -; $D diff b | sort
+    $D export b | tar -tf - | grep -c '^in/f$'; $D commit -c 'ENV Z=1' b snap >/dev/null
+    $D run --rm --network none snap sh -c 'cat /in/f; echo $Z'; $D rm b; $D rmi snap | grep -c Untagged",
+    // A volume, and who uses it.
+    "$D run --name c --network none -v vol:/x box sh -c 'echo 1 >/x/f'
+    $D run --rm --network none --volumes-from c:ro box sh -c 'cat /x/f; touch /x/g; echo $?'
+    $D volume inspect -f '{{.Name}} {{.Driver}} {{.Scope}}' vol; $D volume rm vol; echo $?
+    $D rm -v c; $D volume rm vol; $D volume ls -q",
+    // In the background, with a neighbour.
+    "$D run -d --network none --name d box sleep 100 | wc -c
+    $D run --rm --network container:d --pid container:d box sh -c 'ps -o args | grep -c \"^sleep\"'
+    $D top d -o args | tail -1; $D port d; $D rm d; echo $?; $D exec -e X=1 -w /tmp -u 33 d sh -c 'echo $X; pwd; id -u; exit 9'; echo $?
+    echo in | $D exec -i d cat; $D rename d e; $D kill -s KILL e; $D inspect -f '{{.State.ExitCode}} {{.Name}}' e
+    $D run --rm --network container:e box true; echo $?; $D rm -f e",
+];
+
+#[test]
+fn a_life_is_as_it_is_under_docker() {
+    needs!(root, "busybox", "dockerd", "docker");
+    let room = Room::new();
+    image(&room, "", "-t box -c 'CMD [\"sh\"]' -c 'ENV PATH=/bin'");
+    room.sh("img-save box >box.tar").ok();
+    let Some(docker) = Dockerd::start(&room) else { return };
+    docker.docker(&["load", "-i", room.path("box.tar").to_str().expect("UTF-8")]).expect("load");
+    for (at, life) in LIVES.iter().enumerate() {
+        let client =
+            format!("DOCKER_HOST={} DOCKER_CONFIG=$PWD/cfg; export DOCKER_HOST DOCKER_CONFIG; D=docker", docker.host());
+        let [theirs, ours] = std::thread::scope(|scope| {
+            let theirs = scope.spawn(|| room.sh(&format!("mkdir -p theirs{at}; cd theirs{at}; {client}\n{life}")));
+            let ours = dock(&room, &format!("mkdir -p ours{at}; cd ours{at}; D=dock\n{life}"));
+            [theirs.join().expect("docker"), ours]
+        });
+        assert_eq!((ours.code, &ours.stdout), (theirs.code, &theirs.stdout), "{ours:#?} {theirs:#?}");
+    }
+}
