@@ -1,7 +1,8 @@
 //! Records that are not what a tool wrote, and processes that were killed: what the next command makes of them.
 
 use dock_tests::background::Yard;
-use dock_tests::needs;
+use dock_tests::image::{dock, image};
+use dock_tests::{Room, needs};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -199,4 +200,15 @@ fn a_stranger_with_the_number_of_a_container_is_left_alone() {
     let ran = yard.sh("timeout -s KILL 60 unshare --mount --pid --fork --kill-child --mount-proc sh script 2>errors");
     assert_eq!(ran.stdout, "Exited (255)\nweb\nlives\n", "{ran:#?} {}", yard.sh("cat errors").stdout);
     assert_eq!(yard.sh("grep -c 'is not running' errors").ok(), "4");
+}
+
+#[test]
+fn an_image_that_cannot_be_unpacked_is_said_once() {
+    needs!(root, "busybox");
+    let room = Room::new();
+    image(&room, "", "-t img");
+    room.sh("rm root/images/blobs/sha256/$(img-inspect --raw manifest img | sed 's/.*\"layers\":.*sha256:\\([0-9a-f]*\\).*/\\1/')").ok();
+    let ran = dock(&room, "dock run --rm img true");
+    ran.fails(125, "dock: Error response from daemon: ");
+    assert_eq!(room.sh("ls -A root/containers | grep -v lock | wc -l").ok(), "0");
 }
