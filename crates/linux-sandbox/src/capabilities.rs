@@ -1,6 +1,6 @@
 //! capabilities(7) and credentials(7): who the process is and what of root is left to it.
 
-use crate::error::{Call, Error, Result};
+use crate::error::{Call, Result};
 use crate::steps::{Mechanism, Scene};
 use crate::sys;
 use rustix::fs::{FileType, Gid, Uid};
@@ -10,6 +10,7 @@ use rustix::thread::{
     set_keep_capabilities, set_no_new_privs, set_thread_groups, set_thread_res_gid, set_thread_res_uid,
 };
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Names in the order of their numbers, without `CAP_`. The last one is of Linux 5.9.
 const NAMES: [&str; 41] = [
@@ -146,15 +147,16 @@ pub struct Capabilities {
     /// Stay over every exec. Those that are not inheritable and permitted cannot be, and are left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ambient: Vec<String>,
+    /// [`Capabilities::unknown`]: nobody gets them, and a note says so (runtime-spec config.md, "Linux Process").
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
 }
 
 impl Capabilities {
-    /// Refuses a name that this program does not know: leaving it out could mean less isolation than asked.
-    pub fn check<'a>(names: impl IntoIterator<Item = &'a String>) -> std::result::Result<(), Error> {
-        match names.into_iter().find(|name| capability_number(name).is_none()) {
-            None => Ok(()),
-            Some(name) => Err(Error::refused(format!("capabilities: {name}: no such capability"))),
-        }
+    /// Those of the names that Linux does not have, as far as this program knows.
+    pub fn unknown<'a>(names: impl IntoIterator<Item = &'a String>) -> Vec<String> {
+        let unknown = names.into_iter().filter(|name| capability_number(name).is_none());
+        unknown.collect::<BTreeSet<_>>().into_iter().cloned().collect()
     }
 }
 
@@ -168,7 +170,10 @@ impl Mechanism for Capabilities {
         format!("exec setpriv --inh-caps={} --ambient-caps={} sh", plus(&self.inheritable), plus(&self.ambient))
     }
 
-    fn run(&self, _: &mut Scene) -> Result<()> {
+    fn run(&self, scene: &mut Scene) -> Result<()> {
+        for name in &self.unknown {
+            scene.note(&format!("capabilities: {name}: no such capability"));
+        }
         let mut sets = CapabilitySets {
             effective: set(&self.effective),
             permitted: set(&self.permitted),

@@ -37,9 +37,12 @@ fn number(name: &str) -> Option<u32> {
 }
 
 impl Rlimits {
-    /// Refuses a name that Linux does not have, and a soft limit above the hard one.
+    /// Refuses a name that Linux does not have or that comes twice, and a soft limit above the hard one.
     pub fn new(limits: Vec<(String, u64, u64)>) -> std::result::Result<Self, Error> {
-        for (name, soft, hard) in &limits {
+        for (at, (name, soft, hard)) in limits.iter().enumerate() {
+            if limits[..at].iter().any(|(other, ..)| other == name) {
+                return Err(Error::refused(format!("rlimits: {name}: twice")));
+            }
             if number(name).is_none() {
                 return Err(Error::refused(format!("rlimits: {name}: no such limit")));
             }

@@ -20,8 +20,24 @@ fn what_is_not_built_is_refused() {
         assert!(ran.stderr.contains(message) || ran.stderr.contains("security module: "), "{ran:#?}");
     }
     with(|config| config["linux"]["namespaces"] = json!([{"type": "pid"}]), "true").fails(125, "no mount namespace");
-    with(|config| config["process"]["capabilities"]["bounding"] = json!(["CAP_X"]), "true")
-        .fails(125, "CAP_X: no such capability");
+    let twice = json!([{"type": "RLIMIT_CORE", "soft": 0, "hard": 1}, {"type": "RLIMIT_CORE", "soft": 0, "hard": 2}]);
+    with(|config| config["process"]["rlimits"] = twice, "true").fails(125, "rlimits: RLIMIT_CORE: twice");
+}
+
+/// The specification: one that cannot be granted is a warning.
+#[test]
+fn a_capability_that_nobody_knows_is_a_note() {
+    needs_a_container!();
+    let ran = with(
+        |config| {
+            for set in ["bounding", "permitted"] {
+                config["process"]["capabilities"][set] = json!(["CAP_X", "CAP_CHOWN"]);
+            }
+        },
+        "grep CapBnd /proc/self/status",
+    );
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "CapBnd:\t0000000000000001\n"), "{ran:#?}");
+    assert_eq!(ran.stderr, "ctr-spawn: note: capabilities: CAP_X: no such capability\n");
 }
 
 #[test]

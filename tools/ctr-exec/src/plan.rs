@@ -76,7 +76,7 @@ pub fn steps(container: &Container, process: &Process, around: &Around) -> anyho
     steps.extend(label(Module::SeLinux, &process.selinux_label)?.map(Step::Label));
     steps.push(Step::WorkDir(WorkDir { path: process.cwd.clone() }));
     steps.extend(late.map(Step::Enter));
-    steps.push(user(process, sets_groups)?);
+    steps.push(user(process, sets_groups));
     steps.push(Step::Signals(SignalsToDefault {}));
     let exec = Exec::new(process.args.clone(), process.env.clone())?.keeping(around.preserve_fds).born_last(born_last);
     steps.push(Step::Look(exec.look()));
@@ -105,25 +105,16 @@ fn scheduling(container: &Container, process: &Process) -> anyhow::Result<Vec<St
     Ok(steps)
 }
 
-fn user(process: &Process, sets_groups: bool) -> anyhow::Result<Step> {
+fn user(process: &Process, sets_groups: bool) -> Step {
     let user = &process.user;
     let asked = process.capabilities.clone().unwrap_or_default();
-    Capabilities::check(
-        asked
-            .bounding
-            .iter()
-            .chain(&asked.effective)
-            .chain(&asked.permitted)
-            .chain(&asked.inheritable)
-            .chain(&asked.ambient),
-    )?;
-    Ok(Step::User(User {
+    Step::User(User {
         uid: user.uid,
         gid: user.gid,
         groups: sets_groups.then(|| user.additional_gids.clone()),
         umask: user.umask.unwrap_or(0o022),
         bounding: asked.bounding,
-    }))
+    })
 }
 
 /// What the container's own process may do, and no more. Without `no_new_privs` a filter needs a capability that
@@ -131,7 +122,9 @@ fn user(process: &Process, sets_groups: bool) -> anyhow::Result<Step> {
 fn rights(container: &Container, process: &Process) -> anyhow::Result<Vec<Step>> {
     let asked = process.capabilities.clone().unwrap_or_default();
     let filter = container.config.linux.seccomp.as_ref().map(Seccomp::new).transpose()?.map(Step::Seccomp);
+    let sets = [&asked.bounding, &asked.effective, &asked.permitted, &asked.inheritable, &asked.ambient];
     let mut steps = vec![Step::Capabilities(Capabilities {
+        unknown: Capabilities::unknown(sets.into_iter().flatten()),
         effective: asked.effective,
         permitted: asked.permitted,
         inheritable: asked.inheritable,

@@ -63,10 +63,13 @@ impl Limit {
         files(BLKIO, &[(v1, format!("{device} {rate}"))], &[("io.max", format!("{device} {v2}={rate}"))])
     }
 
-    /// Bytes of huge pages of one size: `2MB`, `1GB`.
+    /// Bytes of huge pages of one size, `2MB` or `1GB`: of those in use, and (since Linux 5.7) of those put by.
     pub(crate) fn huge_pages(size: &str, bytes: u64) -> Self {
-        let (v1, v2) = (format!("hugetlb.{size}.limit_in_bytes"), format!("hugetlb.{size}.max"));
-        files(["hugetlb", "hugetlb"], &[(&v1, bytes.to_string())], &[(&v2, bytes.to_string())])
+        let both = |file: &str| {
+            let names = [format!("hugetlb.{size}.{file}"), format!("?hugetlb.{size}.rsvd.{file}")];
+            names.map(|name| (name, bytes.to_string())).into()
+        };
+        Limit::Files(Files { controllers: ["hugetlb", "hugetlb"], v1: both("limit_in_bytes"), v2: both("max") })
     }
 
     /// Handles and objects of an RDMA device.

@@ -151,7 +151,7 @@ fn add_process(steps: &mut Vec<Step>, facts: &Facts) -> anyhow::Result<()> {
     }
     steps.extend(scheduling(facts.config, process)?);
     steps.push(Step::WorkDir(WorkDir { path: process.cwd.clone() }));
-    steps.push(user(facts)?);
+    steps.push(user(facts));
     steps.push(Step::Signals(SignalsToDefault {}));
     Ok(())
 }

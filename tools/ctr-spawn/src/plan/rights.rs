@@ -5,22 +5,20 @@ use super::namespaces::map_in_force;
 use anyhow::bail;
 use linux_sandbox::{Capabilities, Listener, NoNewPrivileges, Seccomp, State, Step, User};
 
-pub(super) fn user(facts: &Facts) -> anyhow::Result<Step> {
+pub(super) fn user(facts: &Facts) -> Step {
     let (user, none) = (&facts.process.user, bundle::process::Capabilities::default());
     let asked = facts.process.capabilities.as_ref().unwrap_or(&none);
-    let sets = [&asked.bounding, &asked.effective, &asked.permitted, &asked.inheritable, &asked.ambient];
-    Capabilities::check(sets.into_iter().flatten())?;
     let groups = match map_in_force(facts) {
         Some(map) if map.deny_setgroups => None,
         _ => Some(user.additional_gids.clone()),
     };
-    Ok(Step::User(User {
+    Step::User(User {
         uid: user.uid,
         gid: user.gid,
         groups,
         umask: user.umask.unwrap_or(0o022),
         bounding: asked.bounding.clone(),
-    }))
+    })
 }
 
 /// The last things of ours: what is left to the process. Without `no_new_privs` a filter needs a capability that
@@ -28,7 +26,9 @@ pub(super) fn user(facts: &Facts) -> anyhow::Result<Step> {
 pub(super) fn rights(facts: &Facts, state: &State) -> anyhow::Result<Vec<Step>> {
     let none = bundle::process::Capabilities::default();
     let asked = facts.process.capabilities.as_ref().unwrap_or(&none);
+    let sets = [&asked.bounding, &asked.effective, &asked.permitted, &asked.inheritable, &asked.ambient];
     let capabilities = Capabilities {
+        unknown: Capabilities::unknown(sets.into_iter().flatten()),
         effective: asked.effective.clone(),
         permitted: asked.permitted.clone(),
         inheritable: asked.inheritable.clone(),
