@@ -1,6 +1,7 @@
 //! What is changed after a container was made, and the first process that one can ask for: rename, update, --init;
 //! what the commands say that have nothing to change.
 
+use dock_tests::background::Yard;
 use dock_tests::image::{dock, image};
 use dock_tests::{Room, needs};
 use serde_json::Value;
@@ -227,6 +228,24 @@ fn port_and_info() {
     }
 }
 
+/// Who is killed while making a container or a volume leaves a directory without a name. One that is an hour old is
+/// nobody's any more; what runs or is gone by the time of a prune is none of its business.
+#[test]
+fn prune_removes_what_was_never_finished() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    let [left, begun] = ["a0", "b0"].map(|digits| digits.repeat(32));
+    let id = yard.sh("dock run -d --name runs busybox sleep 600").ok();
+    yard.sh(&format!("mkdir -p root/containers/{left}/upper root/containers/{begun}/upper run/containers/{left} root/volumes/.new-0/_data
+        touch -d '2 hours ago' root/containers/{left}; dock system prune -f --volumes")).ok();
+    let all = yard.sh("ls root/containers run/containers; ls -A root/volumes").ok();
+    let mut both = [id.as_str(), &begun];
+    both.sort_unstable();
+    assert_eq!(all, format!("root/containers:\n{}\n\nrun/containers:\n{id}\n.lock", both.join("\n")));
+    let ran = yard.sh(&format!("ctr-rm --prune runs nobody && ctr-rm {begun} && ctr-ls --quiet --no-trunc"));
+    assert_eq!((ran.stdout, ran.stderr), (format!("{begun}\n{id}\n"), String::new()));
+}
+
 #[test]
 fn system_df_and_prune() {
     needs!(root, "busybox");
@@ -266,7 +285,7 @@ fn system_df_and_prune() {
     room.sh("mkdir ctx && head -c 300000 /dev/urandom >ctx/f && printf 'FROM scratch\\nCOPY f /\\nLABEL a=b\\n' >ctx/Dockerfile").ok();
     dock(&room, "dock build -q ctx && dock create --name gone -v /v img && dock rm -f gone").ok();
     let shown = dock(&room, "dock -n system prune -af --volumes | grep prune").ok();
-    assert_eq!(shown, "ctr-vol --prune\nimg-rm --prune --all\ndfile-cache --prune --all", "one by one");
+    assert_eq!(shown, "ctr-rm --prune\nctr-vol --prune\nimg-rm --prune --all\ndfile-cache --prune --all", "one by one");
     let pruned = dock(&room, "dock system prune -af 2>&1").ok();
     assert!(
         pruned.contains("Deleted Images:\ndeleted: sha256:")

@@ -6,11 +6,15 @@ use crate::{Error, Result, Volumes, events, file, names};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use wire::Status;
+
+/// After this nobody works any more on a container that has no name yet.
+const UNFINISHED: Duration = Duration::from_secs(3600);
 
 /// `container.json`: what a container was made as.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,7 +146,7 @@ impl Containers {
         let dir = self.dir.join(id);
         let Some(meta) = file::read_json_if_there::<Meta>(&dir, "container.json")? else { return Ok(None) };
         let recorded = Started::read(&self.run, id)?;
-        let exit = Exit::read(&dir)?;
+        let exit = Exit::read(&dir)?.or_else(|| Exit::left_in_lock(&dir));
         let ever = recorded.is_some() || exit.is_some() || life::was_started(&dir);
         let started = recorded.filter(Started::lives);
         let keeper = Keeper::read(&self.run, id)?;
@@ -181,7 +185,7 @@ impl Containers {
         drop(naming);
         keeper::end_cgroups(&found.dir, &self.run, &found.meta.id)?;
         Started::remove(&self.run, &found.meta.id)?;
-        crate::remove_tree(&found.dir).map_err(|cause| Error::Io(found.dir.clone(), cause.into()))?;
+        remove_bundle(&found.dir)?;
         drop(lock);
         events::note(&self.run, "destroy", &found.meta, &[]);
         kept.remove_anonymous(self, &used)
@@ -194,9 +198,24 @@ impl Containers {
         // A note of its cgroups that cannot be read either names none.
         let _ = keeper::end_cgroups(&dir, &self.run, id);
         Started::remove(&self.run, id)?;
-        crate::remove_tree(&dir).map_err(|cause| Error::Io(dir.clone(), cause.into()))?;
+        remove_bundle(&dir)?;
         drop(lock);
         Ok(())
+    }
+
+    /// IDs of containers that somebody began to make an hour ago, or earlier, and never finished. Nothing of a making
+    /// takes so long that comes after the bundle's directory.
+    pub fn abandoned(&self) -> Result<Vec<String>> {
+        let is_old = |found: &Metadata| {
+            let age = found.modified().ok().and_then(|time| time.elapsed().ok());
+            age.is_some_and(|age| age > UNFINISHED)
+        };
+        let mut ids = self.ids()?;
+        ids.retain(|id| {
+            let dir = self.dir.join(id);
+            !dir.join("container.json").exists() && dir.metadata().is_ok_and(|found| is_old(&found))
+        });
+        Ok(ids)
     }
 
     /// Removes the containers that should have gone with their end (`autoRemove`), where who kept them was
@@ -231,6 +250,17 @@ impl Containers {
             ids.extend(entry.map_err(io)?.file_name().into_string().ok().filter(|name| names::is_id(name)));
         }
         Ok(ids)
+    }
+}
+
+/// Who comes too late for its lock may leave a new one in the directory while that is being emptied.
+fn remove_bundle(dir: &Path) -> Result<()> {
+    let mut tries = 0..20;
+    loop {
+        match crate::remove_tree(dir) {
+            Err(rustix::io::Errno::NOTEMPTY) if tries.next().is_some() => {}
+            done => return done.map_err(|cause| Error::Io(dir.into(), cause.into())),
+        }
     }
 }
 
@@ -367,6 +397,22 @@ mod tests {
         }
         let record = all.find("web").unwrap().record();
         assert_eq!((record.status, record.rest["later"].as_i64()), (Status::Created, Some(1)));
+    }
+
+    #[test]
+    fn only_what_nobody_makes_any_more_is_abandoned() {
+        let dir = tempfile::tempdir().unwrap();
+        let all = Containers::new(dir.path(), &dir.path().join("run"));
+        let [made, begun, left] = ["ab", "ac", "ad"].map(|digits| digits.repeat(32));
+        add(dir.path(), &made, "web", "2026-01-01T00:00:00Z");
+        for id in [&begun, &left] {
+            fs::create_dir_all(dir.path().join("containers").join(id)).unwrap();
+        }
+        let old = std::time::SystemTime::now() - 2 * UNFINISHED;
+        for id in [&made, &left] {
+            File::open(dir.path().join("containers").join(id)).unwrap().set_modified(old).unwrap();
+        }
+        assert_eq!(all.abandoned().unwrap(), [left]);
     }
 
     #[test]

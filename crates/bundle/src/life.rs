@@ -275,6 +275,14 @@ impl Exit {
         file::read_json_if_there(bundle, "exit.json")
     }
 
+    /// What the lock tells of an end that could not be written down, on a full disk.
+    pub fn left_in_lock(bundle: &Path) -> Option<Self> {
+        let path = bundle.join("lock");
+        let exit_code: u8 = std::fs::read_to_string(&path).ok()?.parse().ok()?;
+        let finished = jiff::Timestamp::try_from(path.metadata().ok()?.modified().ok()?).ok()?;
+        Some(Self { finished_at: finished.to_string(), ..Self::now(exit_code.into(), None, None) })
+    }
+
     /// Removes it, before a new start.
     pub fn remove(bundle: &Path) -> Result<()> {
         gone(bundle.join("exit.json"))

@@ -76,6 +76,9 @@ pub fn check(name: &str) -> Result<&str> {
     }
 }
 
+/// How the name of a volume starts that is being made.
+const NEW: &str = ".new-";
+
 impl Volumes {
     /// `root` is `$DOCK_ROOT`.
     pub fn new(root: &Path) -> Self {
@@ -145,7 +148,7 @@ impl Volumes {
         if self.read(&volume.name)?.is_some() {
             return Ok(false);
         }
-        let new = self.dir.join(format!(".new-{}", &names::id()[..12]));
+        let new = self.dir.join(format!("{NEW}{}", &names::id()[..12]));
         let made = self.fill(&new, volume, fill).and_then(|()| {
             match renameat_with(CWD, &new, CWD, &place, RenameFlags::NOREPLACE) {
                 Ok(()) => Ok(true),
@@ -166,6 +169,16 @@ impl Volumes {
         make(&self.dir, 0o700).and_then(|()| make(new, 0o700)).and_then(|()| make(&data, 0o755)).map_err(io)?;
         fill(&data).map_err(io)?;
         file::write_json(new, "volume.json", volume)
+    }
+
+    /// Removes what is left of volumes whose making was broken off: who makes one holds the guard, too.
+    pub fn sweep(&self, _: &Guard) -> Result<()> {
+        for entry in std::fs::read_dir(&self.dir).map_err(|cause| Error::Io(self.dir.clone(), cause))?.flatten() {
+            if entry.file_name().as_encoded_bytes().starts_with(NEW.as_bytes()) {
+                crate::remove_tree(&entry.path()).map_err(|cause| Error::Io(entry.path(), cause.into()))?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes one that nobody uses, under the exclusive [`Guard`].
@@ -194,6 +207,7 @@ impl Volumes {
             return Ok(());
         }
         let guard = self.guard(true)?;
+        self.sweep(&guard)?;
         for name in names {
             let anonymous = self.read(name)?.is_some_and(|volume| volume.is_anonymous());
             if anonymous && self.users(containers, name)?.is_empty() {

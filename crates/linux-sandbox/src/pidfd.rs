@@ -214,6 +214,12 @@ impl Running {
         Ok(Exit { code: u8::try_from(code & 0xff).unwrap_or(255), signal, usage })
     }
 
+    /// Kills it and takes back what the steps left on the host.
+    pub fn give_up(&self, steps: &[Step]) {
+        self.kill();
+        self.clean_up(steps);
+    }
+
     /// Takes back what the steps left on the host: cgroups, overlayfs's marker.
     pub fn clean_up(&self, steps: &[Step]) {
         undo(steps);

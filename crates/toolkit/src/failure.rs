@@ -33,8 +33,7 @@ impl<T, E: Into<anyhow::Error>> WithHint<T> for Result<T, E> {
     fn hint(self, hint: impl FnOnce() -> String) -> anyhow::Result<T> {
         self.map_err(|error| {
             let error = error.into();
-            let code = error.chain().find_map(|cause| cause.downcast_ref::<Failure>()?.code);
-            Failure { message: joined(&error), code, hint: Some(hint()) }.into()
+            Failure { message: joined(&error), code: code_of(&error), hint: Some(hint()) }.into()
         })
     }
 }
@@ -93,6 +92,8 @@ pub fn report(tool: &str, error: &anyhow::Error) {
     let line = joined(error).replace(['\n', '\r'], " ");
     say(&match std::env::var("DOCK_ERROR_PREFIX") {
         Err(_) => format!("{tool}: {line}"),
+        // The tool that should have written it has said why.
+        Ok(_) if line.starts_with("no ") && line.ends_with(" record on <stdin>") => return,
         // What docker's client finds, its daemon has no part in.
         // Who stands before it in dock's pipe has said why.
         Ok(_) if line.starts_with("no ") && line.ends_with(" record on <stdin>") => return,

@@ -16,7 +16,7 @@
 
 mod kill;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use bundle::{Containers, Found, keeper, life};
 use clap::Parser;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,10 @@ struct Args {
     #[arg(short, long)]
     force: bool,
 
+    /// Pass over those that run or are gone by now, and remove what is left of makings that were broken off
+    #[arg(long, conflicts_with = "force")]
+    prune: bool,
+
     /// Remove the volumes too that have no name and that no other container uses
     #[arg(short, long)]
     volumes: bool,
@@ -56,15 +60,19 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let run = toolkit::run_dir();
     let containers = Containers::new(&root, &run);
     let mut failed = Failures::of("ctr-rm");
-    let operands = toolkit::containers(&args.containers)?;
+    let operands = if args.prune { args.containers.clone() } else { toolkit::containers(&args.containers)? };
     go_inside(&containers, &root, &run, &operands, &args)?;
     for operand in operands {
         match remove(&containers, &root, &run, &operand, &args) {
             Ok(true) => out.text(&format!("{operand}\n")).and_then(|()| out.finish())?,
+            Ok(false) if args.prune => {}
             // What is to be gone by all means, and is gone, is told and no failure: as docker has it.
             Ok(false) => toolkit::say(&format!("ctr-rm: {}", bundle::Error::NoContainer(operand))),
             Err(error) => failed.add(error),
         }
+    }
+    for id in if args.prune { containers.abandoned()? } else { Vec::new() } {
+        remove_unfinished(&containers, &root, &id)?;
     }
     failed.finish()
 }
@@ -91,21 +99,41 @@ fn end(found: &Found, run: &Path) -> anyhow::Result<()> {
 
 /// Says whether there was something to remove.
 fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args: &Args) -> anyhow::Result<bool> {
+    match try_to_remove(containers, root, run, operand, args) {
+        // Somebody else was faster.
+        Err(error) if (args.force || args.prune) && is_gone(&error) => Ok(false),
+        Err(error) if args.prune && error.is::<Runs>() => Ok(false),
+        done => done.map(|()| true),
+    }
+}
+
+fn is_gone(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(bundle::Error::NoContainer(_)))
+}
+
+/// Docker's words.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "cannot remove container \"/{name}\": container is {doing}: stop the container before removing or force remove"
+)]
+struct Runs {
+    name: String,
+    doing: &'static str,
+}
+
+fn try_to_remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args: &Args) -> anyhow::Result<()> {
     let found = match containers.find(operand) {
         Err(bundle::Error::NoContainer(_)) if bundle::names::is_id(operand) && unfinished(root, operand).exists() => {
-            let path = unfinished(root, operand);
-            bundle::remove_tree(&path).with_context(|| path.display().to_string())?;
-            return Ok(true);
+            return remove_unfinished(containers, root, operand);
         }
-        Err(bundle::Error::NoContainer(_)) if args.force => return Ok(false),
         Err(bundle::Error::Damaged(one)) if args.force => {
             kill::kill_keeper(&one.id, run)?;
             let lock = kill::wait_for_lock(&unfinished(root, &one.id))?;
-            containers.remove_damaged(&one.id, lock)?;
-            return Ok(true);
+            return Ok(containers.remove_damaged(&one.id, lock)?);
         }
         found => found?,
     };
+    let runs = |doing| Runs { name: found.meta.name.clone(), doing };
     let doing = match found.status {
         Status::Restarting => Some("restarting"),
         Status::Paused => Some("paused"),
@@ -113,23 +141,29 @@ fn remove(containers: &Containers, root: &Path, run: &Path, operand: &str, args:
     };
     if let Some(doing) = doing {
         if !args.force {
-            bail!(
-                "cannot remove container \"/{}\": container is {doing}: stop the container before removing or force remove",
-                found.meta.name
-            );
+            bail!(runs(doing));
         }
         end(&found, run)?;
     }
-    let lock = life::lock(&found.dir).or_else(|error| match error {
+    let gone = || bundle::Error::NoContainer(operand.into());
+    let lock = match life::lock(&found.dir) {
         // Its keeper has not seen the end yet, or the container has been started again since.
-        bundle::Error::Busy(_) if args.force => kill::wait_for_lock(&found.dir),
-        other => Err(other),
-    })?;
-    containers.remove(&found, lock, args.volumes)?;
-    Ok(true)
+        Err(bundle::Error::Busy(_)) if args.force => kill::wait_for_lock(&found.dir)?,
+        Err(bundle::Error::Busy(_)) => bail!(runs("running")),
+        Err(bundle::Error::Io(_, cause)) if cause.kind() == std::io::ErrorKind::NotFound => bail!(gone()),
+        other => other?,
+    };
+    // Whoever had the lock may have removed it.
+    let found = containers.read(&found.meta.id)?.ok_or_else(gone)?;
+    Ok(containers.remove(&found, lock, args.volumes)?)
 }
 
 /// A container whose making was broken off has a directory and no name: its whole ID removes it.
+fn remove_unfinished(containers: &Containers, root: &Path, id: &str) -> anyhow::Result<()> {
+    let lock = life::lock(&unfinished(root, id))?;
+    Ok(containers.remove_damaged(id, lock)?)
+}
+
 fn unfinished(root: &Path, id: &str) -> PathBuf {
     root.join("containers").join(id)
 }

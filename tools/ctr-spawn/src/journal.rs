@@ -125,32 +125,32 @@ impl Journal {
         }
     }
 
-    /// A full disk costs the lines; the container goes on.
+    /// A full disk costs the lines, whole ones; the container goes on.
     fn write(&mut self) {
-        if let Some(file) = &mut self.file
-            && file.write_all(&self.ready).is_ok()
-        {
-            self.size += self.ready.len() as u64;
+        if let Some(file) = &mut self.file {
+            match file.write_all(&self.ready) {
+                Ok(()) => self.size += self.ready.len() as u64,
+                Err(_) => drop(file.set_len(self.size)),
+            }
         }
         self.ready.clear();
     }
 
-    /// `log.json` becomes `log.json.1`, that `log.json.2`, and the last one goes.
+    /// `log.json` becomes `log.json.1`, that `log.json.2`, and the last one goes. Where there is no room for a new one,
+    /// the old ones stay what they are.
     fn rotate(&mut self) {
         let named = |number: u32| match number {
             0 => self.path.clone(),
             _ => PathBuf::from(format!("{}.{number}", self.path.display())),
         };
+        let new = self.path.with_extension("json.new");
+        let Ok(file) = append(&new) else { return };
         for number in (1..self.files).rev() {
             let _ = rename(named(number - 1), named(number));
         }
-        if self.files == 1 {
-            let _ = std::fs::remove_file(&self.path);
-        }
-        if let Ok(file) = append(&self.path) {
-            self.file = Some(file);
-            self.size = 0;
-        }
+        let _ = rename(new, named(0));
+        self.file = Some(file);
+        self.size = 0;
     }
 }
 

@@ -3,10 +3,15 @@
 
 use anyhow::{Context, bail};
 use bundle::life::{Exit, Lock, Started, lock, now};
-use bundle::{Containers, Keeping, keeper};
+use bundle::{Containers, Keeping, keeper, names};
 use linux_sandbox::{Peaks, Plan, Step, Unit};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use wire::Status;
+
+/// How long an end may take that has happened already.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A container of the store while it lives.
 #[derive(Debug)]
@@ -23,18 +28,21 @@ pub struct Kept {
 impl Kept {
     /// Takes the lock of a bundle that has a `container.json`; another ctr-spawn on it is an error.
     pub fn take(dir: &Path, id: &str) -> anyhow::Result<Option<Self>> {
+        if !dir.exists() && names::is_id(id) {
+            bail!(bundle::Error::NoContainer(id.into()));
+        }
         if !dir.join("container.json").exists() {
             return Ok(None);
         }
-        let mut lock = lock(dir).with_context(|| format!("container {id}"))?;
+        let run = toolkit::run_dir();
+        let root = dir.parent().and_then(Path::parent).unwrap_or(dir);
+        let containers = Containers::new(root, &run);
+        let mut lock = wait_for_lock(&containers, dir, id).with_context(|| format!("container {id}"))?;
         // Who removed it a moment ago may have left nothing but the file that the lock has made just now.
         if !dir.join("container.json").exists() {
             let _ = std::fs::remove_file(dir.join("lock")).and_then(|()| std::fs::remove_dir(dir));
             bail!(bundle::Error::NoContainer(id.into()));
         }
-        let run = toolkit::run_dir();
-        let root = dir.parent().and_then(Path::parent).unwrap_or(dir);
-        let containers = Containers::new(root, &run);
         let keeping = containers.read(id)?.map(|found| found.meta.keeping()).unwrap_or_default();
         lock.clear();
         Exit::remove(dir)?;
@@ -64,13 +72,23 @@ impl Kept {
         let mut exit = Exit::now(end.code.into(), end.signal, self.started.take());
         exit.oom_killed = end.oom_killed;
         exit.rest.clone_from(&end.more);
-        exit.write(&self.dir)?;
+        let written = exit.write(&self.dir);
         keeper::end_cgroups(&self.dir, &self.run, &self.id)?;
         Started::forget(&self.run, &self.id)?;
         if end.oom_killed {
             self.note("oom", &[])?;
         }
-        if lived { self.note("die", &[("exitCode", end.code.to_string())]) } else { Ok(()) }
+        if lived {
+            self.note("die", &[("exitCode", end.code.to_string())])?;
+        }
+        Ok(written?)
+    }
+
+    /// The last end. Where it cannot be written down, who waits hears the code still.
+    pub fn bury(mut self, end: &End, remove: bool) -> anyhow::Result<()> {
+        let told = self.ended(end);
+        self.leave(end.code, remove)?;
+        told
     }
 
     /// Tells who listens to events.
@@ -98,6 +116,21 @@ impl Kept {
     pub fn record(&self) -> anyhow::Result<wire::Container> {
         let found = self.containers.read(&self.id)?;
         Ok(found.with_context(|| format!("container {}: gone", self.id))?.record())
+    }
+}
+
+/// Who keeps a container that has ended is about to let go of it.
+fn wait_for_lock(containers: &Containers, dir: &Path, id: &str) -> anyhow::Result<Lock> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match lock(dir) {
+            Err(bundle::Error::Busy(_)) if Instant::now() < until => {}
+            other => return Ok(other?),
+        }
+        let found = containers.read(id)?.ok_or_else(|| bundle::Error::NoContainer(id.into()))?;
+        if !matches!(found.status, Status::Created | Status::Exited) {
+            bail!(bundle::Error::Busy(dir.into()));
+        }
     }
 }
 

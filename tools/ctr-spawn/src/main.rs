@@ -179,11 +179,11 @@ fn prepare(
 
 /// A container that cannot even be described goes as one that has ended, when it was to go then.
 fn give_up(args: &Args, kept: Option<life::Kept>, error: anyhow::Error) -> anyhow::Error {
-    let Some(mut kept) = kept else { return error };
+    let Some(kept) = kept else { return error };
     let remove = args.rm || kept.keeping.auto_remove;
     let code = toolkit::code_of(&error).unwrap_or(exit::SPAWN_FAILED);
-    let told = kept.ended(&life::End::failed(code, &format!("{error:#}")));
-    told.and_then(|()| kept.leave(code, remove)).err().unwrap_or(error)
+    let _ = kept.bury(&life::End::failed(code, &format!("{error:#}")), remove);
+    error
 }
 
 /// The process in front ends with the container's record; the one in the background with the container.
@@ -256,26 +256,26 @@ fn run_and_wait(
     terminal: Option<Terminal>,
     remove: bool,
 ) -> anyhow::Result<u8> {
+    let bury = |kept: Option<life::Kept>, end: &life::End| kept.map_or(Ok(()), |kept| kept.bury(end, remove));
     let running = match linux_sandbox::spawn(plan) {
         Ok(running) => running,
         Err(error) => {
             // What to do about it depends on who we are, and whoever removes may be somebody else behind.
             let failed = with_hint(&error);
-            if let Some(mut kept) = kept {
-                kept.ended(&life::End::unborn(&error))?;
-                kept.leave(error.code(), remove)?;
-            }
+            let _ = bury(kept, &life::End::unborn(&error));
             return Err(failed);
         }
     };
-    let noted = kept.as_mut().map_or(Ok(()), |kept| kept.started(running.pid(), plan));
+    // Nobody could find or end one that is not written down.
+    if let Some(Err(error)) = kept.as_mut().map(|kept| kept.started(running.pid(), plan)) {
+        running.give_up(&plan.steps);
+        let _ = bury(kept, &life::End::failed(exit::SPAWN_FAILED, &format!("{error:#}")));
+        return Err(error);
+    }
     let ended = running.wait(terminal);
     let last = life::Last::words(plan, kept.as_ref());
     running.clean_up(&plan.steps);
     let ended = ended?;
-    if let Some(mut kept) = kept {
-        kept.ended(&life::End::of(ended, last))?;
-        kept.leave(ended.code, remove)?;
-    }
-    noted.map(|()| ended.code)
+    bury(kept, &life::End::of(ended, last))?;
+    Ok(ended.code)
 }

@@ -84,16 +84,17 @@ pub fn keep(mut task: Task, report: Report) -> anyhow::Result<u8> {
     let (journal, audience, monitor, me) = match ready {
         Ok(ready) => ready,
         Err(error) => {
-            report.failed(wire::exit::SPAWN_FAILED, &format!("{error:#}"), None);
-            return task.kept.leave(wire::exit::SPAWN_FAILED, task.remove).map(|()| wire::exit::SPAWN_FAILED);
+            let why = format!("{error:#}");
+            report.failed(wire::exit::SPAWN_FAILED, &why, None);
+            let end = End::failed(wire::exit::SPAWN_FAILED, &why);
+            return task.kept.bury(&end, task.remove).map(|()| end.code);
         }
     };
     let (running, ends) = match start(&mut task) {
         Ok(started) => started,
         Err(error) => {
             report.failed(error.code(), &error.to_string(), crate::hints::hint_for(&error).as_deref());
-            task.kept.ended(&End::unborn(&error))?;
-            return task.kept.leave(error.code(), task.remove).map(|()| error.code());
+            return task.kept.bury(&End::unborn(&error), task.remove).map(|()| error.code());
         }
     };
     // Nobody's terminal or pipe is kept open.
@@ -128,8 +129,11 @@ fn start(task: &mut Task) -> Result<(Running, Ends), linux_sandbox::Error> {
     let input = task.kept.keeping.open_stdin;
     let (mut ends, stdio) = Ends::make(input, task.terminal).map_err(failed)?;
     let mut running = linux_sandbox::spawn_with(task.plan, Some(stdio))?;
-    ends.take_terminal(&mut running, input).map_err(failed)?;
-    task.kept.started(running.pid(), task.plan).map_err(failed)?;
+    let noted = ends.take_terminal(&mut running, input).and_then(|()| task.kept.started(running.pid(), task.plan));
+    if let Err(error) = noted {
+        running.give_up(&task.plan.steps);
+        return Err(failed(error));
+    }
     Ok((running, ends))
 }
 
@@ -174,13 +178,13 @@ impl Care<'_> {
             changed |= monitor.on_time();
         }
         if changed {
-            self.note_health()?;
+            self.note_health();
         }
         match self.phase {
             Phase::Waits { .. } if self.gave_up || keeper::was_stopped(&self.task.kept.dir) => {
                 Ok(Some(self.last_code()))
             }
-            Phase::Waits { until } if until <= Instant::now() => self.start_again(),
+            Phase::Waits { until } if until <= Instant::now() => Ok(self.start_again()),
             _ => Ok(None),
         }
     }
@@ -190,10 +194,16 @@ impl Care<'_> {
         self.monitor.as_mut().filter(|_| matches!(self.phase, Phase::Lives { .. }))
     }
 
-    fn note_health(&mut self) -> anyhow::Result<()> {
-        let Some(monitor) = &self.monitor else { return Ok(()) };
-        self.me.health = Some(monitor.health.clone());
-        Ok(self.me.write(&self.task.kept.run, &self.task.kept.id)?)
+    fn note_health(&mut self) {
+        if let Some(monitor) = &self.monitor {
+            self.me.health = Some(monitor.health.clone());
+            self.note_myself();
+        }
+    }
+
+    /// A full disk costs the note; the container goes on.
+    fn note_myself(&self) {
+        let _ = self.me.write(&self.task.kept.run, &self.task.kept.id);
     }
 
     /// Everything that can happen now, and poll(2)'s choice of it.
@@ -281,9 +291,10 @@ impl Care<'_> {
         self.me.restarting = pause.is_some();
         self.me.restart_count = self.policy.count;
         if pause.is_some() {
-            self.me.write(&self.task.kept.run, &self.task.kept.id)?;
+            self.note_myself();
         }
-        self.task.kept.ended(&end)?;
+        // On a full disk the lock tells the code, and the container lives on as its policy says.
+        let _ = self.task.kept.ended(&end);
         let Some(pause) = pause else { return Ok(Some(exit.code)) };
         // Who looks on hears of this end: docker run and attach do not go on into the next life.
         self.audience.tell(Message::Ended(exit.code));
@@ -291,7 +302,7 @@ impl Care<'_> {
         Ok(None)
     }
 
-    fn start_again(&mut self) -> anyhow::Result<Option<u8>> {
+    fn start_again(&mut self) -> Option<u8> {
         match start(&mut self.task) {
             Ok((running, ends)) => {
                 (self.running, self.ends) = (running, ends);
@@ -301,12 +312,12 @@ impl Care<'_> {
                     monitor.begin();
                     self.me.health = Some(monitor.health.clone());
                 }
-                self.me.write(&self.task.kept.run, &self.task.kept.id)?;
-                Ok(None)
+                self.note_myself();
+                None
             }
             Err(error) => {
-                self.task.kept.ended(&End::unborn(&error))?;
-                Ok(Some(error.code()))
+                let _ = self.task.kept.ended(&End::unborn(&error));
+                Some(error.code())
             }
         }
     }

@@ -152,6 +152,7 @@ fn remove(store: &Store, args: &Args, out: &mut Out) -> anyhow::Result<()> {
 /// Names of those removed, one a line, then what that freed as docker says it.
 fn prune(store: &Store, args: &Args, filters: &Filters, out: &mut Out) -> anyhow::Result<()> {
     let guard = store.volumes.guard(true)?;
+    store.volumes.sweep(&guard)?;
     let (mut removed, mut freed) = (String::new(), 0);
     for volume in store.volumes.list()? {
         let spared = !args.all && !filters.all && !volume.is_anonymous();

@@ -36,11 +36,11 @@ find_stopped() {
 # Sets $freed: their bytes.
 remove_stopped() {
     freed=0
-    [ -n "$stopped" ] || return 0
+    [ -n "$stopped" ] || { run ctr-rm --prune; return 0; }
     [ -n "$dry" ] || echo 'Deleted Containers:'
     # shellcheck disable=SC2086 # IDs
-    freed=$(ctr-ls --inspect --size --format '{{.SizeRw}}' $stopped | awk '{ sum += $1 } END { printf("%d", sum) }')
+    freed=$(ctr-ls --inspect --size --format '{{.SizeRw}}' $stopped 2>/dev/null | awk '{ sum += $1 } END { printf("%d", sum) }')
     # shellcheck disable=SC2086 # IDs
-    run ctr-rm $stopped
+    run ctr-rm --prune $stopped
     [ -n "$dry" ] || echo
 }
