@@ -49,6 +49,9 @@ fn every_known_weakness_of_starting_has_its_test() {
         ("CVE-2024-9676, entering", "exec", "a_passwd_that_is_no_file_is_refused_and_links_stay_inside"),
         ("CVE-2020-15257", "weaknesses", "cve_2020_15257_no_abstract_socket"),
         ("CVE-2026-53488, CVE-2026-53492", "spec", "cve_2026_53488_labels_of_an_image_are_data"),
+        ("CVE-2026-55686, a working directory", "hostile", "links_fifos_and_devices_where_a_runtime_looks"),
+        ("CVE-2026-57231", "weaknesses", "cve_2026_57231_an_image_takes_no_variable_of_the_caller"),
+        ("CVE-2017-1002101, a part of a volume", "volumes", "cve_2017_1002101_no_link_leads_out_of_a_volume"),
         ("CVE-2022-23648, CVE-2025-9566", "volumes", "filling_follows_links_inside_the_image_only"),
         ("CVE-2026-31431", "seccomp", "the_default_profile"),
         ("GHSA-6fw5-f8r9-fgfm, GHSA-jq35-85cj-fj4p", "spawn", "masked_and_read_only_paths"),
@@ -221,6 +224,22 @@ fn cve_2022_1227_no_program_of_the_image_is_run() {
     yard.sh("dock stats --no-stream evil; dock cp evil:/etc/passwd got; dock cp evil /got").stdout.clear();
     yard.sh("dock cp got evil:/got").ok();
     assert_eq!(yard.sh("dock exec evil sh -c 'ls -d /run-of-* 2>/dev/null | wc -l; cat /got | wc -l'").ok(), "0\n2");
+}
+
+/// A name without a value is a wish of who calls, and nothing in an image.
+#[test]
+fn cve_2026_57231_an_image_takes_no_variable_of_the_caller() {
+    needs!(root, "busybox");
+    let yard = Yard::new();
+    let change = r#"{"config":{"Env":["CANARY","CANARY*","*","PATH=/bin"]}}"#;
+    yard.sh(&format!("img-append --base busybox --change-json '{change}' -t takes")).ok();
+    yard.room.write("ctx/Dockerfile", "FROM takes\nENV MORE=x$CANARY\nRUN env\n");
+    let script =
+        "export CANARY=of-the-host; dock run --rm takes env; dock run -d --name takes takes sleep 600 >/dev/null
+        dock exec takes env; dock build --progress plain ctx 2>&1";
+    let ran = yard.sh(script);
+    assert_eq!((ran.code, ran.stdout.matches("PATH=/bin").count()), (0, 3), "{ran:#?}");
+    assert!(!ran.stdout.contains("of-the-host"), "{ran:#?}");
 }
 
 #[test]

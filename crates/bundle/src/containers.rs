@@ -4,6 +4,7 @@ use crate::keeper::{self, Health, Keeper};
 use crate::life::{self, Exit, Lock, Started};
 use crate::{Error, Result, Volumes, events, file, names};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
@@ -258,7 +259,9 @@ fn remove_bundle(dir: &Path) -> Result<()> {
     let mut tries = 0..20;
     loop {
         match crate::remove_tree(dir) {
-            Err(rustix::io::Errno::NOTEMPTY) if tries.next().is_some() => {}
+            Err(Errno::NOTEMPTY) if tries.next().is_some() => {}
+            // And takes it away, then.
+            Err(Errno::NOENT) => return Ok(()),
             done => return done.map_err(|cause| Error::Io(dir.into(), cause.into())),
         }
     }

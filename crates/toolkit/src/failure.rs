@@ -92,8 +92,6 @@ pub fn report(tool: &str, error: &anyhow::Error) {
     let line = joined(error).replace(['\n', '\r'], " ");
     say(&match std::env::var("DOCK_ERROR_PREFIX") {
         Err(_) => format!("{tool}: {line}"),
-        // The tool that should have written it has said why.
-        Ok(_) if line.starts_with("no ") && line.ends_with(" record on <stdin>") => return,
         // What docker's client finds, its daemon has no part in.
         // Who stands before it in dock's pipe has said why.
         Ok(_) if line.starts_with("no ") && line.ends_with(" record on <stdin>") => return,

@@ -148,8 +148,11 @@ fn try_to_remove(containers: &Containers, root: &Path, run: &Path, operand: &str
     let gone = || bundle::Error::NoContainer(operand.into());
     let lock = match life::lock(&found.dir) {
         // Its keeper has not seen the end yet, or the container has been started again since.
-        Err(bundle::Error::Busy(_)) if args.force => kill::wait_for_lock(&found.dir)?,
-        Err(bundle::Error::Busy(_)) => bail!(runs("running")),
+        Err(bundle::Error::Busy(_)) if args.force => kill::wait_for_lock(&found.dir),
+        other => other,
+    };
+    let lock = match lock {
+        Err(bundle::Error::Busy(_)) if !args.force => bail!(runs("running")),
         Err(bundle::Error::Io(_, cause)) if cause.kind() == std::io::ErrorKind::NotFound => bail!(gone()),
         other => other?,
     };
