@@ -422,6 +422,28 @@ fn dock_is_found_through_links_and_without_its_directory() {
     }
 }
 
+/// What people do with docker in docker and podman in podman.
+#[test]
+fn dock_in_a_container_runs_or_says_what_it_takes() {
+    needs!(root, "busybox", "dash");
+    let dock = Dock::new("dash");
+    let inner = "img-append --base scratch --layer /t.tar -t busybox >/dev/null; dock run --rm busybox echo inside";
+    let run = |options: &str| {
+        dock.sh(&format!(
+            "dock run --rm {options} -v {}:/dbin:ro -v \"$PWD/t.tar:/t.tar:ro\" -e PATH=/dbin:/bin busybox sh -c '{inner}'",
+            bin().display()
+        ))
+    };
+    assert_eq!(run("--privileged -v store:/var/lib/dock").ok(), "inside");
+    for (options, hint) in [
+        ("-v store:/var/lib/dock", "\nhint: a filter of system calls answers so"),
+        ("--privileged", "\nhint: it lies on an overlay itself"),
+    ] {
+        let ran = run(options);
+        assert!(ran.code == 125 && ran.stderr.contains(hint), "{ran:#?}");
+    }
+}
+
 /// What the tab key offers, by the file that make install puts where bash looks for it.
 #[test]
 fn the_tab_key_knows_commands_options_and_names() {
