@@ -448,7 +448,7 @@ fn events_tell_of_want_of_memory() {
     if started.stdout.contains("controller") {
         return skip("no memory controller");
     }
-    let line = oci.sh("$oci events --interval 50ms $id | grep -m 1 oom").ok();
+    let line = oci.sh("timeout 60 $oci events --interval 50ms $id | grep -m 1 oom").ok();
     assert_eq!(line, format!(r#"{{"type":"oom","id":"{}"}}"#, oci.id));
 }
 
