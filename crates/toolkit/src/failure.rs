@@ -93,8 +93,6 @@ pub fn report(tool: &str, error: &anyhow::Error) {
     say(&match std::env::var("DOCK_ERROR_PREFIX") {
         Err(_) => format!("{tool}: {line}"),
         // What docker's client finds, its daemon has no part in.
-        // Who stands before it in dock's pipe has said why.
-        Ok(_) if line.starts_with("no ") && line.ends_with(" record on <stdin>") => return,
         Ok(_) if CLIENTS.iter().any(|start| line.starts_with(start)) => line,
         // The tool before this one in the pipe has said why.
         Ok(_) if line.starts_with("no ") && line.ends_with(" record on <stdin>") => return,

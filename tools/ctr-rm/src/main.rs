@@ -71,8 +71,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
             Err(error) => failed.add(error),
         }
     }
-    for id in if args.prune { containers.abandoned()? } else { Vec::new() } {
-        remove_unfinished(&containers, &root, &id)?;
+    if args.prune {
+        remove_abandoned(&containers, &root)?;
     }
     failed.finish()
 }
@@ -165,6 +165,18 @@ fn try_to_remove(containers: &Containers, root: &Path, run: &Path, operand: &str
 fn remove_unfinished(containers: &Containers, root: &Path, id: &str) -> anyhow::Result<()> {
     let lock = life::lock(&unfinished(root, id))?;
     Ok(containers.remove_damaged(id, lock)?)
+}
+
+fn remove_abandoned(containers: &Containers, root: &Path) -> anyhow::Result<()> {
+    for id in containers.abandoned()? {
+        match remove_unfinished(containers, root, &id) {
+            // Somebody still works on it, after all, or was faster.
+            Err(error)
+                if matches!(error.downcast_ref(), Some(bundle::Error::Busy(_))) || !unfinished(root, &id).exists() => {}
+            done => done?,
+        }
+    }
+    Ok(())
 }
 
 fn unfinished(root: &Path, id: &str) -> PathBuf {

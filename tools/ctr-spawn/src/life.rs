@@ -128,9 +128,10 @@ fn wait_for_lock(containers: &Containers, dir: &Path, id: &str) -> anyhow::Resul
             other => return Ok(other?),
         }
         let found = containers.read(id)?.ok_or_else(|| bundle::Error::NoContainer(id.into()))?;
-        if !matches!(found.status, Status::Created | Status::Exited) {
+        if found.started.is_some() || !matches!(found.status, Status::Created | Status::Exited) {
             bail!(bundle::Error::Busy(dir.into()));
         }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
