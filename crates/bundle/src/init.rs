@@ -2,9 +2,9 @@
 //! it is no change that the container made: a commit or a build step does not find it in the upper directory.
 
 use crate::rootfs::{self, Entry};
-use crate::{Error, Result};
-use rustix::fs::{Gid, Uid};
-use rustix::fs::{Mode, OFlags, Timespec, Timestamps, fchmod, fchown, fstat, futimens, mkdirat, open, openat};
+use crate::{Error, Result, names};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{fchmod, fchown, fstat, futimens, mkdirat, open, openat, symlinkat, utimensat};
 use rustix::io::Errno;
 use rustix::path::Arg;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,22 +14,46 @@ use wire::Bundle;
 const DIRECTORIES: [&str; 3] = ["dev", "proc", "sys"];
 /// Below etc, mounted over by the container's own.
 const FILES: [&str; 3] = ["hosts", "hostname", "resolv.conf"];
+/// What programs look for to learn that they are in one of docker's containers, and a list of mounts for old ones.
+const OF_A_CONTAINER: [(&str, What); 2] = [("/.dockerenv", What::File), ("/etc/mtab", What::Link("/proc/mounts"))];
 const NAME: &str = "init";
+/// A time that is nobody's accident.
+const EPOCH: Timestamps = Timestamps {
+    last_access: Timespec { tv_sec: 0, tv_nsec: 0 },
+    last_modification: Timespec { tv_sec: 0, tv_nsec: 0 },
+};
 
-/// One more place to mount on.
+/// One more thing to make where the image has nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stub {
     /// Absolute, in the container.
     pub path: PathBuf,
-    /// A directory, else an empty file.
-    pub directory: bool,
+    /// What is made there.
+    pub what: What,
+}
+
+/// What a stub is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum What {
+    /// An empty directory.
+    Directory,
+    /// An empty file.
+    File,
+    /// A symbolic link with this target.
+    Link(&'static str),
 }
 
 /// Adds the layer to an overlay bundle that has none and needs one, and writes its record anew. From outside of the
 /// user namespace that the files belong to nothing is done: who unpacked has done it inside.
 pub fn add(record: &mut Bundle) -> Result<()> {
     let outside = record.rest.contains_key("uidMappings") && !rustix::process::geteuid().is_root();
-    if outside { Ok(()) } else { add_with(record, &[]) }
+    if outside {
+        return Ok(());
+    }
+    // One of the store is named by its ID.
+    let is_container = record.path.as_path().file_name().and_then(|name| name.to_str()).is_some_and(names::is_id);
+    let stubs = OF_A_CONTAINER.map(|(path, what)| Stub { path: path.into(), what });
+    add_with(record, if is_container { &stubs } else { &[] })
 }
 
 /// The same with more places, so that mounting there leaves nothing in the upper directory. Links on the way are
@@ -77,7 +101,7 @@ fn make(init: &Path, root: &[OwnedFd], stubs: &[Stub]) -> rustix::io::Result<boo
     };
     let mut places = Vec::new();
     for stub in stubs {
-        places.extend(rootfs::missing(root, &stub.path)?.map(|place| (place, stub.directory)));
+        places.extend(rootfs::missing(root, &stub.path)?.map(|place| (place, stub.what)));
     }
     if directories.is_empty() && files.is_empty() && places.is_empty() {
         return Ok(false);
@@ -100,8 +124,8 @@ fn make(init: &Path, root: &[OwnedFd], stubs: &[Stub]) -> rustix::io::Result<boo
             _ => finish(&dir, mode)?,
         }
     }
-    for (place, is_directory) in &places {
-        put(top.as_fd(), &place.there, &place.missing, *is_directory)?;
+    for (place, what) in &places {
+        put(top.as_fd(), &place.there, &place.missing, *what)?;
     }
     // The upper directory, which comes first, looks like the topmost layer already.
     match root.get(1) {
@@ -116,24 +140,27 @@ fn put(
     at: BorrowedFd<'_>,
     there: &[(Vec<u8>, rootfs::Merged)],
     missing: &[Vec<u8>],
-    is_directory: bool,
+    what: What,
 ) -> rustix::io::Result<()> {
     if let Some(((name, below), deeper)) = there.split_first() {
         let dir = directory(at, name.as_slice())?;
-        put(dir.as_fd(), deeper, missing, is_directory)?;
+        put(dir.as_fd(), deeper, missing, what)?;
         return look_like(&dir, &below[0]);
     }
-    let mode = Mode::from_raw_mode(0o755);
-    match missing {
-        [] => Ok(()),
-        [name] if !is_directory => {
+    let [name, deeper @ ..] = missing else { return Ok(()) };
+    match what {
+        What::File if deeper.is_empty() => {
             let mode = Mode::from_raw_mode(0o644);
             finish(&openat(at, name.as_slice(), OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC, mode)?, mode)
         }
-        [name, deeper @ ..] => {
+        What::Link(target) if deeper.is_empty() => {
+            symlinkat(target, at, name.as_slice())?;
+            utimensat(at, name.as_slice(), &EPOCH, AtFlags::SYMLINK_NOFOLLOW)
+        }
+        _ => {
             let dir = directory(at, name.as_slice())?;
-            put(dir.as_fd(), &[], deeper, is_directory)?;
-            finish(&dir, mode)
+            put(dir.as_fd(), &[], deeper, what)?;
+            finish(&dir, Mode::from_raw_mode(0o755))
         }
     }
 }
@@ -146,11 +173,10 @@ fn directory(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> rustix::io::Resul
     openat(parent, name, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// The mode whatever the umask is, and a time that is nobody's accident.
+/// The mode whatever the umask is, and [`EPOCH`].
 fn finish(file: &OwnedFd, mode: Mode) -> rustix::io::Result<()> {
     fchmod(file, mode)?;
-    let epoch = Timespec { tv_sec: 0, tv_nsec: 0 };
-    futimens(file, &Timestamps { last_access: epoch, last_modification: epoch })
+    futimens(file, &EPOCH)
 }
 
 /// The topmost directory of a name is what the merged one looks like.

@@ -10,7 +10,7 @@ use crate::source::Root;
 use crate::state::State;
 use crate::take::take;
 use anyhow::{Context, bail};
-use bundle::Stub;
+use bundle::{Stub, What};
 use dockerfile::{Ignore, Mount, MountKind, Run, absolute};
 use rustix::fd::{AsRawFd, OwnedFd};
 use serde_json::{Value, json};
@@ -152,7 +152,7 @@ impl Builder<'_> {
             MountKind::Tmpfs => {
                 let size = mount.size.map(|size| format!(",size={size}")).unwrap_or_default();
                 made.options.extend(["--tmpfs".into(), format!("{}:exec{size}", mount.target).into()]);
-                made.stubs.push(Stub { path: mount.target.clone().into(), directory: true });
+                made.stubs.push(Stub { path: mount.target.clone().into(), what: What::Directory });
                 Ok(())
             }
             MountKind::Secret => self.secret(made, number, mount),
@@ -267,7 +267,8 @@ impl Made {
             words.push("readonly".into());
         }
         self.options.extend(["--mount".into(), words.join(",").into()]);
-        self.stubs.push(Stub { path: target.into(), directory });
+        let what = if directory { What::Directory } else { What::File };
+        self.stubs.push(Stub { path: target.into(), what });
         Ok(())
     }
 
