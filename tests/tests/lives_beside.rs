@@ -6,7 +6,7 @@ use dock_tests::image::{dock, image};
 use dock_tests::{Room, needs};
 
 /// `$D` is the program; each script begins in an empty directory and removes what it makes.
-const LIVES: [&str; 5] = [
+const LIVES: [&str; 7] = [
     // What options come to, seen from inside.
     r#"printf 'A=1\n#c\nB=two words\n' >e
     $D run --rm --network none --env-file e -e D=4 -h web.example.com -u www --group-add 77 box sh -c 'echo $A $B $D; hostname; id'
@@ -37,6 +37,18 @@ const LIVES: [&str; 5] = [
     $D top d -o args | tail -1; $D port d; $D rm d; echo $?; $D exec -e X=1 -w /tmp -u 33 d sh -c 'echo $X; pwd; id -u; exit 9'; echo $?
     echo in | $D exec -i d cat; $D rename d e; $D kill -s KILL e; $D inspect -f '{{.State.ExitCode}} {{.Name}}' e
     $D run --rm --network container:e box true; echo $?; $D rm -f e",
+    // Starts that fail: what was never alive is only created, what was keeps its life; and it is written down when it is told.
+    r#"$D create --name ff --network none box nosuch >/dev/null; $D start ff; echo $?
+    $D inspect -f '{{.State.Status}} {{.State.ExitCode}} {{.State.StartedAt}} {{.State.FinishedAt}}' ff; $D ps -a --format '{{.Names}} {{.State}} {{.Status}}'
+    $D wait ff; for f in exited=127 status=created status=exited; do $D ps -aq --filter $f | wc -l; done
+    $D restart ff 2>&1 | grep -o '.*Cannot restart container ff: '; $D stop ff; $D rm ff
+    $D run -d --network none --name gg box nosuch | wc -c; $D ps -a --format '{{.Names}} {{.State}}'; $D container prune -f | grep -c .
+    $D run -d --rm --network none --name gg box nosuch | wc -c; $D ps -aq
+    $D run --network none --name hh box sh -c 'rm /bin/sh; exit 3'; echo $?; $D start hh; echo $?
+    $D inspect -f '{{.State.Status}} {{.State.ExitCode}}' hh; $D wait hh; $D rm hh"#,
+    // The signals that end it.
+    r#"$D run -d --name ii --network none box sh -c 'trap "exit 7" USR1; while :; do sleep .1; done' >/dev/null
+    $D kill -s USR1 ii; $D wait ii; $D start ii; $D kill -s '' ii; $D wait ii; $D logs --since x ii; echo $?; $D rm ii"#,
 ];
 
 #[test]

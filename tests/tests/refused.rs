@@ -5,7 +5,7 @@ use dock_tests::{Room, dockerd::Dockerd, needs, top};
 use std::process::{Command, Stdio};
 
 /// Command lines without the name of the program. A container `web` runs, `made` was only created.
-const MISTAKES: [&str; 158] = [
+const MISTAKES: [&str; 160] = [
     "attach nosuch",
     "attach --no-stdin nosuch",
     "start nosuch",
@@ -33,6 +33,8 @@ const MISTAKES: [&str; 158] = [
     "logs -x web",
     "exec nosuch true",
     "exec --env-file /nosuch web true",
+    "exec -e =x web true",
+    "logs --since x web",
     "rename web web",
     "rename web made",
     "rename nosuch x",

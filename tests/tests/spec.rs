@@ -176,7 +176,7 @@ fn environment_follows_docker() {
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     assert_eq!(env, json!([path, "HOSTNAME=box", "A=option", "HOME=/srv", "X= spaced ", "FROM_HERE=yes"]));
     room.write("bad", "A B=1\n");
-    room.sh("ctr-spec box --env-file bad").fails(1, "variable 'A B' contains whitespaces");
+    room.sh("ctr-spec box --env-file bad").fails(2, "invalid env file (bad): variable 'A B' contains whitespaces");
     room.sh("ctr-spec box -t >/dev/null").ok();
     assert_eq!(config(&room, "box")["process"]["env"][2], "TERM=xterm", "only with a terminal");
 }
@@ -413,7 +413,7 @@ fn labels_and_variables_of_files() {
         assert_eq!(record["labels"][name], want, "{name}");
     }
     room.write("latin", b"A=1\nB=\xe9\n");
-    room.sh("ctr-spec --env-file latin box").fails(1, "env file latin contains invalid utf8 bytes at line 2");
+    room.sh("ctr-spec --env-file latin box").fails(2, "invalid env file (latin): invalid utf8 bytes at line 2");
     room.write("mark", "\u{feff}A=marked\r\n");
     room.sh("ctr-spec --env-file mark box >/dev/null").ok();
     assert!(config(&room, "box").to_string().contains("\"A=marked\""), "a byte order mark and CRLF do not count");

@@ -156,8 +156,9 @@ impl Containers {
             (Some(_), _) if paused() => Status::Paused,
             (Some(_), _) => Status::Running,
             (None, _) if keeper.as_ref().is_some_and(|keeper| keeper.restarting) => Status::Restarting,
-            (None, true) => Status::Exited,
-            (None, false) => Status::Created,
+            // A start that failed is no life, as in docker.
+            (None, true) if !exit.as_ref().is_some_and(Exit::never_lived) => Status::Exited,
+            (None, _) => Status::Created,
         };
         let exit = exit.filter(|_| started.is_none());
         Ok(Some(Found { dir, meta, started, keeper, exit, status }))

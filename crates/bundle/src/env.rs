@@ -16,12 +16,16 @@ pub enum EnvError {
     Blank(String),
 }
 
+/// Whether an assignment names something.
+pub fn check(assignment: &str) -> Result<(), EnvError> {
+    let names = !assignment.is_empty() && !assignment.starts_with('=');
+    if names { Ok(()) } else { Err(EnvError::Invalid(assignment.into())) }
+}
+
 /// Sets `NAME=value`. `NAME` alone takes the value that `outer` has for it; where that has none, the variable
 /// goes.
 pub fn assign(env: &mut Vec<String>, assignment: &str, outer: impl Fn(&str) -> Option<String>) -> Result<(), EnvError> {
-    if assignment.is_empty() || assignment.starts_with('=') {
-        return Err(EnvError::Invalid(assignment.into()));
-    }
+    check(assignment)?;
     if assignment.contains('=') {
         set_env(env, assignment);
         return Ok(());

@@ -246,7 +246,7 @@ pub struct Exit {
     /// The signal that ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// When it started, RFC 3339; absent when it was not executed.
+    /// When it started the last time, RFC 3339; absent when it was never executed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<String>,
     /// When it ended, RFC 3339.
@@ -281,6 +281,11 @@ impl Exit {
         let exit_code: u8 = std::fs::read_to_string(&path).ok()?.parse().ok()?;
         let finished = jiff::Timestamp::try_from(path.metadata().ok()?.modified().ok()?).ok()?;
         Some(Self { finished_at: finished.to_string(), ..Self::now(exit_code.into(), None, None) })
+    }
+
+    /// Whether this tells only of a start that failed.
+    pub(crate) fn never_lived(&self) -> bool {
+        self.started_at.is_none() && self.rest.contains_key("error")
     }
 
     /// Removes it, before a new start.

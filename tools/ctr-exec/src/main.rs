@@ -22,6 +22,7 @@ mod process;
 mod target;
 
 use anyhow::Context;
+use bundle::env;
 use bundle::process::Process;
 use clap::Parser;
 use linux_sandbox::{FirstStderr, Place, Plan, Step, Terminal};
@@ -155,6 +156,10 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args, out: &mut Out) -> anyhow::Result<u8> {
+    for assignment in &args.env {
+        env::check(assignment)
+            .map_err(|why| toolkit::usage(format!("invalid argument {assignment:?} for \"-e, --env\" flag: {why}")))?;
+    }
     let stderr = args.log.as_deref().map(FirstStderr::log_to).transpose()?;
     let container = find(args)?;
     let watched = container.may_trace_us()?;
@@ -256,13 +261,19 @@ fn enter_and_wait(args: &Args, steps: Vec<Step>, terminal: Option<Terminal>) -> 
 
 /// Docker's client answers 1 when there is no container to ask, and 126 or 127 when the process could not start.
 fn say_as_docker(error: &anyhow::Error) -> u8 {
-    let (line, code) = if let Some(not_there) = error.downcast_ref::<NotThere>() {
+    let words = format!("{error:#}");
+    let (line, code) = if words.starts_with("invalid argument ") {
+        toolkit::say(&words);
+        ("See 'dock exec --help'.".into(), exit::SPAWN_FAILED)
+    } else if toolkit::code_of(error) == Some(exit::USAGE) {
+        (words, exit::FAILED)
+    } else if let Some(not_there) = error.downcast_ref::<NotThere>() {
         (format!("Error response from daemon: {not_there}"), exit::FAILED)
     } else if let Some(no_file) = error.downcast_ref::<process::NoFile>() {
         (no_file.to_string(), exit::FAILED)
     } else {
         let code = toolkit::code_of(error).filter(|code| *code == exit::NOT_FOUND).unwrap_or(exit::NOT_EXECUTABLE);
-        (format!("OCI runtime exec failed: exec failed: {error:#}"), code)
+        (format!("OCI runtime exec failed: exec failed: {words}"), code)
     };
     toolkit::say(&line.replace(['\n', '\r'], " "));
     code

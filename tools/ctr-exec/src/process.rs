@@ -100,9 +100,9 @@ pub struct NoFile(std::path::PathBuf, std::io::Error);
 fn set_environment(process: &mut Process, args: &Args) -> anyhow::Result<()> {
     let outer = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
     for path in &args.env_file {
-        let name = || path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|cause| NoFile(path.clone(), cause))?;
-        for assignment in env::of_file(&text, outer).with_context(name)? {
+        let refused = |why: env::EnvError| toolkit::usage(format!("invalid env file ({}): {why}", path.display()));
+        for assignment in env::of_file(&text, outer).map_err(refused)? {
             env::assign(&mut process.env, &assignment, outer)?;
         }
     }

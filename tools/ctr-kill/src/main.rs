@@ -37,12 +37,12 @@ struct Args {
     #[arg(value_name = "CONTAINER")]
     containers: Vec<String>,
 
-    /// The signal, by name or number
-    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
-    signal: String,
+    /// The signal, by name or number [default: KILL; with --stop what the container wants, or TERM]
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<String>,
 
     /// Ask them to end, with the signal that each wants for this, and kill those that do not in time
-    #[arg(long, conflicts_with = "signal")]
+    #[arg(long)]
     stop: bool,
 
     /// With --stop: seconds before SIGKILL, -1 for never [default: what the container wants, or 10]
@@ -77,9 +77,8 @@ fn main() -> ExitCode {
 fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     let run = toolkit::run_dir();
     let containers = Containers::new(&toolkit::root_dir(args.root.as_deref()), &run);
-    let signal = args.signal.parse().ok().filter(|number| *number != 0);
-    let signal = signal.or_else(|| bundle::signals::number(&args.signal));
-    let signal = signal.with_context(|| format!("Invalid signal: {}", args.signal))?;
+    // An empty one is none, says docker.
+    let signal = args.signal.as_deref().filter(|word| !word.is_empty()).map(parse).transpose()?;
     let mut failed = Failures::of("ctr-kill");
     let mut asked = Vec::new();
     // Everybody is asked before anybody is waited for.
@@ -88,8 +87,8 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         let begun = match &args {
             Args { pause: true, .. } => pausing::pause(&containers, &operand, &run).map(|()| None),
             Args { resume: true, .. } => pausing::resume(&containers, &operand, &run).map(|()| None),
-            Args { stop: true, .. } => find().and_then(|found| ask_to_end(&found, &run, args.time, args.spare)),
-            _ => find().and_then(|found| send(&found, &run, &operand, signal)),
+            Args { stop: true, .. } => find().and_then(|found| ask_to_end(&found, &run, &args, signal)),
+            _ => find().and_then(|found| send(&found, &run, &operand, signal.unwrap_or(KILL))),
         };
         match begun {
             Ok(ending) => asked.push((operand, ending)),
@@ -103,6 +102,12 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
         }
     }
     failed.finish()
+}
+
+/// By name, or any number but 0: whether there is such a signal is said of a container.
+fn parse(word: &str) -> anyhow::Result<i32> {
+    let number = word.parse().ok().filter(|number| *number != 0);
+    number.or_else(|| bundle::signals::number(word)).with_context(|| format!("Invalid signal: {word}"))
 }
 
 /// A signal. After SIGKILL the end is waited for.
@@ -133,17 +138,18 @@ const KILL: i32 = 9;
 const TERM: i32 = 15;
 
 /// The first of the two signals. A container that does not run is stopped already.
-fn ask_to_end(found: &Found, run: &Path, time: Option<i64>, spare: bool) -> anyhow::Result<Option<Ending>> {
+fn ask_to_end(found: &Found, run: &Path, args: &Args, signal: Option<i32>) -> anyhow::Result<Option<Ending>> {
     if matches!(found.status, Status::Created | Status::Exited) {
         return Ok(None);
     }
     keeper::forbid_restart(found, run)?;
-    if spare {
+    if args.spare {
         keeper::spare(&found.dir)?;
     }
     let keeping = found.meta.keeping();
-    let signal = keeping.stop_signal.as_deref().and_then(bundle::signals::number).unwrap_or(TERM);
-    let seconds = time.or(keeping.stop_timeout).unwrap_or(10);
+    let wanted = || keeping.stop_signal.as_deref().and_then(bundle::signals::number);
+    let signal = signal.or_else(wanted).unwrap_or(TERM);
+    let seconds = args.time.or(keeping.stop_timeout).unwrap_or(10);
     let process = match &found.started {
         Some(started) => started.open()?,
         None => None,

@@ -67,7 +67,7 @@ fn state(found: &Found) -> Value {
         },
         "Error": found.exit.as_ref().and_then(|exit| exit.rest.get("error")?.as_str()).unwrap_or_default(),
         "StartedAt": found.started_at().unwrap_or(NEVER),
-        "FinishedAt": found.exit.as_ref().map_or(NEVER, |exit| &exit.finished_at),
+        "FinishedAt": found.exit.as_ref().filter(|_| !is(Status::Created)).map_or(NEVER, |exit| &exit.finished_at),
     });
     if let Some(health) = health(found) {
         state["Health"] = health;

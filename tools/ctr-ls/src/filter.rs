@@ -98,7 +98,9 @@ impl Filter {
         match &self.test {
             Test::Ancestor(image) => ancestor(found, image),
             Test::Before(limit) => created().is_some_and(|at| limit.is_some_and(|limit| at < limit)),
-            Test::Exited(code) => found.exit.as_ref().is_some_and(|exit| exit.exit_code == *code),
+            Test::Exited(code) => {
+                found.status != wire::Status::Created && found.exit.as_ref().is_some_and(|exit| exit.exit_code == *code)
+            }
             Test::Health(word) => status::health(found).map_or("none".into(), |health| health.status) == *word,
             Test::Id(start, pattern) => {
                 found.meta.id.starts_with(start) || pattern.as_ref().is_some_and(|id| id.is_match(&found.meta.id))

@@ -21,7 +21,9 @@ pub struct Kept {
     pub id: String,
     pub keeping: Keeping,
     containers: Containers,
+    /// Since when it lives, or did the last time.
     started: Option<String>,
+    lives: bool,
     lock: Lock,
 }
 
@@ -45,12 +47,13 @@ impl Kept {
         }
         let keeping = containers.read(id)?.map(|found| found.meta.keeping()).unwrap_or_default();
         lock.clear();
+        let started = Exit::read(dir).ok().flatten().and_then(|exit| exit.started_at);
         Exit::remove(dir)?;
         // What a killed keeper left, and a stop that was meant for the last life.
         keeper::end_cgroups(dir, &run, id)?;
         Started::remove(&run, id)?;
         keeper::set_stopped(dir, false)?;
-        Ok(Some(Self { dir: dir.into(), run, id: id.into(), keeping, containers, started: None, lock }))
+        Ok(Some(Self { dir: dir.into(), run, id: id.into(), keeping, containers, started, lives: false, lock }))
     }
 
     /// The process runs.
@@ -58,6 +61,7 @@ impl Kept {
         Exit::remove(&self.dir)?;
         self.lock.begin();
         self.started = Some(now());
+        self.lives = true;
         // One that has ended already, and is not reaped yet: there is nothing to be found under its ID.
         if let Ok(mut state) = Started::new(&self.id, pid, &self.dir) {
             Unit::note(&plan.steps, &mut state.rest);
@@ -68,8 +72,8 @@ impl Kept {
 
     /// The process has ended, or was never executed. The container may live again.
     pub fn ended(&mut self, end: &End) -> anyhow::Result<()> {
-        let lived = self.started.is_some();
-        let mut exit = Exit::now(end.code.into(), end.signal, self.started.take());
+        let lived = std::mem::take(&mut self.lives);
+        let mut exit = Exit::now(end.code.into(), end.signal, self.started.clone());
         exit.oom_killed = end.oom_killed;
         exit.rest.clone_from(&end.more);
         let written = exit.write(&self.dir);

@@ -84,17 +84,15 @@ pub fn keep(mut task: Task, report: Report) -> anyhow::Result<u8> {
     let (journal, audience, monitor, me) = match ready {
         Ok(ready) => ready,
         Err(error) => {
-            let why = format!("{error:#}");
-            report.failed(wire::exit::SPAWN_FAILED, &why, None);
-            let end = End::failed(wire::exit::SPAWN_FAILED, &why);
-            return task.kept.bury(&end, task.remove).map(|()| end.code);
+            let end = End::failed(wire::exit::SPAWN_FAILED, &format!("{error:#}"));
+            return never_born(task, report, &end, None);
         }
     };
     let (running, ends) = match start(&mut task) {
         Ok(started) => started,
         Err(error) => {
-            report.failed(error.code(), &error.to_string(), crate::hints::hint_for(&error).as_deref());
-            return task.kept.bury(&End::unborn(&error), task.remove).map(|()| error.code());
+            let hint = crate::hints::hint_for(&error);
+            return never_born(task, report, &End::unborn(&error), hint.as_deref());
         }
     };
     // Nobody's terminal or pipe is kept open.
@@ -106,6 +104,13 @@ pub fn keep(mut task: Task, report: Report) -> anyhow::Result<u8> {
     let phase = Phase::Lives { since: Instant::now() };
     Care { task, me, journal, audience, policy, monitor, running, ends, phase, held_until, gave_up: false }
         .until_the_end()
+}
+
+/// Written down before it is told: who hears of it may look at once.
+fn never_born(task: Task, report: Report, end: &End, hint: Option<&str>) -> anyhow::Result<u8> {
+    let buried = task.kept.bury(end, task.remove);
+    report.failed(end.code, end.more["error"].as_str().unwrap_or_default(), hint);
+    buried.map(|()| end.code)
 }
 
 /// The probes run ctr-exec, which lies beside this program.

@@ -86,7 +86,9 @@ fn end_of(watched: Watched) -> anyhow::Result<i32> {
             let left = lock.wait()?.map(i32::from);
             Ok(left.or_else(|| known(Exit::read(&watched.found.dir).ok().flatten())).unwrap_or(UNKNOWN))
         }
-        _ if watched.found.status == Status::Created => Ok(0),
-        _ => Ok(known(watched.found.exit).unwrap_or(UNKNOWN)),
+        _ => {
+            let unknown = if watched.found.status == Status::Created { 0 } else { UNKNOWN };
+            Ok(known(watched.found.exit).unwrap_or(unknown))
+        }
     }
 }
