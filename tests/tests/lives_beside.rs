@@ -14,6 +14,8 @@ const LIVES: [&str; 7] = [
         box sh -c 'cat /etc/resolv.conf /proc/self/oom_score_adj; ulimit -n; ulimit -Hn'
     $D run --rm --network none --tmpfs /run:rw,noexec,size=64k --read-only --device /dev/zero:/dev/nulo --shm-size 1m \
         box sh -c 'grep -E " /(run|dev/shm) " /proc/mounts | busybox cut -d" " -f2,4 | busybox sort; touch /x; echo $?; ls /dev/nulo'
+    $D run --rm --network none --read-only box sh -c 'for f in hosts hostname resolv.conf; do echo x >>/etc/$f; echo $?; done'
+    $D run --rm --network host box cat /etc/hosts
     $D run --rm --network none box sh -c 'ls -A / /etc; wc -c </.dockerenv; readlink /etc/mtab'"#,
     // Input, output, the end, and once more.
     "echo in | $D run -i --network none --name a box sh -c 'cat; echo err >&2; exit 42'; echo $?

@@ -139,10 +139,12 @@ impl Mounts {
         if options.read_only {
             config["root"]["readonly"] = true.into();
         }
+        let read_only = config["root"]["readonly"] == true;
         let mounts = config["mounts"].as_array_mut().context("config.json: mounts: not a list")?;
         let inherited = self.inherited.iter().map(inherit);
         let wished: Vec<Value> = self.wishes.iter().map(|wish| mount(wish, volumes)).collect::<anyhow::Result<_>>()?;
-        for mount in own.into_iter().chain(inherited).chain(wished) {
+        let own = own.into_iter().map(|mount| if read_only { made_read_only(mount) } else { mount });
+        for mount in own.chain(inherited).chain(wished) {
             mounts.retain(|old| old["destination"] != mount["destination"]);
             mounts.push(mount);
         }
@@ -217,6 +219,14 @@ fn mount(wish: &Wish, volumes: &Volumes) -> anyhow::Result<Value> {
             json!({ "destination": wish.target, "type": "tmpfs", "source": "tmpfs", "options": options })
         }
     })
+}
+
+/// What is the container's own is as read-only as its root.
+fn made_read_only(mut mount: Value) -> Value {
+    if let Some(options) = mount["options"].as_array_mut().filter(|options| !options.iter().any(|word| word == "ro")) {
+        options.push("ro".into());
+    }
+    mount
 }
 
 fn inherit(point: &Value) -> Value {

@@ -178,7 +178,9 @@ pub fn files(
         mount(&path, name)
     };
     if container || !options.add_host.is_empty() {
-        add("hosts", &hosts(config["hostname"].as_str(), &options.add_host)?)?;
+        // In the host's network its names mean what they mean there.
+        let of_host = if container && network == "host" { std::fs::read_to_string("/etc/hosts").ok() } else { None };
+        add("hosts", &hosts(of_host, config["hostname"].as_str(), &options.add_host)?)?;
     }
     if container {
         // With the host's name: no member says it then.
@@ -201,9 +203,14 @@ pub fn host_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-fn hosts(own: Option<&str>, more: &[String]) -> anyhow::Result<String> {
-    let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
-    if let Some(own) = own {
+/// hosts(5): of the host where it is given, what the container itself is called, and `more`.
+fn hosts(of_host: Option<String>, own: Option<&str>, more: &[String]) -> anyhow::Result<String> {
+    let mut text =
+        of_host.unwrap_or_else(|| "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n".into());
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    if let Some(own) = own.filter(|own| !knows(&text, own)) {
         let _ = writeln!(text, "127.0.1.1\t{own}");
     }
     for line in more {
@@ -222,16 +229,30 @@ fn hosts(own: Option<&str>, more: &[String]) -> anyhow::Result<String> {
     Ok(text)
 }
 
+fn knows(hosts: &str, name: &str) -> bool {
+    let names =
+        |line: &str| line.split('#').next().unwrap_or_default().split_whitespace().skip(1).any(|other| other == name);
+    hosts.lines().any(names)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn a_host_s_names_come_first_and_its_own_name_once() {
+        let of_host = "127.0.0.1 localhost box # other\n10.0.0.1 db";
+        let text = |own| hosts(Some(of_host.into()), Some(own), &["x:1.2.3.4".into()]).unwrap();
+        assert_eq!(text("box"), format!("{of_host}\n1.2.3.4\tx\n"));
+        assert_eq!(text("other"), format!("{of_host}\n127.0.1.1\tother\n1.2.3.4\tx\n"));
+    }
+
+    #[test]
     fn hosts_are_checked_lines() {
-        let text = hosts(Some("box"), &["db:10.0.0.2".into(), "six=[fe80::1]".into()]).unwrap();
+        let text = hosts(None, Some("box"), &["db:10.0.0.2".into(), "six=[fe80::1]".into()]).unwrap();
         assert!(text.ends_with("127.0.1.1\tbox\n10.0.0.2\tdb\nfe80::1\tsix\n"), "{text}");
         for bad in ["db", "db:", "db:x", ":1.2.3.4", "a b:1.2.3.4", "a\nb:1.2.3.4"] {
-            assert!(hosts(None, &[bad.into()]).is_err(), "{bad:?}");
+            assert!(hosts(None, None, &[bad.into()]).is_err(), "{bad:?}");
         }
     }
 }
