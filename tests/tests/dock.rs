@@ -145,6 +145,13 @@ fn a_missing_image_is_named_as_docker_names_it() {
         assert_eq!(ran.code, 125);
         assert!(ran.stderr.starts_with("Unable to find image '127.0.0.1:1/none:latest' locally\n"), "{ran:#?}");
         assert_eq!(dock.containers(), 0);
+        // How dock looks before it pulls: what else is wrong is said, that there is no image is not.
+        let ran = dock.sh("img-unpack --if-there 127.0.0.1:1/none box");
+        assert_eq!((ran.code, ran.stderr.as_str(), dock.room.path("box").exists()), (1, "", false), "{ran:#?}");
+        dock.sh("touch file; img-unpack --if-there busybox file").fails(1, "file");
+        let ran = dock.sh("dock run --restart nosuch busybox true");
+        assert_eq!((ran.code, ran.stderr.matches("nosuch").count()), (125, 1), "said once: {ran:#?}");
+        assert_eq!(dock.containers(), 0);
     });
 }
 

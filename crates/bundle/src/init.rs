@@ -47,43 +47,71 @@ pub enum What {
 /// user namespace that the files belong to nothing is done: who unpacked has done it inside.
 pub fn add(record: &mut Bundle) -> Result<()> {
     let outside = record.rest.contains_key("uidMappings") && !rustix::process::geteuid().is_root();
-    if outside {
-        return Ok(());
-    }
-    // One of the store is named by its ID.
-    let is_container = record.path.as_path().file_name().and_then(|name| name.to_str()).is_some_and(names::is_id);
-    let stubs = OF_A_CONTAINER.map(|(path, what)| Stub { path: path.into(), what });
-    add_with(record, if is_container { &stubs } else { &[] })
+    if outside { Ok(()) } else { add_with(record, &of_a_container(record)) }
 }
 
 /// The same with more places, so that mounting there leaves nothing in the upper directory. Links on the way are
 /// followed within the image.
 pub fn add_with(record: &mut Bundle, stubs: &[Stub]) -> Result<()> {
-    let dir = record.path.as_path().to_owned();
-    let init = dir.join(NAME);
-    let has_it = |record: &Bundle| {
-        record.overlay.as_ref().is_some_and(|overlay| overlay.lower.iter().any(|layer| layer.as_path() == init))
-    };
     if record.overlay.is_none() || has_it(record) {
         return Ok(());
     }
+    let dir = record.path.as_path().to_owned();
     // A record that was written down before the first start: the layer may be mounted right now.
-    if !has_it(&crate::load(&dir)?) {
-        let io = |cause: Errno| Error::Io(init.clone(), cause.into());
-        // Of one who was killed here.
-        crate::remove_tree(&init).map_err(io)?;
-        if !make(&init, &rootfs::roots(record)?, stubs).map_err(io)? {
-            return Ok(());
-        }
-    }
-    if let Some(overlay) = &mut record.overlay {
-        overlay.lower.insert(0, init.into());
+    if has_it(&crate::load(&dir)?) {
+        insert(record);
+    } else if !make(record, stubs)? {
+        return Ok(());
     }
     crate::save_record(&dir, record)
 }
 
+/// Adds the layer to a bundle that is being made and whose record is not written yet: to a container of the store, which
+/// saves its start the work, and where the one who starts it could not do it.
+pub fn begin(record: &mut Bundle) -> Result<()> {
+    let stubs = of_a_container(record);
+    let now = !stubs.is_empty() || record.rest.contains_key("uidMappings");
+    if record.overlay.is_some() && now { make(record, &stubs).map(drop) } else { Ok(()) }
+}
+
+fn of_a_container(record: &Bundle) -> Vec<Stub> {
+    // One of the store is named by its ID.
+    let name = record.path.as_path().file_name().and_then(|name| name.to_str());
+    let stubs = OF_A_CONTAINER.iter().filter(|_| name.is_some_and(names::is_id));
+    stubs.map(|(path, what)| Stub { path: path.into(), what: *what }).collect()
+}
+
+fn layer(record: &Bundle) -> PathBuf {
+    record.path.as_path().join(NAME)
+}
+
+fn has_it(record: &Bundle) -> bool {
+    let init = layer(record);
+    record.overlay.as_ref().is_some_and(|overlay| overlay.lower.iter().any(|lower| lower.as_path() == init))
+}
+
+fn insert(record: &mut Bundle) {
+    let init = layer(record);
+    if let Some(overlay) = &mut record.overlay {
+        overlay.lower.insert(0, init.into());
+    }
+}
+
+/// Makes it where there is something to make; says whether there was.
+fn make(record: &mut Bundle, stubs: &[Stub]) -> Result<bool> {
+    let init = layer(record);
+    let io = |cause: Errno| Error::Io(init.clone(), cause.into());
+    // Of one who was killed here.
+    crate::remove_tree(&init).map_err(io)?;
+    let made = fill(&init, &rootfs::roots(record)?, stubs).map_err(io)?;
+    if made {
+        insert(record);
+    }
+    Ok(made)
+}
+
 /// Makes what the merged directories have not; says whether that was anything.
-fn make(init: &Path, root: &[OwnedFd], stubs: &[Stub]) -> rustix::io::Result<bool> {
+fn fill(init: &Path, root: &[OwnedFd], stubs: &[Stub]) -> rustix::io::Result<bool> {
     let missing = |dir: &[OwnedFd], names: &[&'static str]| {
         let mut missing = Vec::new();
         for name in names {

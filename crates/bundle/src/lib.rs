@@ -41,7 +41,7 @@ pub use caps::{
     docker as docker_capabilities, parse as parse_capability,
 };
 pub use containers::{Containers, Damaged, Found, Meta};
-pub use init::{Stub, What, add as add_init_layer, add_with as add_init_layer_with};
+pub use init::{Stub, What, add as add_init_layer, add_with as add_init_layer_with, begin as begin_init_layer};
 pub use keeping::{Healthcheck, Keeping, LogConfig, Restart};
 pub use layers::{Claim, Layers};
 pub use masks::{masked as masked_paths, read_only as readonly_paths};

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, bail};
 use bundle::life::{Exit, Lock, Started, lock, now};
-use bundle::{Containers, Keeping, keeper, names};
+use bundle::{Containers, Keeping, Meta, keeper, names};
 use linux_sandbox::{Peaks, Plan, Step, Unit};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,8 @@ pub struct Kept {
     pub run: PathBuf,
     pub id: String,
     pub keeping: Keeping,
+    /// As it was when this life began: it may have another name by now.
+    meta: Option<Meta>,
     containers: Containers,
     /// Since when it lives, or did the last time.
     started: Option<String>,
@@ -45,7 +47,8 @@ impl Kept {
             let _ = std::fs::remove_file(dir.join("lock")).and_then(|()| std::fs::remove_dir(dir));
             bail!(bundle::Error::NoContainer(id.into()));
         }
-        let keeping = containers.read(id)?.map(|found| found.meta.keeping()).unwrap_or_default();
+        let meta = containers.read(id)?.map(|found| found.meta);
+        let keeping = meta.as_ref().map(Meta::keeping).unwrap_or_default();
         lock.clear();
         let started = Exit::read(dir).ok().flatten().and_then(|exit| exit.started_at);
         Exit::remove(dir)?;
@@ -53,7 +56,7 @@ impl Kept {
         keeper::end_cgroups(dir, &run, id)?;
         Started::remove(&run, id)?;
         keeper::set_stopped(dir, false)?;
-        Ok(Some(Self { dir: dir.into(), run, id: id.into(), keeping, containers, started, lives: false, lock }))
+        Ok(Some(Self { dir: dir.into(), run, id: id.into(), meta, keeping, containers, started, lives: false, lock }))
     }
 
     /// The process runs.
@@ -67,7 +70,10 @@ impl Kept {
             Unit::note(&plan.steps, &mut state.rest);
             state.write(&self.run)?;
         }
-        self.note("start", &[])
+        if let Some(meta) = &self.meta {
+            bundle::events::note(&self.run, "start", meta, &[]);
+        }
+        Ok(())
     }
 
     /// The process has ended, or was never executed. The container may live again.

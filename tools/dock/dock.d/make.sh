@@ -46,17 +46,33 @@ make() {
     trap 'exit 143' TERM
     [ -z "$opt_cidfile" ] || [ -n "$DOCK_DRY" ] || (: >"$opt_cidfile") 2>/dev/null ||
         own_words "failed to create the container ID file: open $opt_cidfile: no such file or directory"
-    provide "$image" || give_up "$failed"
     new_id
     bundle=$dock_root/containers/$id
-    stage img-unpack --overlay ${opt_platform:+--platform "$opt_platform"} "$image" "$bundle"
+    assemble "$@" || give_up "$((failed == 1 && $? == 1 ? 1 : 125))"
+    [ -z "$opt_cidfile" ] || { stage printf %s "$id"; quote "$opt_cidfile"; append "> $quoted"; go || exit 125; }
+    trap - EXIT HUP INT TERM
+}
+
+# The bundle of $image [ARG...]. Whether the image has to be pulled is asked only when it did not work without: a process
+# less where it is there.
+assemble() {
+    if [ "${opt_pull:-missing}$DOCK_DRY" = missing ]; then
+        unpack --if-there "$@" && return
+        code=$?
+        [ "$code" -eq 1 ] && ! have_image ${opt_platform:+--platform "$opt_platform"} "$image" || return "$code"
+    fi
+    provide "$image" || give_up "$failed"
+    unpack '' "$@"
+}
+
+unpack() {
+    stage img-unpack --overlay ${1:+"$1"} ${opt_platform:+--platform "$opt_platform"} "$image" "$bundle"
+    shift
     stage ctr-spec
     append "${words# }"
     [ $# -eq 0 ] || { quote "$@"; append "-- $quoted"; }
     append '>/dev/null'
-    go || give_up "$((failed == 1 && $? == 1 ? 1 : 125))"
-    [ -z "$opt_cidfile" ] || { stage printf %s "$id"; quote "$opt_cidfile"; append "> $quoted"; go || exit 125; }
-    trap - EXIT HUP INT TERM
+    go
 }
 
 # Sets $id to 64 hex digits. The kernel's random UUIDs take no process to read, and what is fixed in them lies

@@ -31,7 +31,7 @@ use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use toolkit::Out;
-use wire::{Bundle, Overlay, Platform};
+use wire::{Bundle, Overlay, Platform, exit};
 
 /// Unpack an image into a runtime bundle, or as one flat tar
 #[derive(Debug, Parser)]
@@ -70,6 +70,9 @@ struct Args {
     /// The platform to take of an image for many, as linux/arm64
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
+    /// Say nothing where the image is not there, and exit 1
+    #[arg(long)]
+    if_there: bool,
     /// The image layout, instead of images/ below the root
     #[arg(long, value_name = "DIR")]
     layout: Option<PathBuf>,
@@ -79,11 +82,11 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    toolkit::main(run)
+    toolkit::main_with_codes(exit::FAILED, exit::USAGE, run)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature of every run")]
-fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
+fn run(args: Args, out: &mut Out) -> anyhow::Result<u8> {
     // A plan makes nothing: the bundle may be left out.
     let operands = if args.plan { args.operands.get(..1).unwrap_or_default() } else { &args.operands[..] };
     let (image, bundle) = choose::operands(operands, args.tar || args.plan)?;
@@ -92,20 +95,22 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     }
     let root = toolkit::root_dir(args.root.as_deref());
     let makes = !args.tar && !args.plan;
-    let ordinary = !rustix::process::geteuid().is_root();
     let owners = if makes { ids::settle(args.owners, args.overlay, &root)? } else { Owners::Mine };
     let layout = args.layout.as_deref().map_or_else(|| root.join("images"), |dir| toolkit::layout_dir(Some(dir)));
-    let mut chosen = choose::image(image, &layout, args.platform.as_ref())?;
+    let mut chosen = match choose::image(image, &layout, args.platform.as_ref()) {
+        Err(_) if args.if_there => return Ok(exit::FAILED),
+        chosen => chosen?,
+    };
     chosen.selinux = args.selinux;
     // A collector that runs now must not take what is still to be read.
     let _hold = chosen.layout.hold_to_read()?;
     if args.tar {
         toolkit::widen_pipe(std::io::stdout());
-        return layers::tar(&chosen, out.bytes());
+        return layers::tar(&chosen, out.bytes()).map(|()| exit::DONE);
     }
     let store = bundle::Layers::new(&root);
     if args.plan {
-        return out.text(&format!("{}\n", plan::json(&chosen, args.overlay, store.path())?));
+        return out.text(&format!("{}\n", plan::json(&chosen, args.overlay, store.path())?)).map(|()| exit::DONE);
     }
     // To know costs reading all of the image; layers that are there already have their owners.
     if owners == Owners::Mapped && !(args.overlay && layers::all_there(&chosen, store.path())) {
@@ -131,17 +136,14 @@ fn run(args: Args, out: &mut Out) -> anyhow::Result<()> {
     };
     let image = Some(chosen.record());
     let mut record = Bundle { path: dir.path().into(), image, overlay, rest: rest(owners, loss)? };
+    bundle::begin_init_layer(&mut record)?;
     bundle::save_from_image(dir.path(), &record, &chosen.image.config).context(chosen.name.clone())?;
-    if ordinary && owners == Owners::Mapped {
-        // Who starts it stands outside of the user namespace, and may not even look into the directories.
-        bundle::add_init_layer(&mut record)?;
-    }
     dir.keep();
     if let Some(claim) = claim {
         claim.keep(&store, dir.path());
     }
     report(loss, &root);
-    out.record(&record.into())
+    out.record(&record.into()).map(|()| exit::DONE)
 }
 
 fn flat(dir: &Path, chosen: &choose::Chosen, owners: Owners, loss: &mut Loss) -> anyhow::Result<()> {
