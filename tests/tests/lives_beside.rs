@@ -6,7 +6,7 @@ use dock_tests::image::{dock, image};
 use dock_tests::{Room, needs};
 
 /// `$D` is the program; each script begins in an empty directory and removes what it makes.
-const LIVES: [&str; 7] = [
+const LIVES: [&str; 12] = [
     // What options come to, seen from inside.
     r#"printf 'A=1\n#c\nB=two words\n' >e
     $D run --rm --network none --env-file e -e D=4 -h web.example.com -u www --group-add 77 box sh -c 'echo $A $B $D; hostname; id'
@@ -26,13 +26,41 @@ const LIVES: [&str; 7] = [
     // Files in and out, and an image of them.
     "mkdir h; echo hello >h/f; $D create --name b --network none box cat /in/f | wc -c
     $D cp h/f b:/tmp/; $D cp h b:/in; $D start -a b; $D cp b:/tmp/f - | tar -tf -; $D diff b | sort
-    $D export b | tar -tf - | grep -v '^dev/.' | sort; $D commit -c 'ENV Z=1' b snap >/dev/null
+    $D export b | tar -tf - | grep -v '^dev/.' | sort; $D commit -m said -c 'ENV Z=1' b snap >/dev/null
+    $D history --no-trunc --format '{{.CreatedBy}} {{.Comment}}' snap | head -1
     $D run --rm --network none snap sh -c 'cat /in/f; echo $Z'; $D rm b; $D rmi snap | grep -c Untagged",
     // A volume, and who uses it.
     "$D run --name c --network none -v vol:/x box sh -c 'echo 1 >/x/f'
     $D run --rm --network none --volumes-from c:ro box sh -c 'cat /x/f; touch /x/g; echo $?'
     $D volume inspect -f '{{.Name}} {{.Driver}} {{.Scope}}' vol; $D volume rm vol; echo $?
     $D rm -v c; $D volume rm vol; $D volume ls -q",
+    // Where lines come from, and which.
+    "$D run -d --name cc --network none box sh -c 'i=0; while [ $i -lt 5 ]; do echo o$i; echo e$i >&2; i=$((i+1)); done; sleep 100' >/dev/null; sleep 1
+    $D logs cc 2>/dev/null; $D logs cc 2>&1 >/dev/null; $D logs -n 2 cc 2>&1 | wc -l; $D logs --tail 0 cc; $D logs --tail -1 cc 2>&1 | wc -l
+    $D logs --since 1h cc | wc -l; $D logs --until 1h cc | wc -l; $D logs -t cc | head -1 | sed 's/[0-9]/N/g'; timeout 1 $D logs -f cc | wc -l
+    $D stop -t 0 cc; $D logs -f cc | wc -l; $D rm cc",
+    // Health and restarts.
+    "$D run -d --name aa --network none --health-cmd 'test -e /ok' --health-interval 1s --health-retries 1 box sleep 100 >/dev/null
+    until $D ps | grep -q unhealthy; do sleep .2; done; $D exec aa sh -c ': >/ok'; until $D ps -q --filter health=healthy | grep -q .; do sleep .2; done
+    $D inspect -f '{{.State.Health.Status}} {{.State.Health.FailingStreak}}' aa; $D ps --format '{{.Names}} {{.Status}}' | sed 's/Up .* (/Up (/'; $D rm -f aa
+    $D run -d --restart on-failure:2 --name bb --network none box sh -c 'echo x; exit 3' >/dev/null
+    until $D inspect -f '{{.State.Status}} {{.RestartCount}}' bb | grep 'exited 2'; do sleep .2; done; $D wait bb; $D logs bb | wc -l; $D rm bb",
+    // Other limits; what a pause forbids.
+    "$D run -d --name gg --network none --cpus .5 -m 100m box sleep 100 >/dev/null; $D update -m 200m --memory-swap 300m gg
+    $D inspect -f '{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.NanoCpus}}' gg; $D update --cpus 1 --restart always gg
+    $D inspect -f '{{.HostConfig.NanoCpus}} {{.HostConfig.RestartPolicy.Name}}' gg; $D update --cpu-shares 2 --pids-limit 50 gg
+    $D inspect -f '{{.HostConfig.CpuShares}} {{.HostConfig.PidsLimit}}' gg; $D update -m 400m gg; echo $?; $D stats --no-stream --format '{{.Name}} {{.PIDs}}' gg
+    $D pause gg; $D exec gg true; echo $?; $D stop -t 0 gg; $D start gg; $D rm -f gg",
+    // Streams, and who gets them.
+    "$D run -i --name hh --network none box cat </dev/null; echo $?; echo in | $D run -i --rm --network none box cat; echo in | $D run --rm --network none box cat
+    $D run --rm -a stdout --network none box sh -c 'echo o; echo e >&2'; $D run --rm -a stderr --network none box sh -c 'echo o; echo e >&2' 2>/dev/null
+    $D start -ai hh </dev/null; $D attach hh; echo $?; $D run --rm --network none --entrypoint '' box; echo $?; $D run --rm --network none --entrypoint echo box a b
+    $D run --rm --network none box -c 'exit 4'; echo $?; $D rm hh",
+    // Lists and their filters.
+    "$D create --name ii --network none --label k=v box >/dev/null; $D create --name jj --network none -v vol9:/x box >/dev/null; $D run --name kk --network none box false
+    for f in name=ii label=k label=k=w status=created status=exited exited=1 ancestor=box ancestor=box:latest volume=vol9 volume=/x network=none before=jj since=ii id=zz is-task=true
+    do $D ps -a --format '{{.Names}}' --filter $f | sort | tr '\n' ' '; echo $f; done; $D ps -a --format 'table {{.Names}}\t{{.Image}}\t{{.Command}}'
+    $D ps -l --format '{{.Names}} {{.Labels}} {{.Mounts}} {{.LocalVolumes}} {{.Networks}} {{.RunningFor}}' | sed 's/[0-9L].*ago//'; $D rm ii jj kk; $D volume rm vol9",
     // In the background, with a neighbour.
     "$D run -d --network none --name d box sleep 100 | wc -c
     $D run --rm --network container:d --pid container:d box sh -c 'ps -o args | grep -c \"^sleep\"'
