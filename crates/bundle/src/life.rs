@@ -10,8 +10,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{Read, Seek};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use wire::WirePath;
@@ -32,33 +32,41 @@ pub struct Lock {
     file: File,
 }
 
+/// All that stands in a lock is as long as this, so that what is written once has its place on the disk.
+const WORD: usize = 8;
+
 impl Lock {
-    /// Takes back what an earlier life left, before a new one.
-    pub fn clear(&mut self) {
-        let _ = self.file.set_len(0);
+    /// Takes back what an earlier life left, before a new one. Where the disk has no room for that, it has none for the
+    /// end of the new one either.
+    pub fn clear(&mut self) -> std::io::Result<()> {
+        self.write("")
     }
 
     /// Leaves the word that the process was executed: after a loss of power it is all that tells of that.
     pub fn begin(&mut self) {
-        self.write("started");
+        let _ = self.write("started");
     }
 
     /// Leaves the exit code in the file, for those who wait for the lock: they may be the last who know of the
     /// container.
     pub fn leave(&mut self, code: u8) {
-        self.write(&code.to_string());
+        let _ = self.write(&code.to_string());
     }
 
-    /// A code that cannot be written is one that nobody knows.
-    fn write(&mut self, text: &str) {
-        let write = |file: &mut File| file.set_len(0).and_then(|()| file.rewind());
-        let _ = write(&mut self.file).and_then(|()| self.file.write_all(text.as_bytes()));
+    fn write(&mut self, text: &str) -> std::io::Result<()> {
+        self.file.write_all_at(format!("{text:WORD$}").as_bytes(), 0)
     }
+}
+
+/// What was left in a bundle's lock.
+fn word(bundle: &Path) -> Option<String> {
+    let text = std::fs::read_to_string(bundle.join("lock")).ok()?;
+    Some(text.trim().to_owned()).filter(|word| !word.is_empty())
 }
 
 /// Whether the process of a bundle was ever executed, as far as its lock tells.
 pub(crate) fn was_started(bundle: &Path) -> bool {
-    std::fs::metadata(bundle.join("lock")).is_ok_and(|found| found.len() > 0)
+    word(bundle).is_some()
 }
 
 /// Waits until nobody holds a bundle's lock and gives the code that was left there.
@@ -278,7 +286,7 @@ impl Exit {
     /// What the lock tells of an end that could not be written down, on a full disk.
     pub fn left_in_lock(bundle: &Path) -> Option<Self> {
         let path = bundle.join("lock");
-        let exit_code: u8 = std::fs::read_to_string(&path).ok()?.parse().ok()?;
+        let exit_code: u8 = word(bundle)?.parse().ok()?;
         let finished = jiff::Timestamp::try_from(path.metadata().ok()?.modified().ok()?).ok()?;
         Some(Self { finished_at: finished.to_string(), ..Self::now(exit_code.into(), None, None) })
     }
@@ -342,7 +350,8 @@ mod tests {
         drop(held);
         drop(lock(dir.path()).unwrap());
         assert!(was_started(dir.path()), "who only looks in takes nothing away");
-        lock(dir.path()).unwrap().clear();
+        lock(dir.path()).unwrap().clear().unwrap();
+        assert!(!was_started(dir.path()));
         assert_eq!(Waiting::open(dir.path()).unwrap().wait().unwrap(), None, "who held it was killed");
     }
 

@@ -135,13 +135,13 @@ fn each_rlimit_by_its_name() {
 fn a_limit_that_root_may_not_raise_is_clamped_and_said() {
     needs_a_container!();
     let room = room();
-    let mut config = config(&["sh", "-c", "ulimit -Hn"]);
+    let mut config = config(&["sh", "-c", "ulimit -Sn; ulimit -Hn"]);
     config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 100, "hard": 1000}]);
     configure(&room, &config);
-    assert_eq!(room.sh("ctr-spawn box").ok(), "1000");
+    assert_eq!(room.sh("ctr-spawn box").ok(), "100\n1000");
     config["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 5000, "hard": 5000}]);
     configure(&room, &config);
-    let ran = room.sh("ulimit -n 2000; setpriv --bounding-set -sys_resource ctr-spawn box");
-    assert_eq!((ran.code, ran.stdout.as_str()), (0, "2000\n"), "{ran:#?}");
+    let ran = room.sh("ulimit -n 2000; ulimit -Sn 500; setpriv --bounding-set -sys_resource ctr-spawn box");
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, "2000\n2000\n"), "{ran:#?}");
     assert!(ran.stderr.starts_with("ctr-spawn: note: RLIMIT_NOFILE: "), "{ran:#?}");
 }

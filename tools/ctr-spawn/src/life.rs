@@ -49,7 +49,7 @@ impl Kept {
         }
         let meta = containers.read(id)?.map(|found| found.meta);
         let keeping = meta.as_ref().map(Meta::keeping).unwrap_or_default();
-        lock.clear();
+        lock.clear().with_context(|| format!("{}: write", dir.join("lock").display()))?;
         let started = Exit::read(dir).ok().flatten().and_then(|exit| exit.started_at);
         Exit::remove(dir)?;
         // What a killed keeper left, and a stop that was meant for the last life.
