@@ -32,6 +32,8 @@ const LIVES: [&str; 12] = [
     // A volume, and who uses it.
     "$D run --name c --network none -v vol:/x box sh -c 'echo 1 >/x/f'
     $D run --rm --network none --volumes-from c:ro box sh -c 'cat /x/f; touch /x/g; echo $?'
+    $D create --name mm --network none -v vol:/a -v vol:/b:ro --mount src=vol,dst=/c --mount dst=/d -v /e -v /etc:/f --mount type=bind,src=/etc,dst=/g box >/dev/null
+    $D inspect -f '{{range .Mounts}}{{.Destination}} {{.Type}} {{.Mode}} {{.RW}} {{.Propagation}};{{end}}' mm | tr ';' '\n' | sort; $D rm -v mm
     $D volume inspect -f '{{.Name}} {{.Driver}} {{.Scope}}' vol; $D volume rm vol; echo $?
     $D rm -v c; $D volume rm vol; $D volume ls -q",
     // Where lines come from, and which.

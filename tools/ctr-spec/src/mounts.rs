@@ -237,11 +237,6 @@ fn inherit(point: &Value) -> Value {
 }
 
 fn point(wish: &Wish, volumes: &Volumes) -> Option<Value> {
-    let mode = if wish.mode.is_empty() && matches!(&wish.kind, Kind::Volume(named) if !named.volume.is_anonymous()) {
-        "z"
-    } else {
-        &wish.mode
-    };
     Some(match &wish.kind {
         Kind::Bind(bind) => json!({
             "type": "bind", "source": bind.source.to_string_lossy(), "destination": wish.target,
@@ -249,7 +244,7 @@ fn point(wish: &Wish, volumes: &Volumes) -> Option<Value> {
         }),
         Kind::Volume(named) => json!({
             "type": "volume", "name": named.volume.name, "source": named.source(volumes).to_string_lossy(),
-            "destination": wish.target, "driver": "local", "mode": mode, "rw": !wish.read_only, "propagation": "",
+            "destination": wish.target, "driver": "local", "mode": wish.mode, "rw": !wish.read_only, "propagation": "",
         }),
         Kind::Tmpfs { listed: false, .. } => return None,
         Kind::Tmpfs { .. } => json!({

@@ -94,7 +94,8 @@ fn read_mount(text: &str) -> anyhow::Result<Wish> {
         }
         other => return Err(Daemon(format!("invalid mount config for type \"{other}\": mount type unknown")).into()),
     };
-    Ok(Wish { kind, target, read_only: fields.read_only, mode: String::new() })
+    let mode = if matches!(kind, Kind::Volume(_)) { "z" } else { "" };
+    Ok(Wish { kind, target, read_only: fields.read_only, mode: mode.into() })
 }
 
 fn read_fields(text: &str) -> anyhow::Result<Fields> {

@@ -30,7 +30,9 @@ pub fn from_volume(text: &str) -> anyhow::Result<Wish> {
         Some(name) => Kind::Volume(Named::whole(Volume::named(volumes::check(name)?), modes.nocopy)),
         None => Kind::Volume(Named::whole(Volume::anonymous(), false)),
     };
-    Ok(Wish { kind, target, read_only: modes.read_only, mode: options.into() })
+    // Docker's for a volume with a name.
+    let mode = if options.is_empty() && from.is_some() && matches!(kind, Kind::Volume(_)) { "z" } else { options };
+    Ok(Wish { kind, target, read_only: modes.read_only, mode: mode.into() })
 }
 
 /// The third part of `-v`: each kind of word once.
