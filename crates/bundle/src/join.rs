@@ -22,23 +22,15 @@ pub fn path(pid: i32, kind: &str) -> String {
     format!("/proc/{pid}/ns/{name}")
 }
 
-/// Whether a container was made to have any.
-pub fn is_wanted(of: &Meta) -> bool {
-    MODES.iter().any(|(member, _)| other(of, member).is_some())
-}
-
-/// The other container of a member of hostConfig.
-fn other<'a>(of: &'a Meta, member: &str) -> Option<&'a str> {
-    of.rest.get("hostConfig")?.get(member)?.as_str()?.strip_prefix("container:")
-}
-
 /// Gives the namespaces that `container:ID` asks for the path of a descriptor of this process, which stays valid
 /// as long as the descriptors do that are returned. A process ID may be another process's by now: the namespace is
 /// opened first, and then the process must still be the one that was recorded.
 pub fn resolve(config: &mut Value, of: &Meta, containers: &Containers) -> Result<Vec<File>> {
     let mut held = Vec::new();
+    let Some(host) = of.rest.get("hostConfig").and_then(Value::as_object) else { return Ok(held) };
     for (member, kind) in MODES {
-        let Some(id) = other(of, member) else { continue };
+        let mode = host.get(member).and_then(Value::as_str).unwrap_or_default();
+        let Some(id) = mode.strip_prefix("container:") else { continue };
         let found = containers.find(id)?;
         let stopped = || Error::NotRunning(found.meta.id.clone());
         let started = found.started.as_ref().ok_or_else(stopped)?;

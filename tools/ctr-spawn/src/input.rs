@@ -43,13 +43,12 @@ pub fn container_id(args: &Args, dir: &Path) -> anyhow::Result<String> {
 
 /// The configuration, with the namespaces of other containers as they are now: valid while the files are open.
 pub fn read_config(dir: &Path) -> anyhow::Result<(Config, Vec<File>)> {
-    let containers = containers();
-    let found = containers.id_of(dir).map(|id| containers.read(&id)).transpose()?.flatten();
-    let Some(found) = found.filter(|found| bundle::join::is_wanted(&found.meta)) else {
-        return Ok((bundle::read_config_as(dir)?, Vec::new()));
-    };
     let mut config = bundle::read_config(dir)?;
-    let joined = bundle::join::resolve(&mut config, &found.meta, &containers)?;
+    let containers = containers();
+    let joined = match containers.id_of(dir).map(|id| containers.read(&id)).transpose()?.flatten() {
+        Some(found) => bundle::join::resolve(&mut config, &found.meta, &containers)?,
+        None => Vec::new(),
+    };
     let config = serde_json::from_value(config).with_context(|| dir.join("config.json").display().to_string())?;
     Ok((config, joined))
 }
