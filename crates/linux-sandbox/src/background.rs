@@ -35,6 +35,12 @@ impl Stdio {
     }
 }
 
+/// What started the container is not needed to keep it. How much of a program is resident depends on how the page cache
+/// happens to hold its file, up to all of it.
+pub fn let_go_of_code() {
+    let _ = sys::let_go_of_code();
+}
+
 /// Closes what a shell or a test left open at 3 and above: a lock or a pipe of theirs would live as long as the
 /// container. To be called before anything of our own is open.
 pub fn close_inherited() -> Result<(), Error> {

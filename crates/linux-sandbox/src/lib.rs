@@ -49,7 +49,7 @@ mod view;
 mod walk;
 
 pub use await_start::{AwaitStart, start};
-pub use background::{Stdio, close_inherited, fork_into_background};
+pub use background::{Stdio, close_inherited, fork_into_background, let_go_of_code};
 pub use borrowed::{BorrowedSource, BorrowedSources};
 pub use capabilities::{Capabilities, NoNewPrivileges, User, capability_number};
 pub use cgroups::{

@@ -98,6 +98,21 @@ pub(crate) fn close_from_3() -> Result<()> {
     check(unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, 0) }).map(drop)
 }
 
+/// `madvise(2)`: pages of this program's own code go; the next use of one maps it again, from its file.
+pub(crate) fn let_go_of_code() -> Result<()> {
+    let maps = std::fs::read_to_string("/proc/self/maps").map_err(|_| Errno::IO)?;
+    // Never written to: what may not be lost is in mappings of other kinds.
+    for line in maps.lines().filter(|line| line.contains(" r-xp ") && line.contains(" /")) {
+        let range = line.split([' ', '-']).take(2).map(|end| usize::from_str_radix(end, 16));
+        let [Ok(start), Ok(end)] = range.collect::<Vec<_>>()[..] else { return Err(Errno::IO) };
+        // SAFETY: the mapping is private, of a file and not writable; its content stays what it is.
+        check(unsafe {
+            libc::madvise(std::ptr::without_provenance_mut(start), end - start, libc::MADV_DONTNEED).into()
+        })?;
+    }
+    Ok(())
+}
+
 /// `waitid(P_PIDFD)` with what the process used, which neither std nor rustix ask for.
 pub(crate) fn reap(pidfd: impl AsFd) -> Result<(libc::siginfo_t, libc::rusage)> {
     // SAFETY: both are plain data that the kernel fills in and that outlive the call.

@@ -99,6 +99,7 @@ pub fn keep(mut task: Task, report: Report) -> anyhow::Result<u8> {
     let quiet = Stdio::null().and_then(|null| null.install());
     report.started();
     quiet?;
+    linux_sandbox::let_go_of_code();
     let policy = Policy::new(task.kept.keeping.restart.clone());
     let held_until = task.hold.then(|| Instant::now() + PATIENCE);
     let phase = Phase::Lives { since: Instant::now() };
