@@ -25,7 +25,8 @@ fn on_small_disks(script: &str) -> Ran {
 fn table(disturb: &str, mend: &str, rows: &[(&str, i32, &str)]) {
     let commands: String = rows.iter().map(|(command, ..)| format!("answer {command}\n")).collect();
     let left = "for name in up made dead; do ctr-ls $name | sed 's/.*\"status\":\"\\([a-z]*\\)\".*\"exitCode\":\\([0-9a-z]*\\).*/\\1 \\2/'; done
-        find root/containers run -name '.[a-z]*.[0-9a-f]*'; dock rm -f up made dead >/dev/null; ls root/containers run/containers";
+        find root/containers run -name '.[a-z]*.[0-9a-f]*'; id=$(ctr-ls --quiet --no-trunc up); dock rm -f up made dead >/dev/null; ls root/containers run/containers
+        find /sys/fs/cgroup -name $id";
     let ran = on_small_disks(&format!("{disturb}\n{commands}{mend}\n{left}"));
     let lines: Vec<&str> = ran.stdout.lines().collect();
     for (line, (command, code, part)) in lines.iter().zip(rows) {

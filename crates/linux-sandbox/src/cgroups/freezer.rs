@@ -37,8 +37,12 @@ pub fn freeze<E: From<Error>>(
         above: std::cell::RefCell::default(),
         made: std::cell::Cell::new(true),
     };
-    let _made = group.make()?;
-    note(&group.path)?;
+    let made = group.make()?;
+    if let Err(error) = note(&group.path) {
+        drop(made);
+        group.remove();
+        return Err(error);
+    }
     let stopped = stop_all(first, &group.path, tree.unified);
     if stopped.is_err() {
         let _ = thaw(&group.path);
