@@ -1,6 +1,8 @@
 //! Environment variables as docker's options and files give them.
 
 use crate::config::set_env;
+use std::io;
+use std::path::{Path, PathBuf};
 
 /// Why an assignment is none; docker's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -14,6 +16,20 @@ pub enum EnvError {
     /// A blank in a name, in a file.
     #[error("variable '{0}' contains whitespaces")]
     Blank(String),
+}
+
+/// Why a file of assignments is none; docker's words, and Go's.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("open {}: {}", .0.display(), match .1.kind() { io::ErrorKind::NotFound => "no such file or directory".into(), _ => .1.to_string() })]
+    Open(PathBuf, io::Error),
+    /// A line is not UTF-8.
+    #[error("invalid env file ({}): invalid utf8 bytes at line {}", .0.display(), .1)]
+    NotText(PathBuf, usize),
+    /// A line is no assignment.
+    #[error("invalid env file ({}): {}", .0.display(), .1)]
+    Line(PathBuf, EnvError),
 }
 
 /// Whether an assignment names something.
@@ -37,9 +53,18 @@ pub fn assign(env: &mut Vec<String>, assignment: &str, outer: impl Fn(&str) -> O
     Ok(())
 }
 
+/// Reads [`of_file`].
+pub fn read_file(path: &Path, outer: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, FileError> {
+    let bytes = std::fs::read(path).map_err(|cause| FileError::Open(path.into(), cause))?;
+    if let Some(bad) = bytes.split(|b| *b == b'\n').position(|line| std::str::from_utf8(line).is_err()) {
+        return Err(FileError::NotText(path.into(), bad + 1));
+    }
+    of_file(&String::from_utf8_lossy(&bytes), outer).map_err(|why| FileError::Line(path.into(), why))
+}
+
 /// The assignments of an `--env-file`, one a line; `#` starts a comment line. A name alone that `outer` does not
 /// have is left out.
-pub fn of_file(text: &str, outer: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, EnvError> {
+fn of_file(text: &str, outer: impl Fn(&str) -> Option<String>) -> Result<Vec<String>, EnvError> {
     let mut assignments = Vec::new();
     for line in text.trim_start_matches('\u{feff}').lines().map(str::trim_start) {
         if line.is_empty() || line.starts_with('#') {

@@ -269,8 +269,6 @@ fn say_as_docker(error: &anyhow::Error) -> u8 {
         (words, exit::FAILED)
     } else if let Some(not_there) = error.downcast_ref::<NotThere>() {
         (format!("Error response from daemon: {not_there}"), exit::FAILED)
-    } else if let Some(no_file) = error.downcast_ref::<process::NoFile>() {
-        (no_file.to_string(), exit::FAILED)
     } else {
         let code = toolkit::code_of(error).filter(|code| *code == exit::NOT_FOUND).unwrap_or(exit::NOT_EXECUTABLE);
         (format!("OCI runtime exec failed: exec failed: {words}"), code)

@@ -91,18 +91,11 @@ fn set_user(process: &mut Process, args: &Args, container: &Container) -> anyhow
     Ok(())
 }
 
-/// A file of variables that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("open {}: {}", .0.display(), match .1.kind() { std::io::ErrorKind::NotFound => "no such file or directory".into(), _ => .1.to_string() })]
-pub struct NoFile(std::path::PathBuf, std::io::Error);
-
 /// Files first, then options, each in the order given; the last one wins.
 fn set_environment(process: &mut Process, args: &Args) -> anyhow::Result<()> {
     let outer = |name: &str| std::env::var_os(name).and_then(|value| value.into_string().ok());
     for path in &args.env_file {
-        let text = std::fs::read_to_string(path).map_err(|cause| NoFile(path.clone(), cause))?;
-        let refused = |why: env::EnvError| toolkit::usage(format!("invalid env file ({}): {why}", path.display()));
-        for assignment in env::of_file(&text, outer).map_err(refused)? {
+        for assignment in env::read_file(path, outer).map_err(|why| toolkit::usage(why.to_string()))? {
             env::assign(&mut process.env, &assignment, outer)?;
         }
     }

@@ -4,7 +4,6 @@ use anyhow::{Context, bail};
 use bundle::config::{has_env, set_env};
 use clap::Args;
 use serde_json::{Map, Value, json};
-use std::io;
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Args)]
@@ -136,19 +135,7 @@ pub fn set_environment(config: &mut Value, options: &Options) -> anyhow::Result<
 
 /// The lines of a file of `NAME=VALUE`. A name alone that `outer` does not have is left out.
 pub fn lines_of(path: &Path, outer: impl Fn(&str) -> Option<String>) -> anyhow::Result<Vec<String>> {
-    // Docker's client opens it: its words, and those of Go.
-    let why = |cause: io::Error| match cause.kind() {
-        io::ErrorKind::NotFound => "no such file or directory".into(),
-        _ => cause.to_string(),
-    };
-    let bytes =
-        std::fs::read(path).map_err(|cause| toolkit::usage(format!("open {}: {}", path.display(), why(cause))))?;
-    let refused = |why: String| toolkit::usage(format!("invalid env file ({}): {why}", path.display()));
-    if let Some(bad) = bytes.split(|b| *b == b'\n').position(|line| std::str::from_utf8(line).is_err()) {
-        return Err(refused(format!("invalid utf8 bytes at line {}", bad + 1)));
-    }
-    let text = String::from_utf8_lossy(&bytes);
-    bundle::env::of_file(&text, outer).map_err(|why| refused(why.to_string()))
+    bundle::env::read_file(path, outer).map_err(|why| toolkit::usage(why.to_string()))
 }
 
 /// The value of our own environment.
